@@ -1,0 +1,154 @@
+"""Every way a request can fail, as one tree.
+
+    ProxyError                      500 internal_error
+    ├── InvalidRequest              400 invalid_request_error
+    │   ├── UnknownRoute            404 unknown_url
+    │   ├── MethodNotAllowed        405 method_not_allowed
+    │   ├── ModelNotFound           404 model_not_found
+    │   ├── BodyTooLarge            413 body_too_large
+    │   ├── UnsupportedEncoding     415 unsupported_encoding
+    │   └── UpstreamRejected        400 upstream_rejected, or upstream's own code
+    ├── AuthenticationFailed        401 invalid_api_key
+    │   ├── NotLoggedIn             401 not_logged_in
+    │   └── LoginExpired            401 login_expired
+    ├── PermissionRefused           403 client_not_allowed, origin_not_allowed, …
+    ├── RateLimited                 429 rate_limit_exceeded, usage_limit_reached, …
+    ├── UpstreamFailed              502 upstream_unavailable, upstream_truncated, …
+    │   └── Overloaded              503 overloaded
+    └── UpstreamTimeout             504 upstream_timeout
+
+Statuses, types and codes are those of the public contract. Messages are for
+the person at the other end: plain, with the next step in them, never a secret.
+"""
+
+
+class ProxyError(Exception):
+    """A failure with a defined answer.
+
+    Args:
+        message: What went wrong and what to do, shown to the caller.
+        code: Machine-readable reason; the class's own when omitted.
+        param: Path of the offending field, ``messages[2].content[0]``.
+        status: HTTP status; the class's own when omitted.
+        retry_after: Seconds until a retry makes sense.
+        extra: Further fields of the error object (``resets_at``, ``plan_type``).
+        retryable: Whether the same turn may be tried again before its first event.
+    """
+
+    status = 500
+    type = "internal_error"
+    code: str | None = "internal_error"
+    retryable = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        status: int | None = None,
+        retry_after: float | None = None,
+        extra: dict[str, object] | None = None,
+        retryable: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+        self.extra = extra or {}
+        if code is not None:
+            self.code = code
+        if status is not None:
+            self.status = status
+        if retryable is not None:
+            self.retryable = retryable
+
+    def as_dict(self) -> dict[str, object]:
+        """The error object of the OpenAI API: ``message``, ``type``, ``param``, ``code``."""
+        body = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return {**self.extra, **body}
+
+
+class InvalidRequest(ProxyError):
+    """The caller sent something that cannot be served as it is."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_value"
+
+
+class UnknownRoute(InvalidRequest):
+    status = 404
+    code = "unknown_url"
+
+
+class MethodNotAllowed(InvalidRequest):
+    status = 405
+    code = "method_not_allowed"
+
+
+class ModelNotFound(InvalidRequest):
+    status = 404
+    code = "model_not_found"
+
+
+class BodyTooLarge(InvalidRequest):
+    status = 413
+    code = "body_too_large"
+
+
+class UnsupportedEncoding(InvalidRequest):
+    status = 415
+    code = "unsupported_encoding"
+
+
+class UpstreamRejected(InvalidRequest):
+    """Upstream refused the turn itself; the same turn would be refused again."""
+
+    code = "upstream_rejected"
+
+
+class AuthenticationFailed(ProxyError):
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
+
+
+class NotLoggedIn(AuthenticationFailed):
+    code = "not_logged_in"
+
+
+class LoginExpired(AuthenticationFailed):
+    code = "login_expired"
+
+
+class PermissionRefused(ProxyError):
+    status = 403
+    type = "permission_error"
+    code = "client_not_allowed"
+
+
+class RateLimited(ProxyError):
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+
+class UpstreamFailed(ProxyError):
+    """Upstream broke, vanished, or answered something that is no answer."""
+
+    status = 502
+    type = "upstream_error"
+    code = "upstream_unavailable"
+    retryable = True
+
+
+class Overloaded(UpstreamFailed):
+    status = 503
+    code = "overloaded"
+
+
+class UpstreamTimeout(ProxyError):
+    status = 504
+    type = "timeout_error"
+    code = "upstream_timeout"

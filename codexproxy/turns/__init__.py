@@ -1,0 +1,1 @@
+"""The pure middle: turns, events and streams. Standard library and orjson only, no I/O."""

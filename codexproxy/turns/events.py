@@ -1,0 +1,106 @@
+"""Events of the Responses API and the grammar of their stream (UPSTREAM.md §4)."""
+
+import json
+from typing import Any
+
+import orjson
+
+from codexproxy.errors import UpstreamFailed
+
+Batch = list["Event"]
+
+COMPLETED = "response.completed"
+FAILED = "response.failed"
+INCOMPLETE = "response.incomplete"
+ERROR = "error"
+
+# ``response.done`` is the older twin of ``response.completed`` (COMPAT.md U7).
+TERMINAL = frozenset({COMPLETED, INCOMPLETE, FAILED, "response.done", ERROR})
+
+# A refusal can still hide behind these in a 200 (COMPAT.md U9), so none of them
+# counts as the first word of an answer.
+PREAMBLE = frozenset(
+    {
+        "response.created",
+        "response.queued",
+        "response.in_progress",
+        "response.metadata",
+        "codex.rate_limits",
+        "keepalive",
+    }
+)
+
+
+class Event:
+    """One event: its type, its frame as received, its JSON when somebody asks.
+
+    Attributes:
+        type: The event's type, ``response.output_text.delta``.
+        raw: The complete SSE frame, blank line included.
+    """
+
+    __slots__ = ("_data", "_payload", "raw", "type")
+
+    def __init__(self, type: str, raw: bytes, payload: bytes) -> None:
+        self.type = type
+        self.raw = raw
+        self._payload = payload
+        self._data: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, data: dict[str, Any]) -> "Event":
+        """An event of our own making, framed from its JSON."""
+        payload = encode_json(data)
+        event = cls(data["type"], frame(data["type"], payload), payload)
+        event._data = data
+        return event
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The event's JSON object.
+
+        Raises:
+            UpstreamFailed: The payload is not a JSON object.
+        """
+        if self._data is None:
+            self._data = decode_object(self._payload)
+        return self._data
+
+    def __repr__(self) -> str:
+        return f"Event({self.type!r}, {len(self.raw)} bytes)"
+
+
+def frame(type: str, payload: bytes) -> bytes:
+    """The SSE frame of one event."""
+    return b"event: " + type.encode() + b"\ndata: " + payload + b"\n\n"
+
+
+def encode_json(value: Any) -> bytes:
+    """JSON bytes; lone surrogates, which orjson refuses, are escaped."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def decode_object(payload: bytes) -> dict[str, Any]:
+    """Parses one JSON object of upstream's.
+
+    Raises:
+        UpstreamFailed: It is not JSON, or not an object.
+    """
+    try:
+        value = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        value = _decode_leniently(payload)
+    if not isinstance(value, dict):
+        raise UpstreamFailed("Upstream sent an event that is not a JSON object.", code="upstream_truncated")
+    return value
+
+
+def _decode_leniently(payload: bytes) -> Any:
+    # The standard library takes what orjson refuses: lone surrogates and NaN.
+    try:
+        return json.loads(payload)
+    except ValueError as error:
+        raise UpstreamFailed("Upstream sent an event that is not valid JSON.", code="upstream_truncated") from error

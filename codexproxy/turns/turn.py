@@ -1,0 +1,57 @@
+"""A turn: one question to a model, held as a Responses request body."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks.
+
+    Limits, stored responses and cache identity hang on it.
+
+    Attributes:
+        key: Name of the key that was presented, never the key itself.
+        client: Name of the client's profile (``codex-cli``, ``cursor``, …).
+        session: The client's own conversation id, where it sent one in a header.
+    """
+
+    key: str = "anonymous"
+    client: str = "unknown"
+    session: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question to a model.
+
+    Attributes:
+        model: The model's name as the caller wrote it; answers echo it.
+        body: The request in the language of the Responses API.
+        stream: Whether the caller wants events as they come.
+        caller: Who asks.
+        cache_key: Identity of the conversation for the upstream's prompt cache.
+        options: What the dialect needs again to render the answer.
+        ignored: Names of fields that were not honoured, for ``x-codexproxy-ignored``.
+        adapted: What was changed on the way, for ``x-codexproxy-adapted``.
+    """
+
+    model: str
+    body: Body
+    stream: bool = False
+    caller: Caller = Caller()
+    cache_key: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+    adapted: tuple[str, ...] = ()
+
+    def with_notes(self, *, ignored: tuple[str, ...] = (), adapted: tuple[str, ...] = ()) -> "Turn":
+        """The same turn with further notes; a note is kept once, in order."""
+        return replace(
+            self,
+            ignored=tuple(dict.fromkeys(self.ignored + ignored)),
+            adapted=tuple(dict.fromkeys(self.adapted + adapted)),
+        )
