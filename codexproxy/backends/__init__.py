@@ -1,0 +1,1 @@
+"""Where turns run: upstreams behind one protocol. No Flask."""

@@ -1,0 +1,1 @@
+"""What clients speak: JSON into turns, events into bytes. No Flask, no I/O."""

@@ -34,6 +34,10 @@ class Turn:
         stream: Whether the caller wants events as they come.
         caller: Who asks.
         cache_key: Identity of the conversation for the upstream's prompt cache.
+        stop: Texts at which the answer ends; emulated, since the backend has none.
+        max_tokens: Most output tokens; emulated likewise.
+        count: How many answers the caller wants (``n``); each is a turn upstream.
+        tool_names: Name sent upstream -> the caller's own, for names that had to change.
         options: What the dialect needs again to render the answer.
         ignored: Names of fields that were not honoured, for ``x-codexproxy-ignored``.
         adapted: What was changed on the way, for ``x-codexproxy-adapted``.
@@ -44,6 +48,10 @@ class Turn:
     stream: bool = False
     caller: Caller = Caller()
     cache_key: str = ""
+    stop: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    count: int = 1
+    tool_names: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
