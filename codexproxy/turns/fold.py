@@ -1,0 +1,134 @@
+"""Events folded into the final Response object.
+
+The backend may leave ``response.completed.output`` empty although items were
+streamed (COMPAT.md U6), so the items are collected on the way: from
+``output_item.done``, else from ``output_item.added`` and its deltas.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from codexproxy.turns.events import Batch
+
+Item = dict[str, Any]
+
+
+class Fold:
+    """Collects a stream's output items and gives the final Response object."""
+
+    def __init__(self) -> None:
+        self._items: dict[int, Item] = {}
+        self._response: dict[str, Any] = {}
+
+    def add(self, batch: Batch) -> None:
+        """Takes the next events of the stream."""
+        for event in batch:
+            fold = _FOLDS.get(event.type)
+            if fold is not None:
+                fold(self, event.data)
+
+    def response(self) -> dict[str, Any]:
+        """The Response object, its ``output`` rebuilt where upstream left it empty.
+
+        Everything known so far; complete once the terminal event was added.
+        """
+        response = dict(self._response)
+        if not response.get("output"):
+            response["output"] = [item for _, item in sorted(self._items.items())]
+        return response
+
+    def _keep_response(self, data: dict[str, Any]) -> None:
+        response = data.get("response")
+        if isinstance(response, dict):
+            self._response = {**self._response, **response}
+
+    def _keep_item(self, data: dict[str, Any]) -> None:
+        item = data.get("item")
+        if isinstance(item, dict):
+            self._items[_index(data, len(self._items))] = dict(item)
+
+    def _item(self, data: dict[str, Any]) -> Item:
+        return self._items.setdefault(_index(data, 0), {"type": "message", "role": "assistant", "content": []})
+
+    def _add_part(self, data: dict[str, Any]) -> None:
+        part = data.get("part")
+        if isinstance(part, dict):
+            _place(self._item(data).setdefault("content", []), data.get("content_index"), dict(part))
+
+    def _add_summary(self, data: dict[str, Any]) -> None:
+        part = data.get("part")
+        if isinstance(part, dict):
+            _place(self._item(data).setdefault("summary", []), data.get("summary_index"), dict(part))
+
+    def _grow(self, data: dict[str, Any], field: str) -> None:
+        item = self._item(data)
+        item[field] = str(item.get(field) or "") + str(data.get("delta") or "")
+
+    def _grow_part(self, data: dict[str, Any], holder: str, blank: Item) -> None:
+        parts = self._item(data).setdefault(holder, [])
+        part = _part_at(parts, data.get("content_index", data.get("summary_index")), blank)
+        field = "refusal" if "refusal" in blank else "text"
+        part[field] = str(part.get(field) or "") + str(data.get("delta") or "")
+
+
+def _index(data: dict[str, Any], default: int) -> int:
+    index = data.get("output_index")
+    return index if isinstance(index, int) else default
+
+
+def _place(parts: list[Item], index: Any, part: Item) -> None:
+    if isinstance(index, int) and 0 <= index < len(parts):
+        parts[index] = part
+    else:
+        parts.append(part)
+
+
+def _part_at(parts: list[Item], index: Any, blank: Item) -> Item:
+    wanted = index if isinstance(index, int) and index >= 0 else 0
+    if wanted >= len(parts):
+        parts.append(dict(blank))
+        return parts[-1]
+    return parts[wanted]
+
+
+_TEXT: Item = {"type": "output_text", "text": "", "annotations": []}
+_REFUSAL: Item = {"type": "refusal", "refusal": ""}
+_SUMMARY: Item = {"type": "summary_text", "text": ""}
+_REASONING: Item = {"type": "reasoning_text", "text": ""}
+
+_FOLDS: dict[str, Callable[[Fold, dict[str, Any]], None]] = {
+    "response.created": Fold._keep_response,
+    "response.queued": Fold._keep_response,
+    "response.in_progress": Fold._keep_response,
+    "response.completed": Fold._keep_response,
+    "response.done": Fold._keep_response,
+    "response.incomplete": Fold._keep_response,
+    "response.failed": Fold._keep_response,
+    "response.output_item.added": Fold._keep_item,
+    "response.output_item.done": Fold._keep_item,
+    "response.content_part.added": Fold._add_part,
+    "response.content_part.done": Fold._add_part,
+    "response.reasoning_summary_part.added": Fold._add_summary,
+    "response.reasoning_summary_part.done": Fold._add_summary,
+    "response.output_text.delta": lambda fold, data: fold._grow_part(data, "content", _TEXT),
+    "response.refusal.delta": lambda fold, data: fold._grow_part(data, "content", _REFUSAL),
+    "response.reasoning_text.delta": lambda fold, data: fold._grow_part(data, "content", _REASONING),
+    "response.reasoning_summary_text.delta": lambda fold, data: fold._grow_part(data, "summary", _SUMMARY),
+    "response.function_call_arguments.delta": lambda fold, data: fold._grow(data, "arguments"),
+    "response.custom_tool_call_input.delta": lambda fold, data: fold._grow(data, "input"),
+}
+
+
+def fold(batches: list[Batch]) -> dict[str, Any]:
+    """The final Response object of a whole stream."""
+    folded = Fold()
+    for batch in batches:
+        folded.add(batch)
+    return folded.response()
+
+
+def is_empty(response: dict[str, Any]) -> bool:
+    """Whether an answer holds nothing: no item, and no output token spent (COMPAT.md P1)."""
+    usage = response.get("usage")
+    tokens = usage.get("output_tokens") if isinstance(usage, dict) else 0
+    return not response.get("output") and not tokens
