@@ -1,0 +1,64 @@
+"""Whether an address to listen on is open to others, and what to do about it."""
+
+import ipaddress
+import re
+
+from codexproxy.settings.model import Settings
+
+
+def refuse_public_bind(settings: Settings, binds: list[str]) -> str | None:
+    """Why the server must not start on these addresses, in one sentence; None when it may.
+
+    Args:
+        settings: Says whether callers need a key.
+        binds: Addresses as gunicorn writes them: ``host:port``, ``[v6]:port``,
+            ``tcp://…``, ``unix:…``, ``fd://…``.
+    """
+    if settings.has_keys or settings.allow_unauthenticated:
+        return None
+    public = next((bind for bind in binds if is_public_bind(bind)), None)
+    if public is None:
+        return None
+    return (
+        f"codexproxy will not listen on {public}, which others may reach, without a key: set PROXY_API_KEY, "
+        "or HOST=127.0.0.1, or ALLOW_UNAUTHENTICATED=1 if anybody may use your account."
+    )
+
+
+def is_public_bind(bind: str) -> bool:
+    """Whether others than this machine may reach an address.
+
+    A Unix socket is guarded by the permissions of its file. Of an inherited
+    descriptor nothing is known, so it counts as public.
+    """
+    place = bind.strip()
+    if place.startswith("unix:"):
+        return False
+    if place.startswith("fd://"):
+        return True
+    return not is_loopback_host(_host_of(place.removeprefix("tcp://")))
+
+
+def _host_of(place: str) -> str:
+    bracketed = re.match(r"\[([^\]]*)\]", place)
+    if bracketed:
+        return bracketed[1]
+    if place.count(":") > 1:  # an IPv6 address without brackets and port
+        return place
+    return place.partition(":")[0]
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a host name or address always means this machine.
+
+    Other names count as public, whatever they resolve to now.
+    """
+    name = host.strip().lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
