@@ -84,16 +84,14 @@ def _assemble(values: dict[str, Any], home: str | None) -> Settings:
     """Defaults for what is missing, then what depends on more than one value."""
     if values.get("address"):
         values["host"], values["port"] = values["address"]
+    for row in ROWS:
+        path = values.get(row.name, Path(row.shown) if row.shown.startswith("~") else None)
+        if isinstance(path, Path):
+            values[row.name] = _expand(path, home)
     settings = Settings(**values)
-    if "providers" not in values:
-        default = replace(settings.providers[0], type=settings.default_provider_type)
-        settings = replace(settings, providers=(default,))
-    paths: dict[str, Any] = {row.name: path for row in ROWS if isinstance(path := _value(row, values), Path)}
-    return replace(settings, **{name: _expand(path, home) for name, path in paths.items()})
-
-
-def _value(row: Row, values: Mapping[str, Any]) -> Any:
-    return values.get(row.name, Path(row.shown) if row.shown.startswith("~") else None)
+    if "providers" in values:
+        return settings
+    return replace(settings, providers=(replace(settings.providers[0], type=settings.default_provider_type),))
 
 
 def _home(environ: Mapping[str, str]) -> str | None:
