@@ -41,19 +41,17 @@ class Event:
 
     __slots__ = ("_data", "_payload", "raw", "type")
 
-    def __init__(self, type: str, raw: bytes, payload: bytes) -> None:
+    def __init__(self, type: str, raw: bytes, payload: bytes, data: dict[str, Any] | None = None) -> None:
         self.type = type
         self.raw = raw
         self._payload = payload
-        self._data: dict[str, Any] | None = None
+        self._data = data
 
     @classmethod
     def of(cls, data: dict[str, Any]) -> "Event":
         """An event of our own making, framed from its JSON."""
         payload = encode_json(data)
-        event = cls(data["type"], frame(data["type"], payload), payload)
-        event._data = data
-        return event
+        return cls(data["type"], frame(data["type"], payload), payload, data)
 
     @property
     def data(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ class Fold:
 
     def __init__(self) -> None:
         self._items: dict[int, Item] = {}
+        self._done: set[int] = set()
         self._response: dict[str, Any] = {}
 
     def add(self, batch: Batch) -> None:
@@ -45,28 +46,34 @@ class Fold:
     def _keep_item(self, data: dict[str, Any]) -> None:
         item = data.get("item")
         if isinstance(item, dict):
-            self._items[_index(data, len(self._items))] = dict(item)
+            index = _index(data, len(self._items))
+            self._items[index] = _copy(item)
+            if data["type"] == "response.output_item.done":
+                self._done.add(index)
 
-    def _item(self, data: dict[str, Any]) -> Item:
-        return self._items.setdefault(_index(data, 0), {"type": "message", "role": "assistant", "content": []})
+    def _open_item(self, data: dict[str, Any]) -> Item | None:
+        # What still comes for an item after its ``done`` is not part of it.
+        index = _index(data, 0)
+        if index in self._done:
+            return None
+        return self._items.setdefault(index, {"type": "message", "role": "assistant", "content": []})
 
-    def _add_part(self, data: dict[str, Any]) -> None:
-        part = data.get("part")
-        if isinstance(part, dict):
-            _place(self._item(data).setdefault("content", []), data.get("content_index"), dict(part))
-
-    def _add_summary(self, data: dict[str, Any]) -> None:
-        part = data.get("part")
-        if isinstance(part, dict):
-            _place(self._item(data).setdefault("summary", []), data.get("summary_index"), dict(part))
+    def _keep_part(self, data: dict[str, Any], holder: str, position: str) -> None:
+        part, item = data.get("part"), self._open_item(data)
+        if isinstance(part, dict) and item is not None:
+            _place(_list_in(item, holder), data.get(position), dict(part))
 
     def _grow(self, data: dict[str, Any], field: str) -> None:
-        item = self._item(data)
-        item[field] = str(item.get(field) or "") + str(data.get("delta") or "")
+        item = self._open_item(data)
+        if item is not None:
+            item[field] = str(item.get(field) or "") + str(data.get("delta") or "")
 
     def _grow_part(self, data: dict[str, Any], holder: str, blank: Item) -> None:
-        parts = self._item(data).setdefault(holder, [])
-        part = _part_at(parts, data.get("content_index", data.get("summary_index")), blank)
+        item = self._open_item(data)
+        if item is None:
+            return
+        position = data.get("content_index", data.get("summary_index"))
+        part = _part_at(_list_in(item, holder), position, blank)
         field = "refusal" if "refusal" in blank else "text"
         part[field] = str(part.get(field) or "") + str(data.get("delta") or "")
 
@@ -74,6 +81,22 @@ class Fold:
 def _index(data: dict[str, Any], default: int) -> int:
     index = data.get("output_index")
     return index if isinstance(index, int) else default
+
+
+def _copy(item: Item) -> Item:
+    # Two levels deep, since the event keeps its own; texts grow in the copy.
+    return {
+        key: [dict(part) if isinstance(part, dict) else part for part in value] if isinstance(value, list) else value
+        for key, value in item.items()
+    }
+
+
+def _list_in(item: Item, holder: str) -> list[Item]:
+    # Reasoning items carry ``"content": null``.
+    parts = item.get(holder)
+    if not isinstance(parts, list):
+        parts = item[holder] = []
+    return parts
 
 
 def _place(parts: list[Item], index: Any, part: Item) -> None:
@@ -106,10 +129,10 @@ _FOLDS: dict[str, Callable[[Fold, dict[str, Any]], None]] = {
     "response.failed": Fold._keep_response,
     "response.output_item.added": Fold._keep_item,
     "response.output_item.done": Fold._keep_item,
-    "response.content_part.added": Fold._add_part,
-    "response.content_part.done": Fold._add_part,
-    "response.reasoning_summary_part.added": Fold._add_summary,
-    "response.reasoning_summary_part.done": Fold._add_summary,
+    "response.content_part.added": lambda fold, data: fold._keep_part(data, "content", "content_index"),
+    "response.content_part.done": lambda fold, data: fold._keep_part(data, "content", "content_index"),
+    "response.reasoning_summary_part.added": lambda fold, data: fold._keep_part(data, "summary", "summary_index"),
+    "response.reasoning_summary_part.done": lambda fold, data: fold._keep_part(data, "summary", "summary_index"),
     "response.output_text.delta": lambda fold, data: fold._grow_part(data, "content", _TEXT),
     "response.refusal.delta": lambda fold, data: fold._grow_part(data, "content", _REFUSAL),
     "response.reasoning_text.delta": lambda fold, data: fold._grow_part(data, "content", _REASONING),

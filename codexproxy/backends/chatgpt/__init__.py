@@ -1,0 +1,1 @@
+"""HTTP to the ChatGPT Codex backend (UPSTREAM.md §3)."""

@@ -1,0 +1,151 @@
+"""The Codex backend over HTTP: one request per turn, its answer as events."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from codexproxy.backends.chatgpt.body import Wait
+from codexproxy.backends.chatgpt.headers import ClientIdentity, account_headers, turn_headers
+from codexproxy.backends.chatgpt.refusals import MAX_BODY_BYTES, refusal
+from codexproxy.backends.chatgpt.source import ResponseSource
+from codexproxy.backends.chatgpt.transport import Transport
+from codexproxy.errors import LoginExpired, ProxyError, UpstreamFailed
+from codexproxy.turns.access import Access, CredentialSource
+from codexproxy.turns.deadlines import Deadlines, TimeLimits, timed_out
+from codexproxy.turns.events import decode_object, encode_json
+from codexproxy.turns.stream import Answerer, EventStream
+from codexproxy.turns.turn import Turn
+
+_UNREACHABLE = "Upstream could not be reached. Please check the network and try again."
+
+
+class ChatGptBackend:
+    """One account's Codex backend (``backends.base.Backend``).
+
+    Args:
+        name: The provider's name.
+        base_url: ``https://chatgpt.com/backend-api``, without a slash at its end.
+        transport: The warm session.
+        credentials: Where the access token comes from.
+        identity: Who we say we are.
+        limits: Time limits of a turn.
+        wait: Waits for a socket, see ``body.body_of``.
+        patience: Seconds of silence after which a stream yields ``[]``.
+        clock: Monotonic seconds.
+    """
+
+    kind = "codex"
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        transport: Transport,
+        credentials: CredentialSource,
+        *,
+        identity: ClientIdentity = ClientIdentity(),
+        limits: TimeLimits = TimeLimits(),
+        wait: Wait,
+        patience: float = 15.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self._base_url = base_url.rstrip("/")
+        self._transport = transport
+        self._credentials = credentials
+        self._identity = identity
+        self._limits = limits
+        self._wait = wait
+        self._patience = patience
+        self._clock = clock
+
+    def open(self, turn: Turn) -> EventStream:
+        """See ``Backend.open``; a rejected login is refreshed once."""
+        body = encode_json(turn.body)
+        deadlines = Deadlines(self._limits, self._clock())
+
+        def attempt(access: Access) -> requests.Response:
+            return self._send("POST", "/codex/responses", turn_headers(self._identity, access, turn), body, deadlines)
+
+        response = self._authorised(attempt)
+        answerer = Answerer(self.name, {name.lower(): value for name, value in response.headers.items()})
+        source = ResponseSource(response, deadlines, self._wait, self._clock)
+        return EventStream(source, self._patience, answerer)
+
+    def models(self) -> list[dict[str, Any]]:
+        """See ``Backend.models`` (UPSTREAM.md §5)."""
+        models = self._json("GET", f"/codex/models?client_version={self._identity.version}").get("models")
+        if not isinstance(models, list):
+            raise UpstreamFailed("Upstream's list of models has an unknown form.")
+        return [model for model in models if isinstance(model, dict) and isinstance(model.get("slug"), str)]
+
+    def usage(self) -> dict[str, Any]:
+        """See ``Backend.usage``."""
+        return self._json("GET", "/wham/usage")
+
+    def compact(self, body: dict[str, Any]) -> dict[str, Any]:
+        """See ``Backend.compact``."""
+        return self._json("POST", "/codex/responses/compact", encode_json(body))
+
+    def _json(self, method: str, path: str, body: bytes = b"") -> dict[str, Any]:
+        deadlines = Deadlines(self._limits, self._clock())
+
+        def attempt(access: Access) -> requests.Response:
+            headers = {**account_headers(self._identity, access), "version": self._identity.version}
+            if body:
+                headers["content-type"] = "application/json"
+            return self._send(method, path, headers, body, deadlines)
+
+        response = self._authorised(attempt)
+        try:
+            return decode_object(response.content)
+        except requests.RequestException as error:
+            raise UpstreamFailed(_UNREACHABLE) from error
+        finally:
+            response.close()
+
+    def _authorised(self, attempt: Callable[[Access], requests.Response]) -> requests.Response:
+        access = self._credentials.current()
+        response = attempt(access)
+        if response.status_code == 401:
+            response.close()
+            response = attempt(self._credentials.recover(access.token))
+        if response.status_code == 200:
+            return response
+        raise _refused(response)
+
+    def _send(self, method: str, path: str, headers: dict[str, str], body: bytes, deadlines: Deadlines) -> requests.Response:
+        timeout = (self._limits.connect, _finite(deadlines.left(self._clock())))
+        try:
+            return self._transport.send(method, self._base_url + path, headers, body, timeout)
+        except requests.RequestException as error:
+            raise self._unsent(error) from error
+
+    def _unsent(self, error: requests.RequestException) -> ProxyError:
+        if isinstance(error, requests.ConnectTimeout):
+            return timed_out("connect", self._limits.connect)
+        if isinstance(error, requests.Timeout):
+            return timed_out("first event", self._limits.first_event)
+        return UpstreamFailed(_UNREACHABLE)
+
+
+def _refused(response: requests.Response) -> ProxyError:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    try:
+        body = response.raw.read(MAX_BODY_BYTES, decode_content=True)
+    except (HTTPError, OSError):
+        body = b""
+    finally:
+        response.close()
+    if response.status_code == 401:
+        return LoginExpired(
+            "Upstream does not accept the login any more. Please sign in again with `codexproxy login`."
+        )
+    return refusal(response.status_code, headers, body)
+
+
+def _finite(seconds: float) -> float | None:
+    return None if seconds == float("inf") else seconds

@@ -1,0 +1,98 @@
+"""Upstream's answers that are no streams, as errors of ours (UPSTREAM.md §3.6, §3.7)."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from codexproxy.errors import (
+    ModelNotFound,
+    Overloaded,
+    PermissionRefused,
+    ProxyError,
+    RateLimited,
+    UpstreamFailed,
+    UpstreamRejected,
+)
+from codexproxy.turns.failures import CODES, Meaning, error_object, failure_from, text_of
+
+# Upstream's bodies are small; more than this is a page of somebody else's.
+MAX_BODY_BYTES = 256 * 1024
+
+BY_STATUS: dict[int, Meaning] = {
+    402: Meaning(PermissionRefused, "account_deactivated"),
+    403: Meaning(PermissionRefused, "upstream_forbidden"),
+    429: Meaning(RateLimited, "rate_limit_exceeded"),
+    503: Meaning(Overloaded, "overloaded"),
+}
+_CLIENT_ERROR = Meaning(UpstreamRejected)
+_SERVER_ERROR = Meaning(UpstreamFailed, "upstream_unavailable")
+_REFUSED_MODEL = Meaning(ModelNotFound, "model_not_found")
+
+_CHALLENGE = (
+    "Upstream's edge answered with a challenge page instead of the API. It distrusts the network this "
+    "service runs in, not your login: try another network or an egress proxy (HTTPS_PROXY)."
+)
+
+
+def refusal(status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
+    """The error for an HTTP answer other than 200.
+
+    Args:
+        status: Upstream's status.
+        headers: Upstream's headers, looked up in lower case.
+        body: Up to ``MAX_BODY_BYTES`` of its body.
+    """
+    if is_challenge(headers, body):
+        return UpstreamFailed(_CHALLENGE, code="upstream_challenge", retryable=False)
+    details = _details(body)
+    error = failure_from(details, default=_meaning(status, details))
+    if error.status == PermissionRefused.status and status in (402, 403):
+        error.status = status
+    if isinstance(error, RateLimited):
+        error.retry_after = error.retry_after or seconds_in(headers.get("retry-after"))
+        error.retryable = _is_short(error)
+    return error
+
+
+def _meaning(status: int, details: dict[str, Any]) -> Meaning:
+    message = str(details.get("message") or "")
+    if status in (400, 404) and "model" in message and "not supported when using Codex" in message:
+        return _REFUSED_MODEL
+    return BY_STATUS.get(status) or (_SERVER_ERROR if status >= 500 or status < 400 else _CLIENT_ERROR)
+
+
+def _is_short(error: ProxyError) -> bool:
+    # Waiting longer than this inside a request helps nobody.
+    return error.code == "rate_limit_exceeded" and error.retry_after is not None and error.retry_after <= 2
+
+
+def _details(body: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(body)
+    except ValueError:
+        return {}
+    if not isinstance(data, dict):
+        return {}
+    detail = data.get("detail")
+    if isinstance(detail, dict):
+        return detail
+    return {"message": detail} if text_of(detail) else error_object(data)
+
+
+def is_challenge(headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether an HTML page came where JSON belongs (COMPAT.md P15)."""
+    if headers.get("cf-mitigated") == "challenge":
+        return True
+    start = body[:512].lstrip().lower()
+    return start.startswith((b"<!doctype html", b"<html"))
+
+
+def seconds_in(value: str | None) -> float | None:
+    """A ``Retry-After`` in seconds, None when it is absent or a date."""
+    try:
+        return max(0.0, float(value)) if value else None
+    except ValueError:
+        return None
+
+
+__all__ = ["BY_STATUS", "CODES", "MAX_BODY_BYTES", "is_challenge", "refusal", "seconds_in"]

@@ -1,0 +1,92 @@
+"""A response's body as a source of events."""
+
+import socket
+from collections.abc import Callable
+
+import requests
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+from codexproxy.backends.chatgpt.body import Body, Wait, body_of
+from codexproxy.backends.chatgpt.sse import Decoder
+from codexproxy.errors import ProxyError, UpstreamFailed
+from codexproxy.turns.deadlines import Deadlines, timed_out
+from codexproxy.turns.events import TERMINAL, Batch
+
+# Seconds granted to the last, empty HTTP chunk behind the terminal event, so
+# that the connection can be used again; it nearly always came with it.
+GRACE = 0.005
+
+
+class ResponseSource:
+    """Events from one streamed response (``turns.stream.Source``).
+
+    Args:
+        response: The streamed response, status 200.
+        deadlines: The turn's clocks, started with the request.
+        wait: See ``body_of``.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, response: requests.Response, deadlines: Deadlines, wait: Wait, clock: Callable[[], float]) -> None:
+        # The response is kept: were it collected, the stream would die in the middle.
+        self._response = response
+        self._deadlines = deadlines
+        self._clock = clock
+        self._decoder = Decoder()
+        self._body: Body = body_of(response, wait)
+        self._ended = False
+        self._whole = False
+
+    def read(self, patience: float) -> Batch | None:
+        """See ``Source.read``.
+
+        Raises:
+            UpstreamTimeout: The first-event, idle or total limit ran out.
+            UpstreamFailed: The connection broke.
+        """
+        until = self._clock() + patience
+        while not self._ended:
+            data = self._pull(until)
+            if data is None:
+                self._ended = True
+                return self._decoder.end() or None
+            batch = self._decoder.feed(data)
+            if batch:
+                self._whole = batch[-1].type in TERMINAL
+                return batch
+            if self._clock() >= until:
+                return []
+        return None
+
+    def _pull(self, until: float) -> bytes | None:
+        now = self._clock()
+        left = self._deadlines.left(now)
+        try:
+            data = self._body.read(max(0.0, min(until - now, left)))
+        except (requests.RequestException, HTTPError, OSError) as error:
+            self._ended = True
+            raise broken(error, self._deadlines) from error
+        if data:
+            self._deadlines.heard(self._clock())
+        return data
+
+    def close(self) -> None:
+        """Gives the connection back when the answer is whole and its body at its end, else closes it."""
+        if self._whole and not self._ended:
+            self._ended = True
+            try:
+                self._body.read(GRACE)
+            except (requests.RequestException, HTTPError, OSError):
+                pass  # The answer is complete; how its connection ends changes nothing.
+        self._response.close()
+
+
+def broken(error: Exception, deadlines: Deadlines) -> ProxyError:
+    """What a failed read means to the caller."""
+    reason = error.args[0] if error.args else None
+    if isinstance(error, requests.Timeout | socket.timeout) or isinstance(reason, ReadTimeoutError):
+        return timed_out("idle", deadlines.limits.idle)
+    return UpstreamFailed(
+        "The connection to upstream broke before the answer was complete. Please try again.",
+        code="upstream_truncated",
+    )

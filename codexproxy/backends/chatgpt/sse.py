@@ -1,0 +1,116 @@
+"""Server-sent events: bytes in any chunking -> events.
+
+Blocks of the exact form ``event: …\\ndata: {…}\\n\\n``, which is what upstream
+sends, take a short way; everything else (CR line ends, comments, several data
+lines, a missing event name) goes to sseclient-py. Both give the same events
+for any bytes; a property test holds them to it.
+"""
+
+import re
+
+from sseclient import SSEClient
+
+from codexproxy.errors import UpstreamFailed
+from codexproxy.turns.events import Batch, Event, decode_object
+
+# An event larger than this is no event; without a bound a broken upstream fills the memory.
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+
+_BOM = b"\xef\xbb\xbf"
+# WHATWG HTML §9.2.5: a line ends with CRLF, LF or CR; an empty line ends the event.
+_FRAME_END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
+_DONE = "[DONE]"
+
+
+class Decoder:
+    """Splits one stream's bytes into events.
+
+    Feed it network reads of any size; what is not complete waits inside.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._started = False
+        # First line of a block -> its event type and how that type's JSON begins.
+        self._known: dict[bytes, tuple[str, bytes]] = {}
+
+    def feed(self, data: bytes) -> Batch:
+        """The events that these bytes complete.
+
+        Raises:
+            UpstreamFailed: An event is too large, or is not JSON.
+        """
+        buffer = self._rest + data if self._rest else data
+        if not self._started:
+            if len(buffer) < len(_BOM) and _BOM.startswith(buffer):
+                self._rest = buffer
+                return []
+            buffer = buffer.removeprefix(_BOM)
+            self._started = True
+        if b"\r" in buffer:
+            return self._feed_general(buffer)
+        end = buffer.rfind(b"\n\n")
+        if end < 0:
+            return self._keep(buffer)
+        self._keep(buffer[end + 2 :])
+        return self._blocks(buffer[:end].split(b"\n\n"))
+
+    def end(self) -> Batch:
+        """A last event whose blank line is missing, when it came whole.
+
+        Upstream may close right behind the terminal event's data; a frame that
+        was cut off is not JSON any more and is dropped.
+        """
+        rest, self._rest = self._rest, b""
+        try:
+            return self._general(rest + b"\n\n") if rest.strip() else []
+        except UpstreamFailed:
+            return []
+
+    def _keep(self, rest: bytes) -> Batch:
+        if len(rest) > MAX_FRAME_BYTES:
+            raise UpstreamFailed("Upstream sent an event that is too large.", code="upstream_truncated")
+        self._rest = rest
+        return []
+
+    def _blocks(self, blocks: list[bytes]) -> Batch:
+        events: Batch = []
+        for block in blocks:
+            head, found, payload = block.partition(b"\ndata: ")
+            known = self._known.get(head) or self._learn(head)
+            if found and known and payload.startswith(known[1]) and b"\n" not in payload:
+                events.append(Event(known[0], block + b"\n\n", payload))
+            elif block:
+                events += self._general(block + b"\n\n")
+        return events
+
+    def _learn(self, head: bytes) -> tuple[str, bytes] | None:
+        name = head.removeprefix(b"event: ")
+        if name == head or b"\n" in name or not name.isascii() or len(self._known) > 256:
+            return None
+        known = (name.decode().strip(), b'{"type":"' + name + b'"')
+        self._known[head] = known
+        return known
+
+    def _feed_general(self, buffer: bytes) -> Batch:
+        # A frame that ends in CR may turn out to end in CRLF; the LF then opens
+        # the next frame as an empty line, which means nothing.
+        events: Batch = []
+        start = 0
+        for match in _FRAME_END.finditer(buffer):
+            events += self._general(buffer[start : match.end()])
+            start = match.end()
+        self._keep(buffer[start:])
+        return events
+
+    def _general(self, block: bytes) -> Batch:
+        text = block.decode(errors="replace").encode()
+        messages = [message for message in SSEClient([text]).events() if message.data.strip() != _DONE]
+        return [_event(message.event, message.data.encode(), block) for message in messages]
+
+
+def _event(name: str, payload: bytes, block: bytes) -> Event:
+    # The JSON's own type rules: ``event:`` lines are optional (UPSTREAM.md §4.1) and have been seen to differ.
+    data = decode_object(payload)
+    kind = data.get("type")
+    return Event(kind if isinstance(kind, str) else name, block, payload, data)
