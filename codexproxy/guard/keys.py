@@ -1,0 +1,270 @@
+"""Which key was presented, and what its holder may do.
+
+A key of ours is ``cpx_``, 32 random characters and a checksum of six, all in
+base 62, so that leak scanners can find one and tell it from a lookalike. Only
+a salted hash is stored: ``sha256:SALT:DIGEST``, both in hexadecimal, where
+DIGEST is SHA-256 over the salt's bytes and the key's. One round is enough,
+because 190 random bits cannot be guessed.
+"""
+
+import hmac
+import secrets
+import string
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Protocol
+
+from codexproxy.errors import AuthenticationFailed
+from codexproxy.guard.headers import Headers
+
+PREFIX = "cpx_"
+ALPHABET = string.digits + string.ascii_letters
+RANDOM_LENGTH = 32
+CHECKSUM_LENGTH = 6
+
+# Name under which the holder of ``PROXY_API_KEY`` appears in logs and limits.
+OWNER = "default"
+ANONYMOUS = "anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What one key may use; None where nothing limits it.
+
+    Attributes:
+        rate_per_minute: Requests in any minute.
+        tokens_per_day: Tokens, in and out, of one day (UTC).
+        max_parallel: Turns at a time.
+        reserve_weekly_percent: Part of the account's weekly quota this key must leave.
+    """
+
+    rate_per_minute: int | None = None
+    tokens_per_day: int | None = None
+    max_parallel: int | None = None
+    reserve_weekly_percent: float | None = None
+
+
+class UserRow(Protocol):
+    """A user as the settings or the key file hold one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def api_key_hash(self) -> str | None: ...
+    @property
+    def allowed_clients(self) -> Sequence[str]: ...
+    @property
+    def provider_group(self) -> str: ...
+    @property
+    def models(self) -> Sequence[str]: ...
+    @property
+    def rate_per_minute(self) -> int | None: ...
+    @property
+    def tokens_per_day(self) -> int | None: ...
+    @property
+    def max_parallel(self) -> int | None: ...
+    @property
+    def reserve_weekly_percent(self) -> float | None: ...
+    @property
+    def enabled(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who asks, as far as the presented key tells.
+
+    Attributes:
+        name: The key's name, never the key.
+        keyed: Whether a valid key was presented.
+        allowed_clients: Client profiles whose requests are checked; empty means no check.
+        provider_group: Group its turns run in.
+        models: Names it may use; ``*`` stands for any.
+        limits: What it may use up.
+    """
+
+    name: str = ANONYMOUS
+    keyed: bool = False
+    allowed_clients: tuple[str, ...] = ()
+    provider_group: str = "default"
+    models: tuple[str, ...] = ("*",)
+    limits: Allowance = field(default_factory=Allowance)
+
+    def may_use(self, model: str) -> bool:
+        """Whether this key may ask this model, by the name the caller wrote or the one it stands for."""
+        return "*" in self.models or model in self.models
+
+
+def identity_of(row: UserRow) -> Identity:
+    """The identity a user's key stands for."""
+    return Identity(
+        name=row.name,
+        keyed=True,
+        allowed_clients=tuple(row.allowed_clients),
+        provider_group=row.provider_group,
+        models=tuple(row.models),
+        limits=Allowance(row.rate_per_minute, row.tokens_per_day, row.max_parallel, row.reserve_weekly_percent or None),
+    )
+
+
+class UserSource(Protocol):
+    """Users that may change while the service runs."""
+
+    def users(self) -> Sequence[UserRow]:
+        """The users of this moment; cheap enough for every request."""
+
+
+class KeyRing:
+    """All keys that open this service.
+
+    Once a key was configured the ring stays locked: removing the last one
+    must not open a running service to everybody.
+
+    Args:
+        api_key: The one key of ``PROXY_API_KEY``.
+        users: Named users of the configuration.
+        allow_unauthenticated: Accepts any key or none.
+        source: Further users, read at every request.
+
+    Raises:
+        ValueError: A user's hash is not of the documented form.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        users: Sequence[UserRow] = (),
+        allow_unauthenticated: bool = False,
+        source: UserSource | None = None,
+    ) -> None:
+        self._owner = hash_key(api_key) if api_key else None
+        self._users = tuple(users)
+        self._open = allow_unauthenticated
+        self._source = source
+        self._locked = bool(api_key or users)
+        for user in self._users:
+            if user.api_key_hash:
+                parse_hash(user.api_key_hash)
+
+    @property
+    def configured(self) -> bool:
+        """Whether any key exists, or existed since the start; disabled ones count."""
+        self._current_users()
+        return self._locked
+
+    def identify(self, presented: str | None) -> Identity:
+        """Finds the holder of a key.
+
+        Every key is compared, in constant time, whether or not one matched
+        before. With no key configured a presented one is ignored.
+
+        Raises:
+            AuthenticationFailed: No key, an unknown or a disabled one.
+        """
+        users = self._current_users()
+        found = self._match(presented, users) if presented else None
+        if found is not None:
+            return found
+        if self._open or not self._locked:
+            return Identity()
+        raise AuthenticationFailed(_MISSING if not presented else _WRONG)
+
+    def _current_users(self) -> tuple[UserRow, ...]:
+        users = self._users + tuple(self._source.users() if self._source else ())
+        self._locked = self._locked or bool(users)
+        return users
+
+    def _match(self, presented: str, users: Sequence[UserRow]) -> Identity | None:
+        found = None
+        if self._owner and matches(presented, self._owner):
+            found = Identity(OWNER, keyed=True)
+        for user in users:
+            if user.api_key_hash and matches(presented, user.api_key_hash) and user.enabled:
+                found = identity_of(user)
+        return found
+
+
+_NEXT_STEP = "Send the key as 'Authorization: Bearer KEY', 'x-api-key' or 'api-key'."
+_MISSING = f"This service needs an API key, and the request holds none. {_NEXT_STEP}"
+_WRONG = (
+    "The API key is not known here, or it was disabled. Check that it was copied whole; "
+    "'codexproxy keys list' shows which keys exist, 'codexproxy keys add NAME' makes a new one."
+)
+
+
+def presented_key(headers: Headers) -> str | None:
+    """The key a request presents: ``Authorization: Bearer``, ``x-api-key`` or ``api-key``."""
+    scheme, _, credentials = (headers.get("authorization") or "").strip().partition(" ")
+    bearer = credentials if scheme.lower() == "bearer" else ""
+    for value in (bearer, headers.get("x-api-key"), headers.get("api-key")):
+        if value and value.strip():
+            return _as_text(value.strip())
+    return None
+
+
+def _as_text(value: str) -> str:
+    # WSGI hands header bytes over as Latin-1; a key outside ASCII was UTF-8.
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
+
+
+def new_key() -> str:
+    """A fresh random key."""
+    body = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
+    return PREFIX + body + _checksum(body)
+
+
+def is_well_formed(key: str) -> bool:
+    """Whether a text looks like a key of ours, checksum included."""
+    body = key.removeprefix(PREFIX)
+    return (
+        key.startswith(PREFIX)
+        and len(body) == RANDOM_LENGTH + CHECKSUM_LENGTH
+        and _checksum(body[:RANDOM_LENGTH]) == body[RANDOM_LENGTH:]
+    )
+
+
+def _checksum(body: str) -> str:
+    number = zlib.crc32(body.encode())
+    digits = []
+    for _ in range(CHECKSUM_LENGTH):
+        number, digit = divmod(number, len(ALPHABET))
+        digits.append(ALPHABET[digit])
+    return "".join(reversed(digits))
+
+
+def hash_key(key: str, salt: bytes | None = None) -> str:
+    """The salted hash that is stored in a key's stead, ``sha256:SALT:DIGEST``."""
+    salt = salt if salt is not None else secrets.token_bytes(16)
+    return f"sha256:{salt.hex()}:{_digest(salt, key).hex()}"
+
+
+def matches(key: str, stored: str) -> bool:
+    """Whether a key has this stored hash, compared in constant time.
+
+    Raises:
+        ValueError: The hash is not of the documented form.
+    """
+    salt, digest = parse_hash(stored)
+    return hmac.compare_digest(_digest(salt, key), digest)
+
+
+def parse_hash(stored: str) -> tuple[bytes, bytes]:
+    """Salt and digest of a stored hash.
+
+    Raises:
+        ValueError: It is not of the form ``sha256:SALT:DIGEST``.
+    """
+    name, _, rest = stored.partition(":")
+    salt, _, digest = rest.partition(":")
+    if name != "sha256" or len(digest) != 2 * sha256().digest_size or not salt:
+        raise ValueError("A key's hash must look like 'sha256:SALT:DIGEST'; 'codexproxy keys add NAME' makes one.")
+    return bytes.fromhex(salt), bytes.fromhex(digest)
+
+
+def _digest(salt: bytes, key: str) -> bytes:
+    return sha256(salt + key.encode("utf-8", "surrogatepass")).digest()

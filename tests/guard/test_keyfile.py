@@ -1,0 +1,126 @@
+"""The key file: added, rotated, disabled and removed keys take effect at once and survive anything."""
+
+import json
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from codexproxy.errors import AuthenticationFailed
+from codexproxy.guard.keyfile import KeyFile
+from codexproxy.guard.keys import KeyRing, is_well_formed
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "keys.json"
+
+
+def test_an_absent_file_has_no_users(path: Path) -> None:
+    assert list(KeyFile(path).users()) == []
+    assert not path.parent.exists()
+
+
+def test_an_added_key_opens_the_service_of_another_process_at_once(path: Path) -> None:
+    ring = KeyRing(source=KeyFile(path))
+    assert not ring.configured
+    key = KeyFile(path).add("ann", ratePerMinute=5, models=["gpt-5.2"], allowedClients=["codex-cli"])
+    identity = ring.identify(key)
+    assert is_well_formed(key)
+    assert (identity.name, identity.limits.rate_per_minute) == ("ann", 5)
+    assert (identity.models, identity.allowed_clients) == (("gpt-5.2",), ("codex-cli",))
+
+
+def test_the_file_is_private_and_holds_no_key(path: Path) -> None:
+    key = KeyFile(path).add("ann")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert key not in path.read_text()
+    assert "apiKeyHash" not in json.dumps(KeyFile(path).records())
+
+
+def test_rotating_ends_the_old_key_and_keeps_the_rest(path: Path) -> None:
+    file = KeyFile(path)
+    ring = KeyRing(source=file)
+    old = file.add("ann", tokensPerDay=7)
+    new = file.rotate("ann")
+    assert ring.identify(new).limits.tokens_per_day == 7
+    with pytest.raises(AuthenticationFailed):
+        ring.identify(old)
+
+
+def test_a_disabled_key_is_refused_until_it_is_enabled_again(path: Path) -> None:
+    file = KeyFile(path)
+    ring = KeyRing(source=file)
+    key = file.add("ann")
+    file.disable("ann")
+    with pytest.raises(AuthenticationFailed):
+        ring.identify(key)
+    file.disable("ann", disabled=False)
+    assert ring.identify(key).name == "ann"
+
+
+def test_a_removed_key_is_refused(path: Path) -> None:
+    file = KeyFile(path)
+    ring = KeyRing(source=file)
+    key = file.add("ann")
+    assert ring.identify(key).keyed
+    file.remove("ann")
+    with pytest.raises(AuthenticationFailed):
+        ring.identify(key)
+
+
+@pytest.mark.parametrize("name", ["ann", "", "  "])
+def test_a_name_must_be_new_and_not_blank(path: Path, name: str) -> None:
+    file = KeyFile(path)
+    file.add("ann")
+    with pytest.raises(ValueError, match="name"):
+        file.add(name)
+    assert [user.name for user in file.users()] == ["ann"]
+
+
+@pytest.mark.parametrize("change", [KeyFile.rotate, KeyFile.disable, KeyFile.remove])
+def test_an_unknown_name_is_told(path: Path, change: object) -> None:
+    with pytest.raises(KeyError, match="nobody"):
+        change(KeyFile(path), "nobody")  # type: ignore[operator]
+
+
+def test_a_field_of_the_wrong_type_is_refused_before_it_is_written(path: Path) -> None:
+    with pytest.raises(ValueError, match="ratePerMinute"):
+        KeyFile(path).add("ann", ratePerMinute=True)
+    assert not path.exists()
+
+
+def test_unknown_fields_survive_a_change(path: Path) -> None:
+    file = KeyFile(path)
+    file.add("ann", note="for the editor")
+    file.rotate("ann")
+    assert json.loads(path.read_text())["users"][0]["note"] == "for the editor"
+
+
+@pytest.mark.parametrize("garbage", ["", "{", "[]", '{"users": 3}', '{"users": [{"name": "x"}]}', '{"users": [1]}'])
+def test_a_file_that_breaks_keeps_the_keys_known_before(path: Path, garbage: str) -> None:
+    file = KeyFile(path)
+    ring = KeyRing(source=file)
+    key = file.add("ann")
+    assert ring.identify(key).keyed
+    path.write_text(garbage)
+    assert ring.identify(key).keyed
+    with pytest.raises(AuthenticationFailed):
+        ring.identify(None)
+
+
+def test_a_file_that_was_never_readable_is_an_error(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("{")
+    with pytest.raises(ValueError, match=r"keys\.json"):
+        KeyFile(path).users()
+
+
+def test_keys_added_at_the_same_time_are_all_kept(path: Path) -> None:
+    threads = [threading.Thread(target=lambda n=n: KeyFile(path).add(f"user {n}")) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {user.name for user in KeyFile(path).users()} == {f"user {n}" for n in range(8)}
