@@ -1,0 +1,1 @@
+"""Who we are upstream: logging in, staying logged in, logging out. No Flask."""

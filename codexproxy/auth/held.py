@@ -1,0 +1,99 @@
+"""The login as one process knows it: in memory, and in step with where it is kept."""
+
+import logging
+
+from codexproxy.auth.store import StorageFailed, TokenStore
+from codexproxy.auth.tokens import BrokenLogin, Tokens
+from codexproxy.state.lock import LockTimeout
+
+log = logging.getLogger(__name__)
+
+_UNREAD = object()
+
+
+class HeldLogin:
+    """The newest login this process knows of.
+
+    A pair that the disk would not take is held here and written as soon as it will.
+
+    Args:
+        store: Where the login is kept.
+        look_every: Milliseconds between two looks at whether another process changed it.
+    """
+
+    def __init__(self, store: TokenStore, look_every: int) -> None:
+        self.tokens: Tokens | None = None
+        self._store = store
+        self._look_every = look_every
+        self._looked_at = -look_every
+        self._version: object = _UNREAD
+        # What the store still holds in place of an unwritten pair.
+        self._outdated: Tokens | None = None
+
+    def look(self, now: int) -> Tokens | None:
+        """The login; asks the store whether it changed, but not at every call.
+
+        Raises:
+            BrokenLogin, StorageFailed: It cannot be read, and nothing is known from before.
+        """
+        if 0 <= now - self._looked_at < self._look_every:
+            return self.tokens
+        if self._outdated is not None:
+            self._write_again()
+        if self._store.version() != self._version:
+            self.read()
+        self._looked_at = now
+        return self.tokens
+
+    def read(self) -> Tokens | None:
+        """The login as it is stored now, or the newer one the store would not take.
+
+        Raises:
+            BrokenLogin, StorageFailed: It cannot be read, and nothing is known from before.
+        """
+        version = self._store.version()
+        try:
+            stored = self._store.load()
+        except (BrokenLogin, StorageFailed) as error:
+            if self.tokens is None:
+                raise
+            if version != self._version:
+                log.error("%s The login known from before stays in use.", error)
+            self._version = version
+            return self.tokens
+        self._version = version
+        if self._outdated is None or stored != self._outdated:
+            self._outdated = None
+            # Not every store has a place for the verdict.
+            self.tokens = stored and stored.with_verdict_of(self.tokens)
+        return self.tokens
+
+    def keep(self, tokens: Tokens) -> None:
+        """Takes a newer login and writes it; the caller holds the store's lock."""
+        outdated = self._outdated or self.tokens
+        self.tokens = tokens
+        try:
+            self._store.save(tokens)
+        except StorageFailed as error:
+            if self._outdated is None:
+                log.error("%s The renewed login is kept in memory until it can be written.", error)
+            self._outdated = outdated
+        else:
+            self._written()
+
+    def _write_again(self) -> None:
+        try:
+            with self._store.lock(0):
+                tokens = self.read()
+                if self._outdated is None or tokens is None:
+                    return
+                self._store.save(tokens)
+        except (StorageFailed, LockTimeout, OSError) as error:
+            log.debug("The renewed login still cannot be written: %s", error)
+        else:
+            self._written()
+            log.info("The renewed login has been written at last.")
+
+    def _written(self) -> None:
+        self._outdated = None
+        self._version = self._store.version()

@@ -1,0 +1,115 @@
+"""Files that are whole at every moment, also when the process or the host dies."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+
+# A file mounted by itself into a container cannot be renamed over.
+_MOUNTED = frozenset({errno.EBUSY, errno.EXDEV})
+
+
+class Disk:
+    """The few steps of a durable write, one method each, so that tests can break any of them."""
+
+    def write(self, descriptor: int, data: bytes) -> None:
+        """Writes all of ``data``."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+
+    def flush(self, descriptor: int) -> None:
+        """Waits until the file's content has reached the disk."""
+        os.fsync(descriptor)
+
+    def rename(self, source: str, target: Path) -> None:
+        """Puts ``source`` in ``target``'s place in one step."""
+        os.replace(source, target)
+
+    def flush_folder(self, folder: Path) -> None:
+        """Waits until the folder's entries have reached the disk."""
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # what some network filesystems say to this
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def write_durably(path: Path, data: bytes, disk: Disk | None = None) -> None:
+    """Replaces a file's content: readers see the old or the new, never a mixture.
+
+    The file gets mode 0600; its folder is made with 0700 when missing. A
+    symbolic link is followed, so that it stays one.
+
+    Raises:
+        OSError: The disk is full, read-only, …; the old content is still there.
+    """
+    disk = disk or Disk()
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    try:
+        _fill(descriptor, data, disk)
+        _put_in_place(temporary, target, data, disk)
+    except BaseException:
+        _remove(temporary)
+        raise
+    disk.flush_folder(target.parent)
+
+
+def _fill(descriptor: int, data: bytes, disk: Disk) -> None:
+    try:
+        disk.write(descriptor, data)
+        disk.flush(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _put_in_place(temporary: str, target: Path, data: bytes, disk: Disk) -> None:
+    try:
+        disk.rename(temporary, target)
+    except OSError as error:
+        if error.errno not in _MOUNTED:
+            raise
+        _overwrite(target, data, disk)
+        _remove(temporary)
+
+
+def _overwrite(target: Path, data: bytes, disk: Disk) -> None:
+    # One write call, as long as what it covers, is whole to every later reader
+    # even if we die before the file is shortened: JSON ignores trailing blanks.
+    descriptor = os.open(target, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        disk.write(descriptor, data.ljust(os.fstat(descriptor).st_size))
+        os.ftruncate(descriptor, len(data))
+        disk.flush(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(temporary: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(temporary)
+
+
+def sweep(path: Path, older_than: float, clock: Callable[[], float]) -> None:
+    """Removes temporary files that killed writers of ``path`` left behind.
+
+    Args:
+        path: The file they were writing.
+        older_than: Age in seconds from which a temporary file is litter.
+        clock: Epoch seconds.
+    """
+    target = Path(os.path.realpath(path))
+    for litter in target.parent.glob(f".{target.name}.*.tmp"):
+        with suppress(FileNotFoundError):
+            if clock() - litter.stat().st_mtime > older_than:
+                litter.unlink()
