@@ -1,0 +1,1 @@
+"""What is written down while turns run: log lines without secrets, tied together by a request id."""

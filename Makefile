@@ -1,0 +1,69 @@
+# Everything runs in .venv, made from PYTHON with the versions of constraints.txt.
+# Paths are relative, so the checkout may live under a path with spaces.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+LOCK := constraints.txt setup.cfg setup.py
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo run test check docs lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.ready ## try it without an account: one streamed answer, then serve on PORT (3000)
+	@exec $(PY) -m codexproxy demo
+
+run: $(VENV)/.ready ## serve with your own ChatGPT login
+	@exec $(PY) -m codexproxy serve
+
+test: $(VENV)/.ready-test ## run all tests (loopback only)
+	@exec $(PY) -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.ready-dev ## lint, format, types and the budgets of the architecture
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m pytest -q tests/test_architecture.py
+
+docs: $(VENV)/.ready ## write the generated pages of docs/
+	$(PY) -m codexproxy.settings > docs/settings.md.new
+	mv docs/settings.md.new docs/settings.md
+
+lock: ## renew constraints.txt from what is published now
+	rm -rf .venv-lock
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip --quiet install setuptools wheel
+	.venv-lock/bin/python -m pip --quiet install --no-build-isolation '.[test,dev]'
+	( sed -n '/^#/p' constraints.txt; .venv-lock/bin/python -m pip freeze --all --exclude codexproxy --exclude pip ) > constraints.txt.new
+	mv constraints.txt.new constraints.txt
+	rm -rf .venv-lock
+
+clean: ## remove .venv and everything that was built
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# One stamp per set of packages, so that the demo need not wait for test tools.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit("codexproxy needs Python 3.11 or newer; try PYTHON=python3.12 make ..." if sys.version_info < (3, 11) else 0)'
+	@echo "Making $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.ready: $(VENV)/.made $(LOCK)
+	@echo "Installing codexproxy ..."
+	@$(PIP) install -c constraints.txt setuptools wheel
+	@$(PIP) install -c constraints.txt --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.ready-test: $(VENV)/.ready
+	@echo "Installing what the tests need ..."
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[test]'
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready-test
+	@echo "Installing the checkers ..."
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[test,dev]'
+	@touch $@

@@ -1,0 +1,151 @@
+"""Log lines: ``[2025-01-06 10:30:00] [INFO] [req-id] message``, or one JSON object each.
+
+Code logs with the standard library (``logging.getLogger(__name__)``); further
+values of a line go through `fields`. Secrets are taken out of the finished
+line, tracebacks included, so that no caller has to think of it.
+"""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from codexproxy.observe.context import current_request_id
+from codexproxy.observe.files import DailyFiles
+from codexproxy.observe.redaction import Redactor
+
+LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
+
+_NAMES = {logging.WARNING: "WARN", logging.CRITICAL: "ERROR"}
+_FIELDS = "codexproxy_fields"
+
+# One message is one line, also when it quotes what a client sent.
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {10: "\\n", 13: "\\r", 9: "\\t"}
+
+
+def fields(**values: object) -> dict[str, Mapping[str, object]]:
+    """Further values of a log line: ``log.info("request end", extra=fields(status=200))``.
+
+    A value of None is left out.
+    """
+    return {_FIELDS: {name: value for name, value in values.items() if value is not None}}
+
+
+class _Formatter(logging.Formatter):
+    """What both forms share: the moment, the level, the request and the redaction."""
+
+    def __init__(self, redact: Redactor) -> None:
+        super().__init__()
+        self.redact = redact
+
+    def values(self, record: logging.LogRecord) -> Mapping[str, Any]:
+        return getattr(record, _FIELDS, {})
+
+    def traceback(self, record: logging.LogRecord) -> str:
+        parts = [self.formatException(record.exc_info)] if record.exc_info else []
+        parts += [self.formatStack(record.stack_info)] if record.stack_info else []
+        return self.redact("\n".join(parts))
+
+
+class TextFormatter(_Formatter):
+    """``[time] [LEVEL] [request-id] message name=value``, local time."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
+        values = "".join(f" {name}={value}" for name, value in self.values(record).items())
+        message = self.redact(record.getMessage() + values).translate(_CONTROL)
+        line = f"[{moment}] [{level_name(record)}] [{current_request_id()}] {message}"
+        trace = self.traceback(record)
+        return f"{line}\n{trace}" if trace else line
+
+
+class JsonFormatter(_Formatter):
+    """One JSON object per line: ``time`` (UTC), ``level``, ``request_id``, ``logger``, ``message``, further values."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line = {
+            **{name: self._plain(value) for name, value in self.values(record).items()},
+            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "level": level_name(record).lower(),
+            "request_id": current_request_id(),
+            "logger": record.name,
+            "message": self.redact(record.getMessage()),
+        }
+        if trace := self.traceback(record):
+            line["traceback"] = trace
+        return json.dumps(line)
+
+    def _plain(self, value: object) -> object:
+        return value if isinstance(value, bool | int | float) else self.redact(str(value))
+
+
+class ConsoleHandler(logging.StreamHandler[TextIO]):
+    """Writes to a stream; a line that cannot be written never shows its content."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        complain(record)
+
+
+def complain(record: logging.LogRecord) -> None:
+    """Says that a log line was lost, and where it came from, but not what was in it."""
+    kind = sys.exc_info()[0]
+    reason = kind.__name__ if kind else "unknown"
+    try:
+        sys.__stderr__ and sys.__stderr__.write(f"A log line of {record.pathname}:{record.lineno} was lost: {reason}\n")
+    except OSError:
+        return  # nobody is left to tell
+
+
+def level_name(record: logging.LogRecord) -> str:
+    """``ERROR``, ``WARN``, ``INFO`` or ``DEBUG``."""
+    return _NAMES.get(record.levelno, record.levelname)
+
+
+def configure_logging(
+    level: str = "info",
+    format: str | None = None,
+    *,
+    directory: Path | None = None,
+    secrets: Iterable[str] = (),
+    stream: TextIO | None = None,
+) -> None:
+    """Sets up logging for this process; calling it again replaces the earlier set-up.
+
+    Args:
+        level: ``error``, ``warn``, ``info`` or ``debug``, for the lines of codexproxy;
+            of libraries only warnings and worse are shown.
+        format: ``text`` or ``json``; None means text on a terminal and JSON elsewhere.
+        directory: Where to write ``{date}-{level}.log`` files too; they hold text lines
+            unless ``format`` is ``json``.
+        secrets: Values that must not appear in any line.
+        stream: Where console lines go, standard error by default.
+    """
+    redact = Redactor(secrets)
+    target = stream or sys.stderr
+    console = ConsoleHandler(target)
+    console.setFormatter(_formatter(format or ("text" if target.isatty() else "json"), redact))
+    handlers: list[logging.Handler] = [console]
+    if directory is not None:
+        files = DailyFiles(directory, on_error=complain)
+        files.setFormatter(_formatter(format or "text", redact))
+        handlers.append(files)
+    _install(handlers, LEVELS[level])
+
+
+def _formatter(format: str, redact: Redactor) -> logging.Formatter:
+    return JsonFormatter(redact) if format == "json" else TextFormatter(redact)
+
+
+def _install(handlers: list[logging.Handler], level: int) -> None:
+    root = logging.getLogger()
+    for old in [handler for handler in root.handlers if isinstance(handler, ConsoleHandler | DailyFiles)]:
+        root.removeHandler(old)
+        old.close()
+    for handler in handlers:
+        root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger("codexproxy").setLevel(level)

@@ -1,0 +1,71 @@
+"""Takes secrets out of texts that people will read.
+
+Two nets: exact values known at set-up, and shapes that secrets have wherever
+they come from (UPSTREAM.md §2: JWTs begin with ``eyJ``, refresh tokens with
+``rt_``, authorization codes with ``ac_``).
+"""
+
+import json
+import re
+from collections.abc import Iterable
+
+REDACTED = "[redacted]"
+
+# Counted repetitions and look-behinds keep every shape linear, whatever a client sends.
+_WORD = r"[\w.-]{0,40}"
+_NAME = rf"{_WORD}(?:token|authorization|api[_-]?key|secret|passw|cookie|code_verifier|credential){_WORD}"
+
+# Pairs of shape and replacement, applied in this order.
+_SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
+    # JSON: "refresh_token": "…", also when the text was cut within the value.
+    (re.compile(rf'(?is)"({_NAME})"\s*:\s*"(?:[^"\\]|\\.)*(?:"|\\?\Z)'), rf'"\1": "{REDACTED}"'),
+    # JSON within a JSON string: \"refresh_token\": \"…\"
+    (re.compile(rf'(?i)(?<!\\)\\+"({_NAME})\\+"\s*:\s*\\+"[^"]*(?:"|\Z)'), rf'\\"\1\\": \\"{REDACTED}\\"'),
+    # Python literals.
+    (re.compile(rf"(?i)'({_NAME})'\s*:\s*'[^']*(?:'|\Z)"), rf"'\1': '{REDACTED}'"),
+    # Headers: Cookie: a=b; c=d and x-api-key: …
+    (re.compile(r"(?i)\b(cookie)\s*:\s*[^\r\n]+"), rf"\1: {REDACTED}"),
+    (
+        re.compile(r"(?i)\b(authorization|api[-_]key)\b\s*[:=]\s*(?:bearer\s+|basic\s+)?[^\s,;&\"']+"),
+        rf"\1: {REDACTED}",
+    ),
+    # Query strings and form bodies: access_token=…&code_verifier=…
+    (re.compile(r"(?i)(token|secret|password|verifier)=[^\s&\"']+"), rf"\1={REDACTED}"),
+    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), rf"\1 {REDACTED}"),
+    (re.compile(r"\beyJ[\w-]{6,}(?:\.[\w-]*)*"), REDACTED),
+    (re.compile(r"\b(?:rt_|ac_|sk-)[\w.-]{6,}"), REDACTED),
+    # https://user:password@host
+    (re.compile(r"(?<=://)[^/\s@:]{1,200}:[^/\s@]{1,200}@"), f"{REDACTED}@"),
+)
+
+# Shorter "secrets" would blot out ordinary words.
+_SHORTEST = 4
+
+
+class Redactor:
+    """Replaces secrets in texts by ``[redacted]``.
+
+    Args:
+        secrets: Exact values to hide wherever they appear, such as ``PROXY_API_KEY``.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        spellings = {form for secret in secrets if len(secret) >= _SHORTEST for form in _spellings(secret)}
+        longest_first = sorted(spellings, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def __call__(self, text: str) -> str:
+        """The text without secrets."""
+        if self._known:
+            text = self._known.sub(REDACTED, text)
+        for shape, replacement in _SHAPES:
+            text = shape.sub(replacement, text)
+        return text
+
+    def __repr__(self) -> str:
+        return "Redactor()"
+
+
+def _spellings(secret: str) -> set[str]:
+    """A secret as it is, and as JSON escapes it."""
+    return {secret, json.dumps(secret)[1:-1]}
