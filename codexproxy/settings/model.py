@@ -98,7 +98,7 @@ class Settings:
         "CODEX_CLIENT_VERSION",
         p.secret,
         "0.169.0",
-        "Codex version the catalogue is asked as.",
+        "Codex version we name when asking for models.",
     )
     originator: str = row(
         "backend.originator", "CODEX_ORIGINATOR", p.secret, "codex_cli_rs", "Name of the client sent upstream."
@@ -181,7 +181,7 @@ class Settings:
         "CODEX_MODELS_REFRESH_SECONDS",
         p.number(1),
         3600.0,
-        "Age at which it is renewed.",
+        "Age of the catalogue at which it is fetched again.",
     )
 
     api_key: str | None = row(

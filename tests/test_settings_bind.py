@@ -1,0 +1,71 @@
+"""Nobody serves the world without a key by accident."""
+
+import pytest
+
+from codexproxy.settings import is_loopback_host, load_settings, refuse_public_bind
+
+# A home without a config file.
+EMPTY = {"HOME": "/nowhere"}
+
+PRIVATE = [
+    "127.0.0.1:3000",
+    "127.8.9.1:3000",
+    "localhost:3000",
+    "LOCALHOST.:3000",
+    "me.localhost:1",
+    "[::1]:3000",
+    "::1",
+    "[::ffff:127.0.0.1]:3000",
+    "tcp://127.0.0.1:3000",
+    "unix:/run/codexproxy.sock",
+    "unix:///run/codexproxy.sock",
+]
+PUBLIC = [
+    "0.0.0.0:3000",
+    "0:3000",
+    ":3000",
+    "",
+    "[::]:3000",
+    "::",
+    "[::ffff:10.0.0.1]:3000",
+    "192.168.1.7:3000",
+    "tcp://0.0.0.0:3000",
+    "localhost.example.com:3000",
+    "box:3000",
+    "fd://3",
+]
+
+
+@pytest.mark.parametrize("bind", PRIVATE)
+def test_an_address_of_this_machine_only_needs_no_key(bind: str) -> None:
+    assert refuse_public_bind(load_settings(EMPTY), [bind]) is None
+
+
+@pytest.mark.parametrize("bind", PUBLIC)
+def test_an_address_others_can_reach_is_refused_in_one_sentence(bind: str) -> None:
+    sentence = refuse_public_bind(load_settings(EMPTY), ["127.0.0.1:1", bind])
+    assert sentence is not None
+    assert "PROXY_API_KEY" in sentence
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("environ", [{"PROXY_API_KEY": "key"}, {"ALLOW_UNAUTHENTICATED": "1"}])
+def test_a_key_or_a_clear_word_opens_it(environ: dict[str, str]) -> None:
+    assert refuse_public_bind(load_settings(EMPTY | environ), ["0.0.0.0:3000"]) is None
+
+
+def test_a_user_counts_as_a_key_only_when_enabled_and_hashed(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("config") / "config.json"
+    for users, refused in (
+        ('[{"name": "ann", "apiKeyHash": "x"}]', False),
+        ('[{"name": "ann", "apiKeyHash": "x", "isEnabled": false}]', True),
+        ('[{"name": "ann"}]', True),
+        ("[]", True),
+    ):
+        path.write_text(f'{{"users": {users}}}')
+        settings = load_settings(EMPTY | {"CONFIG_PATH": str(path)})
+        assert (refuse_public_bind(settings, ["0.0.0.0:1"]) is not None) is refused
+
+
+def test_names_and_numbers_that_only_look_like_loopback_do_not_count() -> None:
+    assert not any(map(is_loopback_host, ["127.0.0.1.example.com", "1270.0.0.1", "2130706432", "", "localhostx"]))
