@@ -70,7 +70,7 @@ def _take_file(gathering: _Gathering, path: Path, *, required: bool) -> None:
             if value is not None:
                 gathering.problems.append(Problem(key, "must be an object that holds the settings of this section."))
         elif key not in _FILE_KEYS:
-            gathering.problems.append(unknown_key(key, key, (*_SECTIONS, *_FILE_KEYS)))
+            gathering.problems.append(unknown_key(key, key, _FILE_KEYS if "." in key else (*_SECTIONS, *_FILE_KEYS)))
         elif value is None:
             continue  # null stands for "the default"
         elif key in READERS:
