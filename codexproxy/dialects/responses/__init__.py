@@ -1,0 +1,36 @@
+"""``/v1/responses``: the public Responses API.
+
+The hub's own language, so requests keep their shape and frames pass as they
+came; what the stateless backend lacks is added around them.
+"""
+
+from typing import Any
+
+from codexproxy.dialects.base import Renderer
+from codexproxy.dialects.responses.envelope import Envelope
+from codexproxy.dialects.responses.parse import parse
+from codexproxy.dialects.responses.render import READS_FINAL_OBJECT, ResponsesRenderer
+from codexproxy.turns.turn import Caller, Turn
+
+
+class ResponsesDialect:
+    """The Responses API as a dialect."""
+
+    name = "responses"
+    forwards_failures = True
+
+    def parse(self, payload: dict[str, Any], caller: Caller) -> Turn:
+        """Checks a request's JSON object and makes it a turn.
+
+        Raises:
+            InvalidRequest: ``param`` names the path of the offending field.
+        """
+        return parse(payload, caller)
+
+    def renderer(self, turn: Turn, index: int = 0) -> Renderer:
+        """A fresh renderer; this API gives one answer per turn."""
+        return ResponsesRenderer(Envelope(turn), fills_output=turn.caller.client in READS_FINAL_OBJECT)
+
+    def complete(self, turn: Turn, responses: list[dict[str, Any]]) -> dict[str, Any]:
+        """The final Response object, complete and valid against the public schema."""
+        return Envelope(turn).whole(responses[0])

@@ -1,0 +1,150 @@
+"""The Response object around an answer: what repeats the request, what must not lack."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+from codexproxy.turns.turn import Turn
+
+Json = dict[str, Any]
+
+_BLANK: Json = {
+    "object": "response",
+    "status": "completed",
+    "error": None,
+    "incomplete_details": None,
+    "instructions": None,
+    "output": [],
+    "parallel_tool_calls": True,
+    "previous_response_id": None,
+    "metadata": {},
+    "tool_choice": "auto",
+    "tools": [],
+    "temperature": 1.0,
+    "top_p": 1.0,
+}
+
+# What the backend is never told, so that only the request can say it.
+_KEPT_HERE = frozenset({"max_output_tokens", "user", "safety_identifier"})
+
+# The lite shape moves tools and instructions into the input, and upstream then
+# repeats empty ones (UPSTREAM.md §3.4).
+_EMPTY: tuple[Any, ...] = (None, "", [], {})
+
+# Real traffic has them null, the public schema never.
+_NEVER_NULL = frozenset({"user", "usage"})
+
+_BLANK_ITEMS: dict[str, Json] = {
+    "message": {"role": "assistant", "status": "completed", "content": []},
+    "reasoning": {"summary": []},
+    "function_call": {"arguments": "", "call_id": "", "name": ""},
+    "custom_tool_call": {"input": "", "call_id": "", "name": ""},
+}
+_PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc"}
+
+_BLANK_PARTS: dict[str, Json] = {
+    "output_text": {"text": "", "annotations": [], "logprobs": []},
+    "refusal": {"refusal": ""},
+}
+
+
+def new_id(prefix: str) -> str:
+    """A fresh id in the platform's style, ``resp_0a1b…``."""
+    return f"{prefix}_{uuid4().hex}"
+
+
+class Envelope:
+    """Dresses answers to one turn.
+
+    Args:
+        turn: The turn that is answered.
+        clock: Seconds since the epoch.
+        identify: Makes an id from a prefix.
+    """
+
+    def __init__(
+        self, turn: Turn, clock: Callable[[], float] = time.time, identify: Callable[[str], str] = new_id
+    ) -> None:
+        self._turn = turn
+        self._clock = clock
+        self._identify = identify
+        self._asked = _asked(turn)
+
+    def changes(self, response: Json) -> Json:
+        """What an upstream Response object says otherwise than the caller asked.
+
+        Fields that upstream left out are no reason to touch its frame.
+        """
+        return {name: value for name, value in self._asked.items() if name in response and response[name] != value}
+
+    def whole(self, response: Json) -> Json:
+        """A complete Response object, valid against the public schema.
+
+        Upstream's word counts where it has one; the request fills the gaps,
+        and what upstream was never told (``metadata``, …) is the request's.
+        """
+        filled = {**_BLANK, **{name: value for name, value in response.items() if _may_stand(name, value)}}
+        for name, value in self._turn.options.get("given", {}).items():
+            if name in _KEPT_HERE or filled.get(name) in _EMPTY:
+                filled[name] = value
+        filled |= self._asked
+        filled["store"] = self._turn.options.get("store") is not False
+        filled["id"] = filled.get("id") or self._identify("resp")
+        filled.setdefault("created_at", int(self._clock()))
+        filled["output"] = [self._whole_item(item) for item in filled["output"]]
+        if "usage" in filled:
+            filled["usage"] = _whole_usage(filled["usage"])
+        if isinstance(filled.get("text"), dict):
+            filled["text"] = _whole_text(filled["text"])
+        return filled
+
+    def failed(self, response: Json, error: Json) -> Json:
+        """The Response object of an answer that failed on the way."""
+        return {**self.whole(response), "status": "failed", "error": error}
+
+    def _whole_item(self, item: Json) -> Json:
+        kind = str(item.get("type"))
+        if kind not in _BLANK_ITEMS:
+            return item
+        # The Codex CLI writes ``"content": null`` into reasoning items, the schema knows no such thing.
+        filled = {**_BLANK_ITEMS[kind], **{name: value for name, value in item.items() if value is not None}}
+        filled["id"] = filled.get("id") or self._identify(_PREFIXES[kind])
+        if isinstance(filled.get("content"), list):
+            filled["content"] = [{**_BLANK_PARTS.get(str(part.get("type")), {}), **part} for part in filled["content"]]
+        return filled
+
+
+def _asked(turn: Turn) -> Json:
+    # Only what the caller said himself: a frame is touched for nothing less.
+    asked: Json = {"model": turn.model}
+    for name in ("previous_response_id", "metadata", "store", "background"):
+        if turn.options.get(name):
+            asked[name] = turn.options[name]
+    return asked
+
+
+def _may_stand(name: str, value: Any) -> bool:
+    return value is not None or name not in _NEVER_NULL
+
+
+def _whole_text(text: Json) -> Json:
+    # Real traffic has ``description: null`` in a schema's format, the public schema never.
+    form = text.get("format")
+    if not isinstance(form, dict):
+        return text
+    return {**text, "format": {name: value for name, value in form.items() if value is not None or name == "strict"}}
+
+
+def _whole_usage(usage: Json) -> Json:
+    inputs, outputs = int(usage.get("input_tokens") or 0), int(usage.get("output_tokens") or 0)
+    read = {"cached_tokens": 0, "cache_write_tokens": 0, **(usage.get("input_tokens_details") or {})}
+    thought = {"reasoning_tokens": 0, **(usage.get("output_tokens_details") or {})}
+    return {
+        **usage,
+        "input_tokens": inputs,
+        "input_tokens_details": read,
+        "output_tokens": outputs,
+        "output_tokens_details": thought,
+        "total_tokens": usage.get("total_tokens") or inputs + outputs,
+    }

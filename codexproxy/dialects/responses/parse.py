@@ -1,0 +1,73 @@
+"""A Responses request's JSON object as a turn."""
+
+from typing import Any
+
+from codexproxy.dialects.responses.fields import ECHOED, missing, sort
+from codexproxy.dialects.responses.items import check_tools, input_items
+from codexproxy.errors import InvalidRequest
+from codexproxy.turns.turn import Caller, Turn
+
+
+def parse(payload: dict[str, Any], caller: Caller) -> Turn:
+    """Checks a request and makes it a turn.
+
+    The body stays in the public shape. The turn's options hold what is
+    honoured here and not upstream:
+
+    - ``store``: as the caller said, None where he said nothing;
+    - ``background``: whether the answer is made while nobody waits;
+    - ``previous_response_id``: what the input continues, or None;
+    - ``metadata``: the caller's own, ``{}`` where there is none;
+    - ``given``: the fields that answers repeat, as the caller wrote them.
+
+    Raises:
+        InvalidRequest: ``param`` names the path of the offending field.
+    """
+    fields = sort(payload)
+    body, emulated = fields.mapped, fields.emulated
+    options = _options(payload, emulated)
+    if not body.get("model"):
+        raise missing("model")
+    body["input"] = _input(body.get("input"), options)
+    check_tools(body.get("tools", []))
+    return Turn(
+        model=body["model"],
+        body=body,
+        stream=emulated.get("stream", False),
+        caller=caller,
+        cache_key=body.get("prompt_cache_key", ""),
+        max_tokens=_max_tokens(emulated.get("max_output_tokens")),
+        options=options,
+        ignored=fields.ignored,
+    )
+
+
+def _options(payload: dict[str, Any], emulated: dict[str, Any]) -> dict[str, Any]:
+    options = {
+        "store": emulated.get("store"),
+        "background": emulated.get("background", False),
+        "previous_response_id": emulated.get("previous_response_id"),
+        "metadata": emulated.get("metadata", {}),
+        "given": {name: payload[name] for name in ECHOED if payload.get(name) is not None},
+    }
+    if options["background"] and options["store"] is False:
+        raise InvalidRequest(
+            "A background response has to be stored, or it could never be fetched. Leave 'store' out.",
+            param="background",
+        )
+    return options
+
+
+def _input(value: str | list[Any] | None, options: dict[str, Any]) -> list[dict[str, Any]]:
+    if value is None and options["previous_response_id"] is None:
+        raise missing("input")
+    items = input_items(value or [])
+    if not items and options["previous_response_id"] is None:
+        raise InvalidRequest("'input' is empty. Send a question, or at least one item.", param="input")
+    return items
+
+
+def _max_tokens(value: int | None) -> int | None:
+    if value is not None and value < 1:
+        raise InvalidRequest("'max_output_tokens' must be at least 1.", param="max_output_tokens")
+    return value

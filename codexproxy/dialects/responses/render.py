@@ -1,0 +1,155 @@
+"""Upstream's frames on their way to a Responses client.
+
+Frames are forwarded as they came. Only those that carry a Response object are
+looked into, and only the ones that say otherwise than the caller asked are
+written anew: another model name, ``previous_response_id``, ``metadata`` and
+``store`` where the caller sent them, ``response.done`` for what is
+``response.completed`` to every client (UPSTREAM.md §4.1).
+
+The backend may leave the final ``output`` empty (COMPAT.md U6). The items were
+streamed all the same, and clients that read frames have them, so for them the
+frame stays as it came. The OpenAI SDKs hand out the final object instead: for
+these clients, and only these, it is filled from the items.
+"""
+
+from operator import attrgetter
+from typing import Any
+
+from codexproxy.dialects.responses.envelope import Envelope
+from codexproxy.errors import ProxyError, UpstreamFailed
+from codexproxy.turns.events import COMPLETED, ERROR, FAILED, INCOMPLETE, Batch, Event
+from codexproxy.turns.fold import fold
+
+DONE = "response.done"
+
+# Client profiles (``Caller.client``) whose users read the final object.
+READS_FINAL_OBJECT = frozenset({"openai-sdk", "openai-agents", "langchain", "n8n"})
+
+_ENDS = frozenset({COMPLETED, INCOMPLETE, FAILED, DONE})
+_CARRIERS = frozenset({"response.created", "response.queued", "response.in_progress"}) | _ENDS
+_WATCHED = _CARRIERS | {ERROR}
+
+# Enough to rebuild every item, whether it was finished or not, without a delta.
+_ITEMS = frozenset(
+    {
+        "response.output_item.added",
+        "response.content_part.done",
+        "response.reasoning_summary_part.done",
+        "response.output_item.done",
+    }
+)
+
+_DONE_TYPES = {"incomplete": INCOMPLETE, "cancelled": INCOMPLETE, "failed": FAILED}
+
+_type = attrgetter("type")
+_raw = attrgetter("raw")
+
+
+class ResponsesRenderer:
+    """Forwards one stream.
+
+    Args:
+        envelope: Dresses the Response objects on the way.
+        fills_output: Whether an empty final ``output`` is filled from the items.
+    """
+
+    def __init__(self, envelope: Envelope, *, fills_output: bool = False) -> None:
+        self._envelope = envelope
+        self._fills = fills_output
+        self._watched = _WATCHED | _ITEMS if fills_output else _WATCHED
+        self._items: Batch = []
+        self._last: Event | None = None
+        self._seen = 0
+        self._response: dict[str, Any] = {}
+        self._error: Event | None = None
+        self._ended = False
+
+    def render(self, batch: Batch) -> bytes:
+        """The frames of a batch as one write.
+
+        Raises:
+            UpstreamFailed: A frame that carries a Response object is not JSON.
+        """
+        if not batch:
+            return b""
+        self._seen += len(batch)
+        self._last = batch[-1]
+        if self._watched.isdisjoint(map(_type, batch)):
+            return b"".join(map(_raw, batch))
+        return b"".join([self._frame(event) for event in batch])
+
+    def fail(self, error: ProxyError) -> bytes:
+        """An ``error`` event, which SDKs raise, then ``response.failed``, which the Codex CLI needs.
+
+        A bare ``error`` of upstream's was forwarded already and is only
+        completed, in upstream's own words, since the CLI acts on its codes
+        and passes over bare errors (UPSTREAM.md §4.1, §4.2).
+        """
+        if self._ended:
+            return b""
+        self._ended = True
+        number = self._next_number()
+        details = _details(self._error) or error.as_dict()
+        code, message = details.get("code") or details.get("type"), details.get("message") or error.message
+        reason = {"code": code, "message": message}
+        failed = {"response": self._envelope.failed(self._response, reason)}
+        if self._error:
+            return _written(FAILED, number, failed)
+        flat = {"code": error.code, "message": error.message, "param": error.param}
+        told = _written(ERROR, number, {**flat, "error": details})
+        return told + _written(FAILED, number + 1, failed)
+
+    def _frame(self, event: Event) -> bytes:
+        if event.type in _CARRIERS:
+            return self._carrier(event)
+        if event.type == ERROR:
+            self._error = event
+        elif event.type in _ITEMS:
+            self._items.append(event)
+        return event.raw
+
+    def _carrier(self, event: Event) -> bytes:
+        response = event.data.get("response")
+        if not isinstance(response, dict):
+            return event.raw
+        type = event.type if event.type != DONE else _DONE_TYPES.get(str(response.get("status")), COMPLETED)
+        changes = self._envelope.changes(response)
+        if event.type in _ENDS:
+            self._ended = True
+            changes |= self._final_changes(response)
+        else:
+            self._response = response
+        if type == event.type and not changes:
+            return event.raw
+        return Event.of({**event.data, "type": type, "response": {**response, **changes}}).raw
+
+    def _final_changes(self, response: dict[str, Any]) -> dict[str, Any]:
+        changes: dict[str, Any] = {}
+        # The Codex CLI cannot end a turn whose last object has no id.
+        if not response.get("id"):
+            changes["id"] = self._response.get("id") or self._envelope.whole({})["id"]
+        if self._fills and not response.get("output") and self._items:
+            changes["output"] = fold([self._items])["output"]
+        return changes
+
+    def _next_number(self) -> int:
+        number = _data(self._last).get("sequence_number")
+        return number + 1 if isinstance(number, int) else self._seen
+
+
+def _details(event: Event | None) -> dict[str, Any]:
+    data = _data(event)
+    nested = data.get("error")
+    return nested if isinstance(nested, dict) else data
+
+
+def _data(event: Event | None) -> dict[str, Any]:
+    # A frame that is no JSON was forwarded as it came and tells nothing.
+    try:
+        return event.data if event else {}
+    except UpstreamFailed:
+        return {}
+
+
+def _written(type: str, number: int, fields: dict[str, Any]) -> bytes:
+    return Event.of({"type": type, "sequence_number": number, **fields}).raw
