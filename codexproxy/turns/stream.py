@@ -29,10 +29,12 @@ class Answerer:
     Attributes:
         backend: Name of the provider that runs the turn.
         headers: Upstream's response headers, names in lower case.
+        adapted: What was changed on the way to it, for ``x-codexproxy-adapted``.
     """
 
     backend: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    adapted: tuple[str, ...] = ()
 
 
 class EventStream:

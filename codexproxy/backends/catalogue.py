@@ -1,0 +1,80 @@
+"""The live catalogue, fetched when first needed and kept fresh in the background."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from codexproxy.errors import ProxyError
+from codexproxy.turns.catalogue import Catalogue
+
+# Seconds before a failed fetch is tried again.
+RETRY_AFTER = 30.0
+
+log = logging.getLogger(__name__)
+
+
+class LiveCatalogue:
+    """Upstream's catalogue with the fallback table behind it.
+
+    The first caller waits for the first fetch, since efforts, defaults and the
+    shape of a request depend on it; later fetches happen behind everybody's back.
+
+    Args:
+        fetch: Gets upstream's rows; raises ProxyError when it cannot.
+        aliases: Further names -> names.
+        refresh_seconds: Age at which the catalogue is fetched anew.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], list[dict[str, Any]]],
+        *,
+        aliases: Mapping[str, str] | None = None,
+        refresh_seconds: float = 3600.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fetch = fetch
+        self._aliases = dict(aliases or {})
+        self._refresh_seconds = refresh_seconds
+        self._clock = clock
+        self._catalogue = Catalogue(None, self._aliases)
+        self._due = float("-inf")
+        self._lock = threading.Lock()
+
+    def current(self) -> Catalogue:
+        """The catalogue of this moment; never raises."""
+        if self._clock() < self._due:
+            return self._catalogue
+        if self._catalogue.is_live:
+            self._refresh_behind()
+        else:
+            with self._lock:
+                self._refresh_if_due()
+        return self._catalogue
+
+    def warm(self) -> None:
+        """Starts the first fetch without waiting for it."""
+        threading.Thread(target=self.current, name="catalogue", daemon=True).start()
+
+    def _refresh_behind(self) -> None:
+        if self._lock.acquire(blocking=False):
+            threading.Thread(target=self._refresh_and_release, name="catalogue", daemon=True).start()
+
+    def _refresh_and_release(self) -> None:
+        try:
+            self._refresh_if_due()
+        finally:
+            self._lock.release()
+
+    def _refresh_if_due(self) -> None:
+        if self._clock() < self._due:
+            return
+        try:
+            self._catalogue = Catalogue(self._fetch(), self._aliases)
+            self._due = self._clock() + self._refresh_seconds
+        except ProxyError as error:
+            self._due = self._clock() + min(RETRY_AFTER, self._refresh_seconds)
+            log.info("the live catalogue cannot be had, the last known one stays in use: %s", error.message)

@@ -1,0 +1,97 @@
+"""Joins one dialect to the backends: a request's JSON in, the client's bytes out."""
+
+import logging
+from collections.abc import Iterator
+
+import gevent
+from flask import Response, g, request
+
+from codexproxy.dialects.base import Dialect, Renderer
+from codexproxy.errors import ProxyError
+from codexproxy.turns.events import encode_json
+from codexproxy.turns.failures import failure_of
+from codexproxy.turns.fold import Fold
+from codexproxy.turns.turn import Turn
+from codexproxy.web.body import parse_object, read_body
+from codexproxy.web.merge import merge
+from codexproxy.web.opening import Opening
+from codexproxy.web.requestlog import RequestLog
+from codexproxy.web.wiring import Wiring
+
+# A comment line, which every SSE client skips (WHATWG HTML §9.2.6).
+HEARTBEAT = b": keepalive\n\n"
+
+_STREAM_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache, no-transform",
+    "x-accel-buffering": "no",
+}
+
+log = logging.getLogger(__name__)
+
+
+def answer(dialect: Dialect, wiring: Wiring) -> Response:
+    """Answers one turn request in its dialect."""
+    payload = parse_object(read_body(request.environ, wiring.max_body_bytes))
+    caller = wiring.caller(request.headers, payload, g.identity)
+    turn = wiring.plan(dialect, dialect.parse(payload, caller))
+    g.log.turn = turn
+    opening = Opening(wiring.open, wiring.spread(dialect, turn))
+    g.log.on_end(opening.close)
+    if turn.stream:
+        return _streamed(dialect, turn, opening, wiring.heartbeat_seconds)
+    return _whole(dialect, turn, opening)
+
+
+def _whole(dialect: Dialect, turn: Turn, opening: Opening) -> Response:
+    streams = opening.streams()
+    g.log.answered_by(streams)
+    folds = [Fold() for _ in streams]
+    for number, batch in merge(streams):
+        folds[number].add(batch)
+    g.log.ended(streams)
+    for stream in streams:
+        failure = failure_of(stream.terminal) if stream.terminal else None
+        if failure is not None:
+            raise failure
+    body = dialect.complete(turn, [fold.response() for fold in folds])
+    return Response(encode_json(body), content_type="application/json")
+
+
+def _streamed(dialect: Dialect, turn: Turn, opening: Opening, heartbeat: float) -> Response:
+    # Until the first heartbeat is due a refusal can still have a status of its own.
+    if opening.wait(heartbeat):
+        g.log.answered_by(opening.streams())
+    pieces = _pieces(opening, dialect.renderer(turn), g.log, heartbeat)
+    response = Response(pieces, headers=_STREAM_HEADERS, direct_passthrough=True)
+    g.log.follow(response)
+    return response
+
+
+def _pieces(opening: Opening, renderer: Renderer, requestlog: RequestLog, heartbeat: float) -> Iterator[bytes]:
+    try:
+        while not opening.wait(heartbeat):
+            yield HEARTBEAT
+        streams = opening.streams()
+        requestlog.answered_by(streams)
+        for number, batch in merge(streams):
+            piece = renderer.render(batch, number) if batch else HEARTBEAT
+            if piece:
+                yield piece
+        requestlog.ended(streams)
+    except ProxyError as error:
+        requestlog.failed(error)
+        yield renderer.fail(error)
+    except (GeneratorExit, gevent.GreenletExit):
+        requestlog.left()
+        raise
+    except Exception:  # A bug must still end the stream with a reason.
+        log.exception("bug in a stream")
+        error = internal_error(requestlog.request_id)
+        requestlog.failed(error)
+        yield renderer.fail(error)
+
+
+def internal_error(request_id: str) -> ProxyError:
+    """What the caller is told of a bug: no traceback, but what to report."""
+    return ProxyError(f"Something went wrong inside the proxy. Please report it with the request id {request_id}.")

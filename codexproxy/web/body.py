@@ -1,0 +1,130 @@
+"""A request's body: bounded, unpacked, and one JSON object."""
+
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+import zstandard
+
+from codexproxy.errors import BodyTooLarge, InvalidRequest, UnsupportedEncoding
+
+# A zstd block of a few bytes may unfold to 128 KiB; small bites keep a bomb small.
+_ZSTD_BITE = 512
+# RFC 8878 §3.1.1.1.2 recommends decoders to support 8 MiB; more is a lever for an attack.
+_ZSTD_WINDOW = 8 * 1024 * 1024
+_BITE = 64 * 1024
+
+
+def read_body(environ: dict[str, Any], limit: int) -> bytes:
+    """The request's body, unpacked.
+
+    Args:
+        environ: The WSGI environment.
+        limit: Most bytes, before and after unpacking.
+
+    Raises:
+        BodyTooLarge: There is more.
+        UnsupportedEncoding: The content encoding is not known.
+        InvalidRequest: The packed body is damaged.
+    """
+    announced = environ.get("CONTENT_LENGTH") or ""
+    if announced.isdigit() and int(announced) > limit:
+        raise _too_large(limit)
+    wanted = int(announced) if announced.isdigit() else limit + 1
+    # One byte more than allowed is asked for: a chunked body tells its size only so.
+    body = environ["wsgi.input"].read(wanted)
+    if len(body) > limit:
+        raise _too_large(limit)
+    for encoding in reversed(environ.get("HTTP_CONTENT_ENCODING", "").lower().split(",")):
+        body = _unpack(body, encoding.strip(), limit)
+    return bytes(body)
+
+
+def _unpack(body: bytes, encoding: str, limit: int) -> bytes:
+    if encoding in ("", "identity"):
+        return body
+    unpack = _UNPACKERS.get(encoding)
+    if unpack is None:
+        known = ", ".join(sorted(_UNPACKERS))
+        raise UnsupportedEncoding(f"The content-encoding `{encoding[:40]}` is not known here. Please use: {known}.")
+    parts: list[bytes] = []
+    size = 0
+    try:
+        for part in unpack(body):
+            size += len(part)
+            if size > limit:
+                raise _too_large(limit)
+            parts.append(part)
+    except (zlib.error, zstandard.ZstdError, EOFError) as error:
+        raise InvalidRequest(f"The body is not valid {encoding} data.", code="invalid_encoding") from error
+    return b"".join(parts)
+
+
+def _unzip(body: bytes) -> Iterator[bytes]:
+    # 32: gzip and zlib headers are both recognised (zlib manual, inflateInit2).
+    while body:
+        packed = zlib.decompressobj(wbits=47)
+        while body and not packed.eof:
+            yield packed.decompress(body, _BITE)
+            body = packed.unconsumed_tail or packed.unused_data
+        if not packed.eof:
+            raise EOFError
+        body = packed.unused_data
+
+
+def _unzstd(body: bytes) -> Iterator[bytes]:
+    while body:
+        packed = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
+        while body and not packed.eof:
+            yield packed.decompress(body[:_ZSTD_BITE])
+            body = packed.unused_data + body[_ZSTD_BITE:]
+        if not packed.eof:
+            raise EOFError
+
+
+_UNPACKERS: dict[str, Callable[[bytes], Iterator[bytes]]] = {
+    "gzip": _unzip,
+    "x-gzip": _unzip,
+    "deflate": _unzip,
+    "zstd": _unzstd,
+}
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The request body is larger than the {limit} bytes allowed (MAX_BODY_BYTES).")
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The body's JSON object, whatever the content type says.
+
+    Raises:
+        InvalidRequest: It is not JSON (line and column are named) or not an object.
+    """
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    if not body.strip():
+        raise InvalidRequest("The request has no body. Please send a JSON object.", code="invalid_json")
+    value = _parse(body)
+    if not isinstance(value, dict):
+        raise InvalidRequest("The request body must be a JSON object.", code="invalid_type")
+    return value
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        refused = error
+    try:
+        # Lone surrogates, which some clients send in the middle of an emoji, are refused by orjson only.
+        return json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise InvalidRequest(
+            f"The body is not valid JSON: {refused.msg} (line {refused.lineno}, column {refused.colno}).",
+            code="invalid_json",
+        ) from refused
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(name)

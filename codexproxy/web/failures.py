@@ -1,0 +1,52 @@
+"""Errors as JSON, whatever raised them."""
+
+import logging
+import math
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+
+from codexproxy import errors
+from codexproxy.turns.events import encode_json
+from codexproxy.web.answer import internal_error
+
+# A wait longer than this is not worth the SDKs' own two quick retries (COMPAT.md P11).
+SHORT_WAIT = 60
+
+log = logging.getLogger(__name__)
+
+
+def register(app: Flask) -> None:
+    """Makes every failure of the application an error object."""
+    app.register_error_handler(errors.ProxyError, render)
+    app.register_error_handler(HTTPException, _from_http)
+    app.register_error_handler(Exception, _from_bug)
+
+
+def render(error: errors.ProxyError) -> Response:
+    """The error as an HTTP answer of the OpenAI API."""
+    g.log.failed(error)
+    response = Response(encode_json({"error": error.as_dict()}), status=error.status, content_type="application/json")
+    if error.retry_after is not None:
+        seconds = max(1, math.ceil(error.retry_after))
+        response.headers["Retry-After"] = str(seconds)
+        if seconds > SHORT_WAIT:
+            response.headers["x-should-retry"] = "false"
+    return response
+
+
+def _from_http(error: HTTPException) -> Response:
+    path = request.environ.get("codexproxy.path", request.path)
+    if isinstance(error, NotFound):
+        return render(errors.UnknownRoute(f"There is nothing at {request.method} {path}. See /v1/models for a start."))
+    if isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        response = render(errors.MethodNotAllowed(f"{request.method} does not work on {path}. Allowed: {allowed}."))
+        response.headers["Allow"] = allowed
+        return response
+    return render(errors.InvalidRequest(error.description or error.name, status=error.code or 400))
+
+
+def _from_bug(error: Exception) -> Response:
+    log.exception("bug while answering")
+    return render(internal_error(g.log.request_id))

@@ -1,0 +1,87 @@
+"""What every request passes, in one place so that no route can forget it."""
+
+import re
+import uuid
+
+from flask import Flask, Response, g, request
+
+from codexproxy.guard.keys import Identity, presented_key
+from codexproxy.guard.origin import Approach, forwarding_header, is_loopback_address, merge_vary
+from codexproxy.observe.context import bind_request_id
+from codexproxy.web.departures import Departures
+from codexproxy.web.requestlog import RequestLog
+from codexproxy.web.wiring import Wiring
+
+# Open without a key (CONTRACT.md, "Safe by construction"); nothing else is.
+OPEN_ROUTES = frozenset({"/health", "/ready"})
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+def register(app: Flask, wiring: Wiring) -> None:
+    """Installs the hooks: id, log, keys, origin, CORS, and the watch for clients that leave."""
+    departures = Departures()
+
+    def begin() -> Response | None:
+        request_id = request.headers.get("x-request-id", "")
+        request_id = request_id if _SANE_ID.fullmatch(request_id) else uuid.uuid4().hex
+        bind_request_id(request_id)
+        g.log = RequestLog(request_id)
+        if request.method == "OPTIONS":
+            return Response(status=204)
+        if request.path in OPEN_ROUTES:
+            return None
+        g.log.begin(request.method, request.environ.get("codexproxy.path", request.path))
+        g.identity = admit(wiring)
+        sock = request.environ.get("gunicorn.socket")
+        if sock is not None and request.method == "POST":
+            g.log.on_end(lambda number=departures.watch(sock): departures.forget(number))
+        return None
+
+    def finish(response: Response) -> Response:
+        g.log.decorate(response)
+        headers = wiring.origins.cors_headers(
+            request.headers.get("origin"),
+            requested_headers=request.headers.get("access-control-request-headers"),
+            private_network=request.headers.get("access-control-request-private-network") == "true",
+            preflight=request.method == "OPTIONS",
+        )
+        if "Vary" in headers:
+            headers["Vary"] = merge_vary(headers, response.headers.get("Vary"))
+        response.headers.update(headers)
+        return response
+
+    def end(error: BaseException | None) -> None:
+        if error is not None and not isinstance(error, Exception):
+            g.log.left()
+        if not g.log.followed:
+            g.log.finish()
+
+    app.before_request(begin)
+    app.after_request(finish)
+    app.teardown_request(end)
+
+
+def admit(wiring: Wiring) -> Identity:
+    """Who asks; refuses who may not.
+
+    Raises:
+        AuthenticationFailed: The key is missing or wrong.
+        PermissionRefused: The Host or the Origin is not allowed.
+    """
+    identity = wiring.keys.identify(presented_key(request.headers))
+    wiring.origins.check(approach(wiring, identity))
+    return identity
+
+
+def approach(wiring: Wiring, identity: Identity) -> Approach:
+    """How this request comes to us."""
+    return Approach(
+        host=request.headers.get("host"),
+        origin=request.headers.get("origin"),
+        remote_is_loopback=is_loopback_address(request.environ.get("REMOTE_ADDR")),
+        forwarded=forwarding_header(request.headers) is not None,
+        has_key=identity.keyed,
+        key_configured=wiring.keys.configured,
+    )
+

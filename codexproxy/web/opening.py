@@ -1,0 +1,65 @@
+"""Turns being opened in greenlets of their own, so that heartbeats can go on meanwhile."""
+
+from collections.abc import Callable, Sequence
+
+import gevent
+
+from codexproxy.errors import ProxyError
+from codexproxy.observe.context import bind_request_id, current_request_id
+from codexproxy.turns.stream import EventStream
+from codexproxy.turns.turn import Turn
+
+Open = Callable[[Turn], EventStream]
+
+
+class Opening:
+    """Opens the upstream streams of one request.
+
+    Whoever made it must ``close`` it: that frees every stream, opened or not.
+
+    Args:
+        open: Opens one turn and primes its stream.
+        turns: One turn per answer the caller wants.
+    """
+
+    def __init__(self, open: Open, turns: Sequence[Turn]) -> None:
+        request_id = current_request_id()
+        self._greenlets = [gevent.spawn(_settled, open, turn, request_id) for turn in turns]
+
+    def wait(self, seconds: float) -> bool:
+        """Whether all streams are open, or failed, within so many seconds."""
+        gevent.joinall(self._greenlets, timeout=seconds)
+        return all(greenlet.ready() for greenlet in self._greenlets)
+
+    def streams(self) -> list[EventStream]:
+        """The open streams, in order.
+
+        Raises:
+            ProxyError: A turn was refused.
+        """
+        gevent.joinall(self._greenlets)
+        streams: list[EventStream] = []
+        for greenlet in self._greenlets:
+            outcome = greenlet.value
+            if isinstance(outcome, BaseException):
+                raise outcome
+            streams.append(outcome)
+        return streams
+
+    def close(self) -> None:
+        """Stops what is still being opened and closes what is open; harmless when called twice."""
+        gevent.killall([greenlet for greenlet in self._greenlets if not greenlet.ready()], block=False)
+        for greenlet in self._greenlets:
+            if isinstance(greenlet.value, EventStream):
+                greenlet.value.close()
+
+
+def _settled(open: Open, turn: Turn, request_id: str) -> EventStream | BaseException:
+    # A greenlet that raises would print a traceback of its own.
+    bind_request_id(request_id)
+    try:
+        return open(turn)
+    except ProxyError as error:
+        return error
+    except Exception as error:  # A bug: it is raised again, and logged, where the request is answered.
+        return error

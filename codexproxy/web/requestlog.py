@@ -1,0 +1,131 @@
+"""One request from start to end: what is logged of it and what is freed after it."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from flask import Response
+
+from codexproxy.errors import ProxyError
+from codexproxy.observe.log import fields
+from codexproxy.turns.failures import failure_of
+from codexproxy.turns.stream import Answerer, EventStream, usage_of
+from codexproxy.turns.turn import Turn
+
+CLIENT_LEFT = 499
+
+log = logging.getLogger("codexproxy.request")
+
+
+class RequestLog:
+    """Follows one request and logs its end once, however it ends.
+
+    Args:
+        request_id: The id the caller sees in ``x-request-id``.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, request_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.request_id = request_id
+        self.turn: Turn | None = None
+        self.answerer: Answerer | None = None
+        self.status = 0
+        self.followed = False
+        self.logged = False
+        self._clock = clock
+        self._began = clock()
+        self._usage: dict[str, int] = {}
+        self._code: str | None = None
+        self._closers: list[Callable[[], object]] = []
+        self._finished = False
+
+    @property
+    def milliseconds(self) -> int:
+        """Time since the request came in."""
+        return round((self._clock() - self._began) * 1000)
+
+    def begin(self, method: str, path: str) -> None:
+        """Logs the start; requests that never begin, such as health checks, are not logged."""
+        self.logged = True
+        log.info("request start", extra=fields(method=method, path=path))
+
+    def on_end(self, close: Callable[[], object]) -> None:
+        """Registers what has to be freed when the request is over, also when it never streamed."""
+        self._closers.append(close)
+
+    def follow(self, response: Response) -> None:
+        """Ends with this streamed response instead of with the view."""
+        self.followed = True
+        response.call_on_close(self.finish)
+
+    def decorate(self, response: Response) -> None:
+        """Puts on the answer what is known of the request by now."""
+        self.status = response.status_code
+        response.headers["x-request-id"] = self.request_id
+        response.headers["openai-processing-ms"] = str(self.milliseconds)
+        if self.answerer and self.answerer.backend:
+            response.headers["x-codexproxy-backend"] = self.answerer.backend
+        if self.turn:
+            turn = self.turn.with_notes(adapted=self.answerer.adapted) if self.answerer else self.turn
+            response.headers.update(_notes(turn))
+
+    def answered_by(self, streams: Sequence[EventStream]) -> None:
+        """Notes who answers."""
+        self.answerer = streams[0].answerer
+
+    def ended(self, streams: Sequence[EventStream]) -> None:
+        """Takes usage, or the reason of a failure, from the terminal events."""
+        for stream in streams:
+            for name, key in (("input_tokens", "in"), ("output_tokens", "out")):
+                tokens = usage_of(stream.terminal).get(name)
+                if isinstance(tokens, int):
+                    self._usage[key] = self._usage.get(key, 0) + tokens
+            failure = failure_of(stream.terminal) if stream.terminal else None
+            if failure is not None:
+                self.failed(failure)
+
+    def failed(self, error: ProxyError) -> None:
+        """Notes why the answer is none."""
+        self._code = error.code
+
+    def left(self) -> None:
+        """Notes that the client went away."""
+        self.status = CLIENT_LEFT
+
+    def finish(self) -> None:
+        """Frees everything and logs the end; only the first call does anything."""
+        if self._finished:
+            return
+        self._finished = True
+        try:
+            for close in reversed(self._closers):
+                close()
+        finally:
+            self._log()
+
+    def _log(self) -> None:
+        if not self.logged:
+            return
+        turn = self.turn
+        log.info(
+            "request end",
+            extra=fields(
+                status=self.status,
+                code=self._code,
+                ms=self.milliseconds,
+                model=turn.model if turn else None,
+                backend=self.answerer.backend if self.answerer else None,
+                tokens_in=self._usage.get("in"),
+                tokens_out=self._usage.get("out"),
+            ),
+        )
+
+
+def _notes(turn: Turn) -> dict[str, str]:
+    notes = {"x-codexproxy-ignored": turn.ignored, "x-codexproxy-adapted": turn.adapted}
+    return {name: _header_text(",".join(values)) for name, values in notes.items() if values}
+
+
+def _header_text(text: str) -> str:
+    # Field names are the caller's own words; what a header cannot hold is replaced.
+    return "".join(char if " " <= char <= "~" else "?" for char in text)[:2000]

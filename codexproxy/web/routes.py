@@ -1,0 +1,92 @@
+"""The routes; each is registered without ``/v1`` (see ``paths``)."""
+
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from codexproxy import __version__
+from codexproxy.dialects.base import Dialect
+from codexproxy.errors import ModelNotFound
+from codexproxy.turns.catalogue import EFFORTS, Catalogue, ModelSpec
+from codexproxy.turns.events import encode_json
+from codexproxy.web.answer import answer
+from codexproxy.web.wiring import Wiring
+
+# When the models came to be is not told upstream; clients want some whole number.
+CREATED = 1_735_689_600
+
+
+def turn_routes(wiring: Wiring) -> Blueprint:
+    """One POST route per dialect."""
+    blueprint = Blueprint("turns", __name__)
+    for path, dialect in wiring.dialects.items():
+        blueprint.add_url_rule(path, dialect.name, _view(dialect, wiring), methods=["POST"])
+    return blueprint
+
+
+def _view(dialect: Dialect, wiring: Wiring) -> Any:
+    def view() -> Response:
+        return answer(dialect, wiring)
+
+    return view
+
+
+def model_routes(wiring: Wiring) -> Blueprint:
+    """The catalogue, as the platform shows it and as the Codex CLI reads it."""
+    blueprint = Blueprint("models", __name__)
+
+    @blueprint.get("/models")
+    def models() -> Response:
+        catalogue = wiring.catalogue.current()
+        if "client_version" in request.args:
+            return _json({"models": [dict(spec.info) for spec in catalogue.models if spec.info]})
+        names = [spec.slug for spec in catalogue.models]
+        names += [name[::-1] for name in names] if wiring.reverse_names else []
+        names += list(catalogue.aliases)
+        return _json({"object": "list", "data": [model_object(name, catalogue) for name in names]})
+
+    @blueprint.get("/models/<path:name>")
+    def model(name: str) -> Response:
+        catalogue = wiring.catalogue.current()
+        if catalogue.find(name) is None:
+            names = ", ".join(spec.slug for spec in catalogue.models)
+            raise ModelNotFound(f"The model `{name}` does not exist here. Usable models: {names}.", param="model")
+        return _json(model_object(name, catalogue))
+
+    return blueprint
+
+
+def model_object(name: str, catalogue: Catalogue) -> dict[str, Any]:
+    """One model as the platform shows it; ``name`` may be an alias or carry an effort."""
+    wanted = catalogue.find(name)
+    shown = {"id": name, "object": "model", "created": CREATED, "owned_by": "codex"}
+    return {**shown, **_known(wanted.spec)} if wanted and wanted.spec else shown
+
+
+def _known(spec: ModelSpec) -> dict[str, Any]:
+    facts = {
+        "context_window": spec.context_window,
+        "reasoning_efforts": [effort for effort in EFFORTS if effort in spec.efforts],
+        "default_reasoning_effort": spec.default_effort,
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def status_routes(wiring: Wiring) -> Blueprint:
+    """Whether we live, and whether we can serve."""
+    blueprint = Blueprint("status", __name__)
+
+    @blueprint.get("/health")
+    def health() -> Response:
+        return _json({"status": "ok", "version": __version__})
+
+    @blueprint.get("/ready")
+    def ready() -> Response:
+        reasons = wiring.ready()
+        return _json({"status": "not_ready", "reasons": reasons}, 503) if reasons else _json({"status": "ready"})
+
+    return blueprint
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(encode_json(value), status=status, content_type="application/json")

@@ -1,0 +1,80 @@
+"""What the routes work with, handed in by the composition root."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from codexproxy.dialects.base import Dialect
+from codexproxy.guard.clients import detect
+from codexproxy.guard.headers import Headers
+from codexproxy.guard.keys import Identity, KeyRing
+from codexproxy.guard.official import OfficialTexts
+from codexproxy.guard.origin import OriginPolicy
+from codexproxy.turns.catalogue import Catalogue
+from codexproxy.turns.cut import cut
+from codexproxy.turns.plan import Policy, plan
+from codexproxy.turns.stream import EventStream
+from codexproxy.turns.turn import Caller, Turn
+
+
+class CatalogueSource(Protocol):
+    """Where the current catalogue comes from."""
+
+    def current(self) -> Catalogue:
+        """The catalogue of this moment; cheap enough for every request."""
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Everything the web layer needs, and nothing it could look up itself.
+
+    Attributes:
+        dialects: Route -> dialect.
+        router: Opens turns; retries and fails over before the first event.
+        catalogue: The models.
+        policy: What the owner decided for all turns.
+        keys: Who may ask.
+        origins: From where.
+        official: The official instructions, by which the Codex CLI is recognised.
+        ready: Reasons why turns cannot be served now; empty when they can.
+        max_body_bytes: Largest request, before and after unpacking.
+        heartbeat_seconds: Silence after which a stream says so.
+        reasoning_compat: How chat shows reasoning.
+        reverse_names: Whether each model is listed by its reversed name, too.
+    """
+
+    dialects: Mapping[str, Dialect]
+    router: Any
+    catalogue: CatalogueSource
+    policy: Policy
+    keys: KeyRing
+    origins: OriginPolicy
+    official: OfficialTexts
+    ready: Callable[[], list[str]]
+    max_body_bytes: int
+    heartbeat_seconds: float
+    reasoning_compat: str = "reasoning_content"
+    reverse_names: bool = False
+
+    def caller(self, headers: Headers, payload: Mapping[str, Any], identity: Identity) -> Caller:
+        """Who asks: which key, which client, which conversation of its own."""
+        client = detect(headers, payload, self.official)
+        return Caller(identity.name, client.name, client.session)
+
+    def plan(self, dialect: Dialect, turn: Turn) -> Turn:
+        """The turn ready to send."""
+        options = {
+            "reasoning_compat": self.reasoning_compat,
+            **turn.options,
+            "forwards_failures": dialect.forwards_failures and turn.stream,
+        }
+        return plan(replace(turn, options=options), self.catalogue.current(), self.policy)
+
+    def spread(self, dialect: Dialect, turn: Turn) -> Sequence[Turn]:
+        """One turn per answer the caller wants."""
+        return [turn] * turn.count
+
+    def open(self, turn: Turn) -> EventStream:
+        """Opens one turn upstream; what the backend cannot do is emulated on its stream."""
+        stream: EventStream = self.router.open(turn)
+        return cut(stream, turn.stop, turn.max_tokens) if turn.stop or turn.max_tokens else stream

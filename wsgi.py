@@ -1,0 +1,8 @@
+"""The application gunicorn serves: ``gunicorn -c gunicorn.conf.py wsgi:app``."""
+
+import os
+
+from codexproxy.app import create_app
+from codexproxy.settings import load_settings
+
+app = create_app(load_settings(os.environ))
