@@ -5,11 +5,16 @@ login. Requests are cut all the time (their client went away), so the refresh
 runs in a thread of its own, which gevent turns into a greenlet.
 """
 
+import logging
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from typing import Generic, TypeVar
 
 from codexproxy.errors import ProxyError, UpstreamFailed
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -29,6 +34,8 @@ class Flight(Generic[T]):
             self._result.append(self._work())
         except ProxyError as failure:
             self._failure = failure
+        except Exception:  # a bug, which nobody would see in this thread
+            log.exception("A bug interrupted the renewal of the login.")
 
     def land(self) -> None:
         """Wakes those who wait."""
@@ -67,7 +74,9 @@ class SingleFlight(Generic[T]):
                 return self._flight, False
             flight = self._flight = Flight(work)
         # No daemon: the process stays until a pair on its way has been written.
-        thread = threading.Thread(target=self._run, args=(flight,), name="token-refresh", daemon=False)
+        # The context goes along, so that log lines name the request that began it.
+        work_in_context = partial(copy_context().run, self._run, flight)
+        thread = threading.Thread(target=work_in_context, name="token-refresh", daemon=False)
         try:
             thread.start()
         except RuntimeError:  # the host has no thread left
