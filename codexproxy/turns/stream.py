@@ -74,7 +74,7 @@ class EventStream:
         return self._held
 
     def __iter__(self) -> Iterator[Batch]:
-        batch: Batch | None = self._held
+        batch: Batch | None = self._held or self._source.read(self.patience)
         self._held = []
         while batch is not None:
             if batch:

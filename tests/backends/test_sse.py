@@ -1,0 +1,148 @@
+"""Bytes in any chunking become the same events."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sseclient import SSEClient
+
+from codexproxy.backends.chatgpt import sse
+from codexproxy.backends.chatgpt.sse import Decoder
+from codexproxy.errors import UpstreamFailed
+from codexproxy.turns.events import Event
+
+DELTA = {"type": "response.output_text.delta", "delta": "naïve \u2028 \x85 😀 ok"}
+COMPLETED = {"type": "response.completed", "response": {"id": "resp_1"}}
+
+
+def framed(*events: dict, eol: str = "\n") -> bytes:
+    lines = [f"event: {data['type']}{eol}data: {json.dumps(data, ensure_ascii=False)}{eol}{eol}" for data in events]
+    return "".join(lines).encode()
+
+
+def decoded(*chunks: bytes) -> list[tuple[str, dict]]:
+    decoder = Decoder()
+    events = [event for chunk in chunks for event in decoder.feed(chunk)] + decoder.end()
+    return [(event.type, event.data) for event in events]
+
+
+EXPECTED = [("response.output_text.delta", DELTA), ("response.completed", COMPLETED)]
+
+FORMS = {
+    "as upstream sends it": framed(DELTA, COMPLETED),
+    "with CRLF": framed(DELTA, COMPLETED, eol="\r\n"),
+    "with lone CR": framed(DELTA, COMPLETED, eol="\r"),
+    "with a byte order mark": b"\xef\xbb\xbf" + framed(DELTA, COMPLETED),
+    "without event lines": framed(DELTA, COMPLETED).replace(b"event: response.output_text.delta\n", b"").replace(
+        b"event: response.completed\n", b""
+    ),
+    "without spaces after the colon": framed(DELTA, COMPLETED).replace(b"data: ", b"data:"),
+    "with comments between": b": hello\n\n" + framed(DELTA) + b": still here\n\n" + framed(COMPLETED),
+    "with a comment inside": framed(DELTA).replace(b"\ndata:", b"\n: psst\ndata:") + framed(COMPLETED),
+    "with data over several lines": framed(DELTA).replace(b', "delta"', b',\ndata: "delta"') + framed(COMPLETED),
+    "with ids and retry": b"id: 7\nretry: 100\n" + framed(DELTA) + framed(COMPLETED),
+    "with an event name that differs from the type": framed(DELTA).replace(b"event: response", b"event: other")
+    + framed(COMPLETED),
+    "without the last blank line": framed(DELTA, COMPLETED)[:-2],
+    "with a DONE line at the end": framed(DELTA, COMPLETED) + b"data: [DONE]\n\n",
+    "with blank lines at the start": b"\n\n\n" + framed(DELTA, COMPLETED),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 64, 10_000])
+def test_every_form_gives_the_same_events_in_every_chunking(form: str, size: int) -> None:
+    raw = FORMS[form]
+    assert decoded(*[raw[start : start + size] for start in range(0, len(raw), size)]) == EXPECTED
+
+
+def test_frames_keep_the_bytes_they_came_with() -> None:
+    raw = framed(DELTA, COMPLETED)
+    assert b"".join(event.raw for event in Decoder().feed(raw)) == raw
+
+
+def test_a_frame_is_known_by_the_type_in_its_json() -> None:
+    raw = b'event: a\ndata: {"type":"b"}\n\n'
+    assert decoded(raw) == [("b", {"type": "b"})]
+
+
+def test_a_frame_without_any_type_keeps_its_event_name() -> None:
+    assert decoded(b"event: keepalive\ndata: {}\n\n") == [("keepalive", {})]
+
+
+@pytest.mark.parametrize("data", [b"data: nonsense\n\n", b"data: [1]\n\n", b"data: 3\n\n", b"data: {\n\n"])
+def test_a_message_that_is_no_json_object_is_a_failure_of_upstream(data: bytes) -> None:
+    with pytest.raises(UpstreamFailed):
+        Decoder().feed(data)
+
+
+def test_half_a_frame_at_the_end_is_dropped() -> None:
+    raw = framed(DELTA, COMPLETED)
+    assert decoded(raw[:-20]) == EXPECTED[:1]
+
+
+def test_an_endless_event_is_refused_before_it_fills_the_memory() -> None:
+    decoder = Decoder()
+    megabyte = b"x" * 2**20
+    with pytest.raises(UpstreamFailed, match="too large"):
+        for _ in range(sse.MAX_FRAME_BYTES // len(megabyte) + 1):
+            decoder.feed(megabyte)
+
+
+def test_invalid_utf8_is_replaced_and_does_not_end_the_stream() -> None:
+    (event,) = Decoder().feed(b'data: {"type":"x","delta":"\xff"}\n\n')
+    assert event.data["delta"] == "\ufffd"
+
+
+def test_a_lone_surrogate_survives() -> None:
+    (event,) = Decoder().feed(b'event: x\ndata: {"type":"x","delta":"\\ud83d"}\n\n')
+    assert event.data["delta"] == "\ud83d"
+    assert json.loads(Event.of(event.data).raw.split(b"data: ")[1]) == event.data
+
+
+LINES = st.sampled_from(
+    [
+        b"event: response.output_text.delta",
+        b"event: x",
+        b"event:",
+        b'data: {"type":"response.output_text.delta","delta":"a"}',
+        b'data: {"type":"x"}',
+        b'data:{"delta":"\xc3\x85 \xe2\x80\xa8"}',
+        b"data: {",
+        b'data: "n":1}',
+        b": comment",
+        b"id: 1",
+        b"nonsense",
+        b"",
+        b"",
+        b"",
+    ]
+)
+
+
+def reference(raw: bytes) -> list[tuple[str, dict]] | None:
+    """What sseclient-py alone makes of these bytes; None where an event is no JSON object."""
+    found = []
+    for message in SSEClient([raw]).events():
+        try:
+            data = json.loads(message.data)
+        except ValueError:
+            return None
+        if not isinstance(data, dict):
+            return None
+        found.append((data.get("type", message.event), data))
+    return found
+
+
+@given(lines=st.lists(LINES, max_size=30), eol=st.sampled_from([b"\n", b"\r\n", b"\r"]), data=st.data())
+def test_the_short_way_and_sseclient_agree_on_any_bytes(lines: list[bytes], eol: bytes, data: st.DataObject) -> None:
+    raw = eol.join(lines) + eol + eol
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=6)))
+    chunks = [raw[start:end] for start, end in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
+    expected = reference(raw)
+    if expected is None:
+        with pytest.raises(UpstreamFailed):
+            decoded(*chunks)
+    else:
+        assert decoded(*chunks) == expected
