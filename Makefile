@@ -34,13 +34,13 @@ docs: $(VENV)/.ready ## write the generated pages of docs/
 	mv docs/settings.md.new docs/settings.md
 
 lock: ## renew constraints.txt from what is published now
-	rm -rf .venv-lock
+	rm -rf .venv-lock build codexproxy.egg-info
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip --quiet install setuptools wheel
 	.venv-lock/bin/python -m pip --quiet install --no-build-isolation '.[test,dev]'
 	( sed -n '/^#/p' constraints.txt; .venv-lock/bin/python -m pip freeze --all --exclude codexproxy --exclude pip ) > constraints.txt.new
 	mv constraints.txt.new constraints.txt
-	rm -rf .venv-lock
+	rm -rf .venv-lock build codexproxy.egg-info
 
 clean: ## remove .venv and everything that was built
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

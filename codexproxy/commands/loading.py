@@ -1,0 +1,22 @@
+"""Settings for a command: mistakes are told and end it with exit code 2."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from codexproxy.settings import Settings, SettingsError, load_settings
+
+
+def settings_or_exit(dotenv: Path | None = None) -> Settings:
+    """The settings from this process's environment.
+
+    Args:
+        dotenv: A ``.env`` file to read below the environment.
+    """
+    try:
+        return load_settings(os.environ, dotenv=dotenv)
+    except SettingsError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)

@@ -1,0 +1,66 @@
+"""``codexproxy serve``: the server in the foreground."""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from codexproxy.commands.loading import settings_or_exit
+from codexproxy.settings import Settings, refuse_public_bind
+from codexproxy.settings.sources import read_dotenv
+
+DOTENV = Path(".env")
+
+
+@click.command()
+@click.option("--host", help="Address to listen on instead of the configured one.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on instead of the configured one.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes.")
+def serve(host: str | None, port: int | None, workers: int | None) -> None:
+    """Serve the API with your own ChatGPT login.
+
+    Reads .env in this folder; the environment overrides it, and these options override both.
+    """
+    settings = settings_or_exit(dotenv=DOTENV)
+    given: dict[str, Any] = {"host": host, "port": port, "workers": workers}
+    settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
+    _export(DOTENV)
+    _refuse_public(settings)
+    if hint := login_hint(settings):
+        click.echo(hint, err=True)
+    run_server(settings)
+
+
+def run_server(settings: Settings) -> None:
+    """Runs gunicorn in this process; returns when it has stopped."""
+    # Imported here: it brings gunicorn and gevent, which help texts do not need.
+    from codexproxy.web.server import run
+
+    run(settings)
+
+
+def login_hint(settings: Settings) -> str | None:
+    """What to do about a missing login; None when one is there or none is needed."""
+    needs_login = any(provider.enabled and provider.type == "codex" for provider in settings.providers)
+    if not needs_login or settings.tokens_json or (settings.data_dir / "tokens.json").exists():
+        return None
+    return (
+        "You are not signed in to ChatGPT yet: run `codexproxy login` in another terminal. "
+        "Until then questions are answered with 401 not_logged_in."
+    )
+
+
+def _export(dotenv: Path) -> None:
+    """Hands the lines of ``.env`` on to what reads the environment itself (proxies, keys of providers)."""
+    for name, value in read_dotenv(dotenv)[0].items():
+        os.environ.setdefault(name, value)
+
+
+def _refuse_public(settings: Settings) -> None:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    if refusal := refuse_public_bind(settings, [f"{host}:{settings.port}"]):
+        click.echo(refusal, err=True)
+        sys.exit(2)
