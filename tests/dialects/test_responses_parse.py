@@ -102,7 +102,6 @@ def test_what_would_change_the_answer_is_refused_with_a_way_out(name: str):
 @pytest.mark.parametrize(
     ("payload", "param", "code"),
     [
-        ({"model": None}, "model", "missing_required_parameter"),
         ({"model": 5}, "model", "invalid_type"),
         ({"input": None}, "input", "missing_required_parameter"),
         ({"input": []}, "input", "invalid_value"),
@@ -138,6 +137,10 @@ def test_a_continued_response_needs_no_input_of_its_own():
     assert turn.body["input"] == []
     assert turn.options["previous_response_id"] == "resp_1"
     assert "previous_response_id" not in turn.body
+
+
+def test_a_request_that_names_no_model_leaves_it_to_the_default():
+    assert parse(model=None).model == ""
 
 
 def test_items_without_a_type_are_messages_or_references():

@@ -20,18 +20,18 @@ def parse(payload: dict[str, Any], caller: Caller) -> Turn:
     - ``metadata``: the caller's own, ``{}`` where there is none;
     - ``given``: the fields that answers repeat, as the caller wrote them.
 
+    A request without a model has an empty one: there may be a default.
+
     Raises:
         InvalidRequest: ``param`` names the path of the offending field.
     """
     fields = sort(payload)
     body, emulated = fields.mapped, fields.emulated
     options = _options(payload, emulated)
-    if not body.get("model"):
-        raise missing("model")
     body["input"] = _input(body.get("input"), options)
     check_tools(body.get("tools", []))
     return Turn(
-        model=body["model"],
+        model=body.get("model", ""),
         body=body,
         stream=emulated.get("stream", False),
         caller=caller,

@@ -23,7 +23,7 @@ from codexproxy.turns.fold import fold
 DONE = "response.done"
 
 # Client profiles (``Caller.client``) whose users read the final object.
-READS_FINAL_OBJECT = frozenset({"openai-sdk", "openai-agents", "langchain", "n8n"})
+READS_FINAL_OBJECT = frozenset({"openai-sdk", "openai-agents", "n8n", "litellm"})
 
 _ENDS = frozenset({COMPLETED, INCOMPLETE, FAILED, DONE})
 _CARRIERS = frozenset({"response.created", "response.queued", "response.in_progress"}) | _ENDS
@@ -64,8 +64,8 @@ class ResponsesRenderer:
         self._error: Event | None = None
         self._ended = False
 
-    def render(self, batch: Batch) -> bytes:
-        """The frames of a batch as one write.
+    def render(self, batch: Batch, number: int = 0) -> bytes:
+        """The frames of a batch as one write; ``number`` is always 0, since a turn has one answer.
 
         Raises:
             UpstreamFailed: A frame that carries a Response object is not JSON.
