@@ -1,0 +1,234 @@
+"""Which provider runs a turn, and what happens when it cannot.
+
+The only home of retries: a turn may be tried again, or elsewhere, until its
+first meaningful event is in hand, and never after.
+"""
+
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from codexproxy.backends.affinity import Affinity, ProcessAffinity, conversation_of
+from codexproxy.backends.attempt import Healer, Outcome, attempt, drop_encrypted_reasoning, stripped
+from codexproxy.backends.disposition import disposition_of
+from codexproxy.backends.health import Health
+from codexproxy.backends.provider import DEFAULT_GROUP, Provider
+from codexproxy.backends.selection import members, ranked
+from codexproxy.errors import ProxyError, UpstreamFailed
+from codexproxy.turns.ciphertext import has_compaction
+from codexproxy.turns.stream import EventStream
+from codexproxy.turns.turn import Turn
+
+log = logging.getLogger(__name__)
+
+# A failure within these seconds came quickly enough to try the same provider again.
+QUICK = 5.0
+# Longest wait in seconds, upstream's own or our back-off, that is spent inside a request.
+ABSORBED = 5.0
+BACK_OFF = 0.25
+
+# Makes a turn fit for a provider, given its name and type.
+Adapter = Callable[[Turn, str, str], Turn]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a turn may go.
+
+    Attributes:
+        group: The group of providers.
+        adapt: Makes the turn fit for the provider that was chosen, before it is sent there.
+    """
+
+    group: str = DEFAULT_GROUP
+    adapt: Adapter | None = None
+
+
+@dataclass(slots=True)
+class Course:
+    """One turn on its way.
+
+    Attributes:
+        turn: What is to be sent; healing changes it.
+        route: Where it may go.
+        account: The account its conversation belongs to, where known.
+        queue: Providers that were not asked yet, best first.
+        alone: Whether one provider is all there is, so that health cannot shut it out.
+        repeats: Times a provider may still be asked again with the same turn.
+        healings: Times the turn may still be changed.
+    """
+
+    turn: Turn
+    route: Route
+    account: str | None
+    queue: deque[Provider]
+    alone: bool
+    repeats: int = 1
+    healings: int = 3
+
+
+class Step(NamedTuple):
+    """Who is asked next, after how many seconds."""
+
+    provider: Provider
+    pause: float = 0.0
+
+
+class Router:
+    """Sends turns to providers.
+
+    Args:
+        providers: All enabled ones.
+        health: What is known about them.
+        affinity: Which account each conversation belongs to.
+        healers: Each may change a turn that upstream refused so that it can be sent again.
+        sleep: Waits that many seconds; lets other greenlets run.
+        uniform: Random numbers in [0, 1).
+        clock: Monotonic seconds.
+        absorb: Longest wait upstream may ask for that is spent inside a request, in seconds.
+    """
+
+    def __init__(
+        self,
+        providers: Sequence[Provider],
+        *,
+        health: Health | None = None,
+        affinity: Affinity | None = None,
+        healers: Sequence[Healer] = (),
+        sleep: Callable[[float], None] = time.sleep,
+        uniform: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
+        absorb: float = ABSORBED,
+    ) -> None:
+        self.providers = tuple(providers)
+        self.health = health or Health(clock)
+        self._affinity = affinity or ProcessAffinity()
+        self._healers = (*healers, drop_encrypted_reasoning)
+        self._sleep = sleep
+        self._uniform = uniform
+        self._clock = clock
+        self._absorb = absorb
+        self._accounts = {provider.holder for provider in providers}
+
+    def open(self, turn: Turn, route: Route = Route()) -> EventStream:
+        """Starts a turn; the stream's first meaningful event is in hand when it returns.
+
+        Raises:
+            ProxyError: No provider answered, or the turn itself was refused.
+        """
+        course = self._course(turn, route)
+        provider = self._take(course)
+        if provider is None:
+            raise self._refusal(course)
+        while True:
+            outcome = self._attempt(provider, course)
+            step = self._after(outcome, outcome.error, course) if outcome.error else None
+            if step is None:
+                return outcome.result(turn)
+            outcome.close()
+            if step.pause:
+                self._sleep(step.pause)
+            provider = step.provider
+
+    def _course(self, turn: Turn, route: Route) -> Course:
+        candidates = members(self.providers, route.group, turn)
+        account = self._account_of(turn)
+        alone = len(candidates) == 1
+        if account is not None and has_compaction(turn.body):
+            candidates = [provider for provider in candidates if provider.holder == account]
+        return Course(turn, route, account, deque(ranked(candidates, account, self._uniform)), alone)
+
+    def _take(self, course: Course) -> Provider | None:
+        while course.queue:
+            provider = course.queue.popleft()
+            if course.alone or self.health.admit(provider.name):
+                return provider
+        return None
+
+    def _refusal(self, course: Course) -> ProxyError:
+        candidates = members(self.providers, course.route.group, course.turn)
+        for provider in sorted(candidates, key=lambda candidate: self.health.wait(candidate.name)):
+            reason = self.health.reason(provider.name)
+            if reason is not None:
+                return reason
+        if candidates:
+            return UpstreamFailed(
+                "The provider that encrypted this conversation's summary is not available now. "
+                "Try again later, or start a new conversation.",
+                retryable=False,
+            )
+        return UpstreamFailed(
+            f"No enabled provider of group '{course.route.group}' serves the model '{course.turn.model}'. "
+            "Check 'providers' in the config file.",
+            retryable=False,
+        )
+
+    def _attempt(self, provider: Provider, course: Course) -> Outcome:
+        try:
+            outcome = attempt(provider, self._prepared(provider, course), self._clock)
+        except BaseException:
+            self.health.release(provider.name)
+            raise
+        conversation = conversation_of(course.turn)
+        if outcome.error is not None:
+            self.health.failed(provider.name, outcome.error, conversation, inside=outcome.inside)
+            return outcome
+        self.health.succeeded(provider.name)
+        if len(self._accounts) > 1 and course.turn.cache_key and provider.holder != course.account:
+            self._affinity.remember(conversation, provider.holder)
+        return outcome
+
+    def _prepared(self, provider: Provider, course: Course) -> Turn:
+        turn = course.turn
+        if course.route.adapt is not None:
+            turn = course.route.adapt(turn, provider.name, provider.kind)
+        is_its_own = provider.holder == course.account or (course.account is None and len(self._accounts) == 1)
+        return turn if is_its_own else stripped(turn) or turn
+
+    def _after(self, outcome: Outcome, error: ProxyError, course: Course) -> Step | None:
+        step = self._healing(outcome, error, course) or self._elsewhere(error, course)
+        step = step or self._repetition(outcome, error, course)
+        log.log(
+            logging.INFO if step else logging.WARNING,
+            "provider %s failed with %s after %.1f s; %s",
+            outcome.provider.name,
+            error.code,
+            outcome.seconds,
+            f"next is {step.provider.name}" if step else "nothing is left to try",
+        )
+        return step
+
+    def _healing(self, outcome: Outcome, error: ProxyError, course: Course) -> Step | None:
+        if course.healings == 0:
+            return None
+        changes = (heal(course.turn, error) for heal in self._healers)
+        healed = next((turn for turn in changes if turn is not None), None)
+        if healed is None:
+            return None
+        course.healings -= 1
+        course.turn = healed
+        return Step(outcome.provider)
+
+    def _elsewhere(self, error: ProxyError, course: Course) -> Step | None:
+        other = self._take(course) if disposition_of(error).elsewhere else None
+        return Step(other) if other else None
+
+    def _repetition(self, outcome: Outcome, error: ProxyError, course: Course) -> Step | None:
+        row = disposition_of(error)
+        in_time = row.at_any_time or outcome.seconds <= QUICK
+        pause = error.retry_after or BACK_OFF * (0.5 + self._uniform())
+        if not (row.again and error.retryable and in_time and course.repeats and pause <= self._absorb):
+            return None
+        if not (course.alone or self.health.admit(outcome.provider.name)):
+            return None
+        course.repeats -= 1
+        return Step(outcome.provider, pause)
+
+    def _account_of(self, turn: Turn) -> str | None:
+        if len(self._accounts) == 1 or not turn.cache_key:
+            return None
+        return self._affinity.recall(conversation_of(turn))
