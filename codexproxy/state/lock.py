@@ -26,6 +26,42 @@ class LockTimeout(TimeoutError):
     """Somebody else kept the lock for longer than the caller would wait."""
 
 
+class ProcessLock:
+    """A lock among the threads and greenlets of one process.
+
+    It is made at first use, and anew after a fork: a lock that is older than
+    gevent's patches blocks the hub, and one copied while held never opens.
+    """
+
+    def __init__(self) -> None:
+        self._lock: tuple[int, threading.Lock] | None = None
+
+    @contextmanager
+    def held(self, timeout: float, name: str) -> Iterator[None]:
+        """Holds the lock for the length of a ``with`` block.
+
+        Args:
+            timeout: Seconds to wait for it; 0 tries once.
+            name: What is locked, for the error.
+
+        Raises:
+            LockTimeout: Another greenlet or thread still has it.
+        """
+        lock = self._current()
+        if not lock.acquire(timeout=max(timeout, 0)):
+            raise LockTimeout(f"{name} is in use within this process")
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _current(self) -> threading.Lock:
+        pid = os.getpid()
+        if self._lock is None or self._lock[0] != pid:
+            self._lock = (pid, threading.Lock())
+        return self._lock[1]
+
+
 class HostLock:
     """A mutual exclusion between everybody on this host who names the same file.
 
@@ -48,7 +84,7 @@ class HostLock:
         self.path = path
         self._clock = clock
         self._sleep = sleep
-        self._queue: tuple[int, threading.Lock] | None = None
+        self._queue = ProcessLock()
 
     @contextmanager
     def held(self, timeout: float) -> Iterator[None]:
@@ -62,10 +98,7 @@ class HostLock:
             OSError: Neither the file nor its folder can be opened.
         """
         deadline = self._now() + timeout
-        queue = self._in_process()
-        if not queue.acquire(timeout=max(timeout, 0)):
-            raise LockTimeout(f"{self.path.name} is in use within this process")
-        try:
+        with self._queue.held(timeout, self.path.name):
             descriptor = self._open()
             try:
                 self._wait(descriptor, deadline)
@@ -74,8 +107,6 @@ class HostLock:
                 # Unlocked by name, since a forked child may hold a copy of the descriptor.
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
                 os.close(descriptor)
-        finally:
-            queue.release()
 
     def _wait(self, descriptor: int, deadline: float) -> None:
         pause = FIRST_SLEEP
@@ -84,14 +115,6 @@ class HostLock:
                 raise LockTimeout(f"{self.path.name} is in use by another process")
             (self._sleep or time.sleep)(pause)
             pause = min(pause * 2, LONGEST_SLEEP)
-
-    def _in_process(self) -> threading.Lock:
-        # Made at first use and anew after a fork: a lock that is older than
-        # gevent's patches blocks the hub, and one copied while held never opens.
-        pid = os.getpid()
-        if self._queue is None or self._queue[0] != pid:
-            self._queue = (pid, threading.Lock())
-        return self._queue[1]
 
     def _open(self) -> int:
         try:
