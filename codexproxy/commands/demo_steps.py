@@ -1,6 +1,7 @@
 """The steps of the demo, each of which says what went wrong when it fails."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -14,10 +15,14 @@ from codexproxy.auth.store import FileTokenStore
 from codexproxy.auth.tokens import Tokens
 from codexproxy.commands.children import Children
 from codexproxy.commands.local_server import LocalServer, ServerRefused
-from codexproxy.commands.ports import LOOPBACK, free_port
+from codexproxy.commands.ports import LOOPBACK
+from codexproxy.simulator.client import SimulatorClient
 
 START_SECONDS = 30.0
 ANSWER_SECONDS = 60.0
+
+# Slow enough to see the words arrive.
+PACE_MILLISECONDS = "30"
 
 FALLBACK_MODEL = "gpt-5.2-codex"
 QUESTION = "Say hello to somebody who tries codexproxy for the first time."
@@ -82,7 +87,11 @@ class Stage:
 
     def tail(self, name: str) -> str:
         """The last lines a process wrote."""
-        return "\n".join(self._log(name).read_text(errors="replace").splitlines()[-20:])
+        return "\n".join(self.output(name).splitlines()[-20:])
+
+    def output(self, name: str) -> str:
+        """What a process has written so far."""
+        return self._log(name).read_text(errors="replace")
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
@@ -107,22 +116,25 @@ def smoke(stage: Stage) -> str:
     return model
 
 
-def start_simulator(stage: Stage) -> str:
-    """Starts the simulator and returns its base URL."""
-    port = free_port()
-    server = LocalServer(f"http://{LOOPBACK}:{port}")
-    stage.start("simulator", "codexproxy.simulator", "--host", LOOPBACK, "--port", str(port))
-    stage.wait_for("simulator", lambda: server.get_json("/_sim/stats") is not None)
-    return server.base_url
+def start_simulator(stage: Stage) -> SimulatorClient:
+    """Starts the simulator on a port of the system's choice."""
+    stage.start("simulator", "codexproxy.simulator", "--host", LOOPBACK, "--pace-ms", PACE_MILLISECONDS)
+    stage.wait_for("simulator", lambda: _listening(stage) is not None)
+    return SimulatorClient(str(_listening(stage)))
 
 
-def sign_in(stage: Stage, upstream: str) -> None:
+def _listening(stage: Stage) -> str | None:
+    """The address the simulator announces in its first line."""
+    found = re.search(r"listening on (http://\S+)\n", stage.output("simulator"))
+    return found[1] if found else None
+
+
+def sign_in(stage: Stage, upstream: SimulatorClient) -> None:
     """Takes a login from the simulated issuer into the demo's own ``DATA_DIR``."""
-    login = LocalServer(upstream).post_json("/_sim/login")
-    FileTokenStore(_data_dir(stage) / "tokens.json").save(Tokens.from_json(login))
+    FileTokenStore(_data_dir(stage) / "tokens.json").save(Tokens.from_json(upstream.login()))
 
 
-def start_service(stage: Stage, upstream: str) -> None:
+def start_service(stage: Stage, upstream: SimulatorClient) -> None:
     """Starts the service in front of the simulator and waits until it is healthy."""
     config = stage.folder / "config.json"
     config.write_text("{}\n")
@@ -134,8 +146,8 @@ def start_service(stage: Stage, upstream: str) -> None:
         DATA_DIR=str(_data_dir(stage)),
         HOST=LOOPBACK,
         PORT=str(stage.port),
-        CODEX_BACKEND_URL=f"{upstream}/backend-api",
-        CODEX_AUTH_ISSUER=upstream,
+        CODEX_BACKEND_URL=upstream.backend_url,
+        CODEX_AUTH_ISSUER=upstream.issuer_url,
         LOG_FORMAT="text",
     )
     server = LocalServer(stage.base_url)
