@@ -18,9 +18,11 @@ trap 'exit 130' INT TERM
 # The key goes through a file, since the process list is for everybody.
 options=$work/curlrc
 (umask 077 && : >"$options")
-if [ -n "$key" ]; then
-  printf 'header = "Authorization: Bearer %s"\n' "$key" >"$options"
-fi
+present() { # present HEADER-AND-SCHEME: sends the key with every call from now on
+  local quoted=${key//\\/\\\\}
+  printf 'header = "%s%s"\n' "$1" "${quoted//\"/\\\"}" >"$options"
+}
+[ -z "$key" ] || present 'Authorization: Bearer '
 
 passed=0
 failed=0
@@ -73,6 +75,10 @@ json='^content-type: application/json'
 sse='^content-type: text/event-stream'
 
 call "$base/health"
+if [ "$status" = 000 ]; then
+  printf 'Nothing answers at %s: %s\n' "$base" "$(cat "$work/error")" >&2
+  exit 1
+fi
 expect 'GET /health' 200 "$json" '"status": ?"ok"' '"version"'
 call "$base/ready"
 expect 'GET /ready' 200 "$json"
@@ -142,7 +148,7 @@ if [ -n "$key" ]; then
   expect 'with a wrong key' 401 "$json" '"code": ?"invalid_api_key"'
   call "$base/health"
   expect 'GET /health without the key' 200 '"status": ?"ok"'
-  printf 'header = "x-api-key: %s"\n' "$key" >"$options"
+  present 'x-api-key: '
   call "$base/v1/models"
   expect 'the key as x-api-key' 200 '"object": ?"list"'
 fi
