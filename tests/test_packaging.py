@@ -1,0 +1,82 @@
+"""A wheel is complete: code, instruction texts and pages, and it works away from the checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+FAMILIES = {"gpt-5.1", "gpt-5.2", "gpt-5.1-codex", "gpt-5.1-codex-max", "gpt-5.1-codex-mini", "gpt-5.2-codex"}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a build needs, in a folder of its own, since building leaves files behind."""
+    folder = tmp_path_factory.mktemp("source tree")
+    for name in ("setup.py", "setup.cfg", "MANIFEST.in", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("codexproxy", "prompts"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path) -> Path:
+    # Without build isolation nothing is fetched; setuptools and wheel belong to what the tests install.
+    argv = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", "wheels", "."]
+    done = subprocess.run(argv, cwd=source, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    (path,) = (source / "wheels").iterdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def test_everything_in_the_package_is_in_the_wheel(source: Path, names: set[str]) -> None:
+    files = {path.relative_to(source).as_posix() for path in (source / "codexproxy").rglob("*") if path.is_file()}
+    assert files - names == set()
+
+
+def test_the_instruction_texts_are_in_the_wheel_and_tests_are_not(names: set[str]) -> None:
+    assert {f"codexproxy/prompts/{path.name}" for path in (ROOT / "prompts").glob("*.md")} <= names
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"codexproxy"}
+
+
+def test_an_unpacked_wheel_finds_its_texts_and_offers_its_command(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    program = """
+import codexproxy, codexproxy.cli, codexproxy.instructions as instructions
+print(codexproxy.__file__)
+print(*sorted(instructions.load_family_prompts()))
+"""
+    argv = [sys.executable, "-c", program]
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)}
+    done = subprocess.run(argv, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    place, families = done.stdout.splitlines()
+    assert Path(place).is_relative_to(tmp_path)
+    assert set(families.split()) == FAMILIES
+    (entry_points,) = tmp_path.glob("*.dist-info/entry_points.txt")
+    assert "codexproxy = codexproxy.cli:main" in entry_points.read_text()
+
+
+def test_the_lock_pins_everything_the_package_asks_for() -> None:
+    pinned = {
+        line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
+    }
+    wanted: set[str] = set()
+    for line in (ROOT / "setup.cfg").read_text().splitlines():
+        if line.startswith("    ") and (">=" in line or line.strip() == "types-requests"):
+            wanted.add(line.strip().split(">=")[0].split("[")[0].lower())
+    assert len(wanted) > 15
+    assert wanted - pinned == set()
