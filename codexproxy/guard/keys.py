@@ -13,6 +13,7 @@ import string
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import Protocol
 
@@ -80,7 +81,7 @@ class Identity:
         keyed: Whether a valid key was presented.
         allowed_clients: Client profiles whose requests are checked; empty means no check.
         provider_group: Group its turns run in.
-        models: Names it may use; ``*`` stands for any.
+        models: Names it may use; ``*`` and other shell patterns.
         limits: What it may use up.
     """
 
@@ -93,7 +94,7 @@ class Identity:
 
     def may_use(self, model: str) -> bool:
         """Whether this key may ask this model, by the name the caller wrote or the one it stands for."""
-        return "*" in self.models or model in self.models
+        return any(fnmatchcase(model, pattern) for pattern in self.models)
 
 
 def identity_of(row: UserRow) -> Identity:

@@ -4,8 +4,9 @@ Compared without outer white space and with every line end as LF, because
 clients and stores change those; what is sent keeps its exact bytes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from hashlib import sha256
+from typing import Protocol
 
 # No known text is a tenth of this; longer ones are not worth hashing.
 MAX_LENGTH = 1_000_000
@@ -39,3 +40,76 @@ class OfficialTexts:
 
     def __len__(self) -> int:
         return len(self._known)
+
+
+class TextStore(Protocol):
+    """Where synchronised instructions are kept."""
+
+    def stamp(self) -> Hashable:
+        """Changes whenever the texts do; cheap enough for every request."""
+
+    def load(self) -> Mapping[str, Sequence[str]]:
+        """Texts by model, the one that is sent first; each byte for byte."""
+
+
+class Library:
+    """Official instructions of every model, and our stand-ins until there are any.
+
+    Args:
+        store: The synchronised texts.
+        stand_ins: Model family -> text of ours.
+    """
+
+    def __init__(self, store: TextStore, stand_ins: Mapping[str, str]) -> None:
+        self._store = store
+        self._stand_ins = dict(stand_ins)
+        self._stamp: Hashable = None
+        self._texts: Mapping[str, str] = {}
+        self._official = self._known = OfficialTexts(self._stand_ins.values(), stand_ins=True)
+
+    def current(self) -> OfficialTexts:
+        """The texts by which the real client is recognised; the stand-ins while none were synchronised."""
+        stamp = self._store.stamp()
+        if stamp != self._stamp:
+            found = self._store.load()
+            every = [text for texts in found.values() for text in texts]
+            self._texts = {model: texts[0] for model, texts in found.items() if texts}
+            self._known = OfficialTexts([*every, *self._stand_ins.values()], stand_ins=not every)
+            self._official = OfficialTexts(every) if every else self._known
+            self._stamp = stamp
+        return self._official
+
+    def known(self) -> OfficialTexts:
+        """All texts that are no caller's own words: the stand-ins, too."""
+        self.current()
+        return self._known
+
+    def for_model(self, model: str) -> str:
+        """A model's instructions: its own, else those of its nearest relative, else a stand-in's; may be empty."""
+        self.current()
+        return nearest(model, self._texts) or nearest(model, self._stand_ins) or ""
+
+
+def nearest(model: str, texts: Mapping[str, str]) -> str | None:
+    """The text of the name that shares the most words with a model's; of equals the last in order.
+
+    Names of one kind, with ``codex`` in them or without, are nearer than others.
+    """
+    if model in texts:
+        return texts[model]
+    if not texts:
+        return None
+
+    def closeness(name: str) -> tuple[bool, int, str]:
+        return ("codex" in name) == ("codex" in model), _shared_words(name, model), name
+
+    return texts[max(texts, key=closeness)]
+
+
+def _shared_words(one: str, other: str) -> int:
+    count = 0
+    for word, twin in zip(one.split("-"), other.split("-"), strict=False):
+        if word != twin:
+            break
+        count += 1
+    return count

@@ -1,0 +1,110 @@
+"""The guard's decision table, pure: genuine or not, listed or not, bound to which clients."""
+
+from typing import Any
+
+import pytest
+
+from codexproxy.errors import ModelNotFound, PermissionRefused
+from codexproxy.guard.clients import Client
+from codexproxy.guard.keys import Identity
+from codexproxy.guard.profiles import BY_NAME, UNKNOWN
+from codexproxy.guard.routing import Rule, check_model, decide
+
+RULES = {
+    "codex-cli": Rule(("codex_cli_rs", "codex_exec"), "2apiCodex", complete=True),
+    "claude-cli": Rule(("claude-cli",), "2api", complete=False),
+}
+
+
+def ann(*allowed: str, **further: Any) -> Identity:
+    return Identity("ann", keyed=True, allowed_clients=allowed, provider_group="home", **further)
+
+
+def client(name: str, user_agent: str, *genuine: str, originator: str = "") -> Client:
+    profile = BY_NAME.get(name, UNKNOWN)
+    return Client(profile, genuine=frozenset(genuine), user_agent=user_agent, originator=originator)
+
+
+CODEX = client("codex-cli", "codex_exec/0.169.0 (Debian)", "codex-cli")
+CODEX_UNLISTED = client("codex-cli", "codex_vscode/1.0", "codex-cli")
+CODEX_BY_ORIGINATOR = client("codex-cli", "Mozilla/5.0", "codex-cli", originator="codex_cli_rs")
+CODEX_UNPROVEN = client("codex-cli", "codex_exec/0.169.0")
+CLAUDE = client("claude-cli", "claude-cli/2.0.62 (external, cli)", "claude-cli")
+CLAUDE_UNPROVEN = client("claude-cli", "claude-cli/2.0.62")
+CURL = client("curl", "curl/8.5")
+CURSOR = client("cursor", "Cursor/1.0")
+
+#   allowedClients             client               reason                   group        forced complete
+TABLE: list[tuple[tuple[str, ...], Client, str, str, bool, bool]] = [
+    ((), CODEX, "unchecked", "home", False, False),
+    ((), CURL, "unchecked", "home", False, False),
+    (("codex-cli",), CODEX, "genuine", "home", False, False),
+    (("codex-cli",), CODEX_BY_ORIGINATOR, "genuine", "home", False, False),
+    (("codex-cli",), CODEX_UNLISTED, "user_agent_not_listed", "2apiCodex", True, False),
+    (("codex-cli",), CODEX_UNPROVEN, "not_genuine", "2apiCodex", True, True),
+    (("codex-cli",), CURL, "not_genuine", "2apiCodex", True, True),
+    (("codex-cli",), CLAUDE, "not_genuine", "2apiCodex", True, True),
+    (("codex-cli",), CURSOR, "not_genuine", "2apiCodex", True, True),
+    (("claude-cli",), CLAUDE, "genuine", "home", False, False),
+    (("claude-cli",), CLAUDE_UNPROVEN, "not_genuine", "2api", True, False),
+    (("claude-cli",), CURL, "not_genuine", "2api", True, False),
+    (("claude-cli",), CODEX, "not_genuine", "2api", True, False),
+    (("codex-cli", "claude-cli"), CODEX, "genuine", "home", False, False),
+    (("codex-cli", "claude-cli"), CLAUDE, "genuine", "home", False, False),
+    (("codex-cli", "claude-cli"), CLAUDE_UNPROVEN, "not_genuine", "2api", True, False),
+    (("claude-cli", "codex-cli"), CODEX_UNPROVEN, "not_genuine", "2apiCodex", True, True),
+    (("codex-cli", "claude-cli"), CURL, "not_genuine", "2apiCodex", True, True),
+    (("claude-cli", "codex-cli"), CURL, "not_genuine", "2api", True, False),
+    (("cursor",), CURSOR, "allowed_client", "home", False, False),
+    (("codex-cli", "cursor"), CURSOR, "allowed_client", "home", False, False),
+    (("codex-cli", "cursor"), CURL, "not_genuine", "2apiCodex", True, True),
+]
+
+
+@pytest.mark.parametrize(("allowed", "asks", "reason", "group", "forced", "complete"), TABLE)
+def test_the_decision_table(
+    allowed: tuple[str, ...], asks: Client, reason: str, group: str, forced: bool, complete: bool
+) -> None:
+    decision = decide(ann(*allowed), asks, RULES)
+    assert (decision.reason, decision.group, decision.forced, decision.complete) == (reason, group, forced, complete)
+    assert (decision.user, decision.allowed_clients) == ("ann", allowed)
+
+
+@pytest.mark.parametrize("asks", [CURL, CODEX, CLAUDE])
+def test_a_key_bound_to_clients_without_a_rule_refuses_all_others(asks: Client) -> None:
+    with pytest.raises(PermissionRefused) as refusal:
+        decide(ann("cursor", "zed"), asks, RULES)
+    assert (refusal.value.status, refusal.value.code) == (403, "client_not_allowed")
+    assert "cursor, zed" in refusal.value.message
+
+
+def test_group_allow_list_and_completion_are_settings() -> None:
+    rules = {"codex-cli": Rule(("codex_vscode",), "elsewhere", complete=False)}
+    assert decide(ann("codex-cli"), CODEX_UNLISTED, rules).group == "home"
+    decision = decide(ann("codex-cli"), CURL, rules)
+    assert (decision.group, decision.forced, decision.complete) == ("elsewhere", True, False)
+
+
+def test_an_empty_allow_list_lists_nobody() -> None:
+    assert decide(ann("codex-cli"), CODEX, {"codex-cli": Rule(("",), "g")}).reason == "user_agent_not_listed"
+
+
+@pytest.mark.parametrize(
+    ("models", "names", "allowed"),
+    [
+        (("*",), ("anything",), True),
+        (("gpt-5.2",), ("gpt-5.2",), True),
+        (("gpt-5.2",), ("2.5-tpg", "gpt-5.2"), True),
+        (("gpt-5.2*",), ("gpt-5.2-codex-high", "gpt-5.2-codex"), True),
+        (("gpt-5.2",), ("gpt-5.1",), False),
+        ((), ("gpt-5.1",), False),
+    ],
+)
+def test_a_key_may_use_the_models_it_names(models: tuple[str, ...], names: tuple[str, ...], allowed: bool) -> None:
+    identity = ann(models=models)
+    if allowed:
+        check_model(identity, *names)
+    else:
+        with pytest.raises(ModelNotFound) as refusal:
+            check_model(identity, *names)
+        assert (refusal.value.status, refusal.value.param) == (404, "model")
