@@ -67,7 +67,7 @@ class Connection:
         self._scheme = scheme
         self._reader = Reader(sock)
         self._actions: dict[type, Callable[[Any], None]] = {
-            Send: lambda step: sock.sendall(step.data),
+            Send: lambda step: self._send(step.data),
             Sleep: lambda step: gevent.sleep(step.seconds),
             Until: lambda step: gevent.sleep(max(0.0, step.moment - time.monotonic())),
             Wait: lambda step: application.gates.wait(step.gate, step.seconds),
@@ -129,6 +129,12 @@ class Connection:
             watch.stop()
             self._application.performing.discard(greenlet)
             recorder.ended(seen, outcome)
+
+    def _send(self, data: bytes) -> None:
+        # gevent's sendall asks the kernel for its buffer's size each time; most writes fit without.
+        sent = self._sock.send(data)
+        if sent < len(data):
+            self._sock.sendall(memoryview(data)[sent:])
 
     def _cut(self, step: Cut) -> None:
         if step.how == "reset":

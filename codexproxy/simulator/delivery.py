@@ -16,6 +16,7 @@ from codexproxy.simulator.replies import LAST_CHUNK, chunk
 
 BATCH = 64 * 1024
 DELTA = b".delta"
+MARK = STAMP.encode()
 
 CUTS = ("clean", "close", "reset", "truncated_chunk", "bad_chunk", "half_close")
 
@@ -152,18 +153,16 @@ def plan_body(frames: list[bytes], delivery: Delivery, coding: Coding) -> Iterat
 def _plan_flat_out(frames: list[bytes], delivery: Delivery, coding: Coding) -> Iterator[Step]:
     # Many frames share a write, but each is a chunk of its own, as upstream sends them.
     plain = coding.chunked and not coding.extensions and coding.squeeze is None
-    wrap = chunk if plain else coding.wrap
-    waiting: list[bytes] = []
-    size = 0
-    for frame in frames:
-        piece = wrap(_stamped(frame, delivery))
-        waiting.append(piece)
-        size += len(piece)
-        if size > BATCH:
-            yield Send(b"".join(waiting))
-            waiting, size = [], 0
-    if waiting:
-        yield Send(b"".join(waiting))
+    stamped = any(MARK in frame for frame in frames)
+    together = 1 + BATCH * len(frames) // (1 + sum(map(len, frames)))
+    for start in range(0, len(frames), together):
+        batch = frames[start : start + together]
+        if stamped:
+            batch = [_stamped(frame, delivery) for frame in batch]
+        if plain:
+            yield Send(b"".join([b"%x\r\n%b\r\n" % (len(frame), frame) for frame in batch]))
+        else:
+            yield Send(b"".join([coding.wrap(frame) for frame in batch]))
 
 
 def _plan_paced(frames: list[bytes], delivery: Delivery, coding: Coding) -> Iterator[Step]:
@@ -188,8 +187,7 @@ def grouped(frames: list[bytes]) -> Iterator[list[bytes]]:
 
 
 def _stamped(frame: bytes, delivery: Delivery) -> bytes:
-    mark = STAMP.encode()
-    return frame.replace(mark, b"%d " % delivery.stamp()) if mark in frame else frame
+    return frame.replace(MARK, b"%d " % delivery.stamp()) if MARK in frame else frame
 
 
 def _plan_marked(frames: list[bytes], delivery: Delivery, coding: Coding) -> Iterator[Step]:

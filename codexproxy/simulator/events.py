@@ -3,7 +3,7 @@
 import re
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import orjson
@@ -42,7 +42,7 @@ class EventLog:
         self.frames.append((str(event.get("type", "")), orjson.dumps({"sequence_number": self._next, **event})))
         self._next += 1
 
-    def add_deltas(self, type: str, pieces: Iterable[str], item_id: str, output_index: int, index: Json) -> None:
+    def add_deltas(self, type: str, pieces: Sequence[str], item_id: str, output_index: int, index: Json) -> None:
         """Appends many deltas quickly; ``index`` holds content_index or summary_index, if the type has one."""
         if type in self._omitted:
             return
@@ -50,12 +50,13 @@ class EventLog:
         logprobs = b',"logprobs":[]' if type == "response.output_text.delta" else b""
         between = b',"item_id":"%b"%b,"obfuscation":"' % (item_id.encode(), logprobs)
         after = b'","output_index":%d,"sequence_number":' % output_index
-        number, append, dumps = self._next, self.frames.append, orjson.dumps
-        for piece in pieces:
-            noise = _OBFUSCATION[len(piece) & 15]
-            append((type, b"%b%b%b%b%b%d}" % (before, dumps(piece), between, noise, after, number)))
-            number += 1
-        self._next = number
+        # Long streams repeat their words: each is rendered once, and only numbered many times.
+        rendered = {
+            piece: b"".join([before, orjson.dumps(piece), between, _OBFUSCATION[len(piece) & 15], after])
+            for piece in set(pieces)
+        }
+        self.frames += [(type, b"%b%d}" % (rendered[piece], n)) for n, piece in enumerate(pieces, self._next)]
+        self._next += len(pieces)
 
 
 def split_text(text: str, how: Any = "word") -> list[str]:

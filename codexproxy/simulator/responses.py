@@ -31,14 +31,20 @@ from codexproxy.simulator.turn_checks import check_turn
 if TYPE_CHECKING:
     from codexproxy.simulator.world import World
 
+ENDPOINT = "responses"
 KEEPALIVE_MS = 1000
 BUFFERING_MS = 1000
 
 
 def answer_turn(world: "World", request: Request) -> Answer:
     """Answers one POST: a refusal, or a stream."""
-    script = world.scripts.take("responses", request)
-    rules = world.rules.active(request, (script or {}).get("rules"))
+    waiting = world.scripts.find(ENDPOINT, request)
+    script = waiting.script if waiting is not None else {}
+    if waiting is not None and ("status" in script or script.get("rules")):
+        world.scripts.use(ENDPOINT, waiting)
+    if "status" in script:
+        return scripted_reply(script, is_turn=True)
+    rules = world.rules.active(request, script.get("rules"))
     try:
         login = authorize(request.headers, rules, world.tokens)
         body = _checked_body(world, request, rules, login)
@@ -46,10 +52,10 @@ def answer_turn(world: "World", request: Request) -> Answer:
         reply = refusal.reply()
         reply.headers += _common_headers(world, rules)
         return reply
-    if script is None:
+    if waiting is None:
         script = {"pace_ms": world.pace_ms, **improvise(body)}
-    if "status" in script:
-        return scripted_reply(script)
+    elif not script.get("rules"):
+        world.scripts.use(ENDPOINT, waiting)
     frames = _frames(world, script, body, rules, login)
     return perform_stream(world, script, frames, _stream_headers(world, script, body, rules), rules)
 
@@ -172,8 +178,8 @@ def _with_head(script: Json, head: bytes, body: Iterator[Step]) -> Iterator[Step
     yield from body
 
 
-def scripted_reply(script: Json) -> Answer:
-    """The plain HTTP answer of a ``status`` script."""
+def scripted_reply(script: Json, is_turn: bool = False) -> Answer:
+    """The plain HTTP answer of a ``status`` script; a slow one counts as an open stream if it is a turn."""
     headers: Headers = list((script.get("headers") or {}).items())
     reply = json_reply(script["json"]) if "json" in script else json_reply(None)
     if "html" in script:
@@ -187,4 +193,4 @@ def scripted_reply(script: Json) -> Answer:
     whole = render_head(reply.status, [*reply.headers, ("content-length", str(len(reply.body)))])
     delivery = Delivery(marks=marks_of(script, [reply.body]), end=False)
     steps = _with_head(script, whole, plan_body([reply.body], delivery, Coding(chunked=False)))
-    return Performance(steps, status=reply.status)
+    return Performance(steps, status=reply.status, is_turn=is_turn)

@@ -12,6 +12,9 @@ All kinds know ``delay_ms`` (before the head), ``pace_ms`` (between deltas), ``c
 A place, for a stall or the cut, is ``{"event": n}``, ``{"byte": n}``, ``{"inside_event": n}``,
 ``{"inside_chunk": n}``, ``{"inside_utf8": true}`` or ``{"at": "head" | "inside_head" |
 "first_event" | "end"}``; negative numbers count from the end.
+
+A script is used up by the request it answers. A turn that is refused leaves it waiting,
+unless the script itself switches rules or is a plain HTTP answer, which any request takes.
 """
 
 import re
@@ -150,7 +153,7 @@ def _inside_utf8(body: bytes) -> int:
     return position + 1
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Queued:
     """A waiting script; ``left`` uses remain, for ever when negative."""
 
@@ -175,18 +178,22 @@ class ScriptQueue:
         items = [Queued(checked_script(script), match, repeat) for script in scripts]
         self.waiting.setdefault(endpoint, deque()).extend(items)
 
+    def find(self, endpoint: str, request: Request) -> Queued | None:
+        """The first waiting script that fits the request; it goes on waiting until it is used."""
+        waiting = self.waiting.get(endpoint, ())
+        return next((item for item in waiting if item.match is None or request.contains(item.match)), None)
+
+    def use(self, endpoint: str, item: Queued) -> Json:
+        """Uses a waiting script once."""
+        item.left -= 1
+        if item.left == 0:
+            self.waiting[endpoint].remove(item)
+        return item.script
+
     def take(self, endpoint: str, request: Request) -> Json | None:
-        """The first waiting script that fits the request."""
-        waiting = self.waiting.get(endpoint)
-        if not waiting:
-            return None
-        found = next((item for item in waiting if item.match is None or request.contains(item.match)), None)
-        if found is None:
-            return None
-        found.left -= 1
-        if found.left == 0:
-            waiting.remove(found)
-        return found.script
+        """Uses the first waiting script that fits the request."""
+        item = self.find(endpoint, request)
+        return None if item is None else self.use(endpoint, item)
 
     def lengths(self) -> dict[str, int]:
         """How many scripts wait, per endpoint."""
