@@ -137,7 +137,10 @@ class Credentials:
     def _renew(self, tokens: Tokens, reason: str, *, usable: bool = False) -> Tokens:
         now = self._now()
         if not self._store.refreshes:
-            raise self._renewal.expired(f"{self._store.name} is not ours to renew and has not been renewed")
+            raise self._renewal.expired(
+                f"{self._store.name} is only read here, and its own program has not renewed it. "
+                "Run that program once (`codex`), or make a login of your own"
+            )
         if self._renewal.hopeless(tokens, now):
             raise self._renewal.expired_for(tokens)
         if not usable and self._failures.remaining(now):

@@ -8,7 +8,7 @@ from typing import Any
 import requests
 
 from codexproxy.auth.tokens import Grant
-from codexproxy.errors import AuthenticationFailed, UpstreamFailed
+from codexproxy.errors import AuthenticationFailed, InvalidRequest, UpstreamFailed
 
 ISSUER = "https://auth.openai.com"
 CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann"
@@ -42,7 +42,7 @@ class RefreshFailed(UpstreamFailed):
     code = "refresh_failed"
 
 
-class ExchangeFailed(AuthenticationFailed):
+class ExchangeFailed(InvalidRequest):
     """The issuer did not take the authorization code."""
 
     code = "login_failed"
@@ -223,10 +223,20 @@ def exchange_failed(response: requests.Response, secrets: tuple[str, ...] = ()) 
     return ExchangeFailed(f"The login service refused the login: {reason[:_LONGEST_QUOTE]}. Please log in again.")
 
 
-def _grant(response: requests.Response) -> Grant:
+def json_object(response: requests.Response) -> dict[str, Any]:
+    """The JSON object of an answer.
+
+    Raises:
+        UpstreamFailed: It holds none.
+    """
     body = _json(response)
-    if not isinstance(body, Mapping):
-        raise UpstreamFailed("The login service's answer is not JSON. Please try again.")
+    if not isinstance(body, dict):
+        raise UpstreamFailed("The login service's answer is not a JSON object. Please try again.")
+    return body
+
+
+def _grant(response: requests.Response) -> Grant:
+    body = json_object(response)
     texts = {name: _first_text(body.get(name)) for name in ("access_token", "refresh_token", "id_token")}
     return Grant(**texts, expires_in=_seconds(body.get("expires_in")))
 

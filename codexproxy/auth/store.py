@@ -112,10 +112,7 @@ class FileTokenStore:
         sweep(self.path, LITTER_AGE, self._clock)
 
     def delete(self) -> None:
-        try:
-            self.path.unlink(missing_ok=True)
-        except OSError as error:
-            raise storage_failed("removed", self.name, error) from error
+        remove_file(self.path, self.name)
 
     def version(self) -> object:
         return file_version(self.path)
@@ -151,7 +148,7 @@ class MemoryTokenStore:
     @contextmanager
     def lock(self, timeout: float) -> Iterator[None]:
         if not self._lock.acquire(timeout=max(timeout, 0)):
-            raise LockTimeout("the login is in use")
+            raise LockTimeout("The login is in use. Please try again.")
         try:
             yield
         finally:
@@ -191,6 +188,18 @@ def write_file(path: Path, data: bytes, name: str, disk: Disk) -> None:
         write_durably(path, data, disk)
     except OSError as error:
         raise storage_failed("written", name, error) from error
+
+
+def remove_file(path: Path, name: str) -> None:
+    """Deletes a file; harmless when there is none.
+
+    Raises:
+        StorageFailed: The disk would not.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_failed("removed", name, error) from error
 
 
 def parse_object(data: bytes, name: str) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class Database:
             with self._queue.held(self._timeout, self.path.name):
                 yield self._open(deadline), deadline
         except LockTimeout as error:
-            raise DatabaseFailed(f"{error}. Please try again.") from None
+            raise DatabaseFailed(str(error)) from None
         except (sqlite3.OperationalError, OSError) as error:
             raise DatabaseFailed(f"{self.path.name} in the data folder cannot be used: {error}.") from error
 

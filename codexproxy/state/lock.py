@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from codexproxy.errors import ProxyError
+
 FIRST_SLEEP = 0.005
 LONGEST_SLEEP = 0.05
 
@@ -22,8 +24,11 @@ LONGEST_SLEEP = 0.05
 _UNWRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT})
 
 
-class LockTimeout(TimeoutError):
+class LockTimeout(ProxyError):
     """Somebody else kept the lock for longer than the caller would wait."""
+
+    status = 503
+    code = "locked"
 
 
 class ProcessLock:
@@ -49,7 +54,7 @@ class ProcessLock:
         """
         lock = self._current()
         if not lock.acquire(timeout=max(timeout, 0)):
-            raise LockTimeout(f"{name} is in use within this process")
+            raise LockTimeout(f"{name} is in use within this process. Please try again.")
         try:
             yield
         finally:
@@ -112,7 +117,7 @@ class HostLock:
         pause = FIRST_SLEEP
         while not try_lock(descriptor):
             if self._now() >= deadline:
-                raise LockTimeout(f"{self.path.name} is in use by another process")
+                raise LockTimeout(f"{self.path.name} is in use by another process. Please try again.")
             (self._sleep or time.sleep)(pause)
             pause = min(pause * 2, LONGEST_SLEEP)
 

@@ -1,0 +1,1 @@
+"""Stored responses: what the stateless backend forgets and callers come back for."""

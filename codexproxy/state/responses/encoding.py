@@ -1,0 +1,56 @@
+"""JSON of responses and items as it lies in the database."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from codexproxy.state.responses.record import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """An item as it is kept: its id apart, so that what is resent under a new id is kept once.
+
+    Attributes:
+        item: The item's id, None when it has none.
+        hash: Digest of the rest.
+        body: The rest as JSON.
+    """
+
+    item: str | None
+    hash: bytes
+    body: bytes
+
+
+def encode(value: Any) -> bytes:
+    """JSON bytes; lone surrogates, which orjson refuses, are escaped."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def decode(data: bytes) -> Json:
+    """The JSON object that ``encode`` wrote."""
+    try:
+        value: Json = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        value = json.loads(data)
+    return value
+
+
+def content_of(item: Mapping[str, Any]) -> Content:
+    """An item as it is kept."""
+    id = item.get("id")
+    body = encode({name: value for name, value in item.items() if name != "id"})
+    return Content(id if isinstance(id, str) else None, hashlib.blake2b(body, digest_size=16).digest(), body)
+
+
+def item_of(id: str | None, body: bytes) -> Json:
+    """The item that ``content_of`` took apart."""
+    rest = decode(body)
+    return rest if id is None else {"id": id, **rest}

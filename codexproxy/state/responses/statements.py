@@ -1,0 +1,161 @@
+"""The queries of stored responses, and the steps of their transactions."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from codexproxy.state.responses.encoding import Content, content_of, encode
+from codexproxy.state.responses.record import Frame
+
+INPUT, OUTPUT = 0, 1
+
+# Parameters: owner, id, oldest.
+FIND = """
+    SELECT r.row, r.body, r.lease FROM responses r JOIN threads t ON t.id = r.thread
+    WHERE r.owner = ? AND r.id = ? AND t.touched >= ?
+"""
+GET = f"""
+    SELECT f.body, f.lease, i.item, c.body FROM ({FIND}) f
+    LEFT JOIN items i ON i.row = f.row AND i.side = {OUTPUT} LEFT JOIN contents c ON c.hash = i.content
+    ORDER BY i.position
+"""
+# A chain only ever leads to lower rows, so it cannot turn in a circle.
+HISTORY = """
+    WITH RECURSIVE chain (row, parent, previous) AS (
+        SELECT r.row, r.parent, r.previous FROM responses r JOIN threads t ON t.id = r.thread
+        WHERE r.owner = ? AND r.id = ? AND t.touched >= ?
+        UNION ALL
+        SELECT r.row, r.parent, r.previous FROM chain c JOIN responses r ON r.row = c.parent
+    )
+    SELECT chain.row, chain.previous, i.side, i.item, c.body
+    FROM chain LEFT JOIN items i ON i.row = chain.row LEFT JOIN contents c ON c.hash = i.content
+    ORDER BY chain.row, i.side, i.position
+"""
+# Parameters: item ids, owner, oldest.
+ITEMS = """
+    SELECT i.item, c.body FROM items i
+    JOIN responses r ON r.row = i.row JOIN threads t ON t.id = r.thread JOIN contents c ON c.hash = i.content
+    WHERE i.item IN ({}) AND r.owner = ? AND t.touched >= ?
+    ORDER BY i.side, i.row
+"""
+# Parameters: those of FIND, after, limit.
+LOG = f"""
+    SELECT f.lease, e.number, e.frame
+    FROM ({FIND}) f LEFT JOIN events e ON e.row = f.row AND e.number > ? ORDER BY e.number LIMIT ?
+"""
+OVERDUE = "SELECT row, body FROM responses WHERE lease < ? LIMIT ?"
+
+_EXPIRED = """
+    DELETE FROM responses WHERE row IN (
+        SELECT r.row FROM threads t JOIN responses r ON r.thread = t.id WHERE t.touched < ? ORDER BY t.touched LIMIT ?
+    )
+"""
+_OLDEST = """
+    DELETE FROM responses WHERE row IN (
+        SELECT r.row FROM threads t JOIN responses r ON r.thread = t.id ORDER BY t.touched, t.id, r.row LIMIT ?
+    )
+"""
+
+
+def insert(connection: sqlite3.Connection, values: Mapping[str, Any], inputs: Sequence[Content], now: float) -> int:
+    """Adds a response without body or output, in the conversation of the one it continues.
+
+    A later response under the same id takes its place; what continued the
+    earlier one still can.
+
+    Returns:
+        Its row.
+    """
+    owner, id, previous = values["owner"], values["id"], values["previous"]
+    parent = row_of(connection, owner, previous) if previous else None
+    connection.execute("UPDATE responses SET id = id || '#' || row WHERE owner = ? AND id = ?", (owner, id))
+    filled = {**values, "parent": parent, "thread": _touched_thread(connection, parent, now), "body": b""}
+    names = ", ".join(filled)
+    marks = ", ".join("?" * len(filled))
+    connection.execute(f"INSERT INTO responses ({names}) VALUES ({marks})", tuple(filled.values()))
+    row = int(connection.execute("SELECT last_insert_rowid()").fetchone()[0])
+    _add_items(connection, row, INPUT, inputs)
+    return row
+
+
+def row_of(connection: sqlite3.Connection, owner: str, id: str) -> int | None:
+    """The row of a response."""
+    return _first(connection.execute("SELECT row FROM responses WHERE owner = ? AND id = ?", (owner, id)))
+
+
+def unfinished(connection: sqlite3.Connection, owner: str, id: str, now: float) -> int | None:
+    """The row of a response that its maker still vouches for."""
+    query = "SELECT row FROM responses WHERE owner = ? AND id = ? AND lease >= ?"
+    return _first(connection.execute(query, (owner, id, now)))
+
+
+def set_body(connection: sqlite3.Connection, row: int, response: Mapping[str, Any]) -> None:
+    """Replaces what is kept of a Response object, its output included."""
+    replace_body(connection, row, response)
+    connection.execute("DELETE FROM items WHERE row = ? AND side = ?", (row, OUTPUT))
+    _add_items(connection, row, OUTPUT, [content_of(item) for item in response.get("output") or ()])
+
+
+def replace_body(connection: sqlite3.Connection, row: int, response: Mapping[str, Any]) -> None:
+    """Replaces what is kept of a Response object, but for its output."""
+    body = encode({name: value for name, value in response.items() if name != "output"})
+    connection.execute("UPDATE responses SET body = ? WHERE row = ?", (body, row))
+
+
+def end(connection: sqlite3.Connection, row: int, now: float) -> None:
+    """Marks a response as finished."""
+    connection.execute("UPDATE responses SET lease = NULL, finished = ? WHERE row = ?", (now, row))
+
+
+def add_frames(connection: sqlite3.Connection, row: int, frames: Sequence[Frame]) -> None:
+    """Adds to a response's log; a number that is there already keeps its frame."""
+    if frames:
+        values = [(row, number, frame) for number, frame in frames]
+        connection.executemany("INSERT OR IGNORE INTO events (row, number, frame) VALUES (?, ?, ?)", values)
+        connection.execute("UPDATE responses SET logged = 1 WHERE row = ?", (row,))
+
+
+def forget_expired(connection: sqlite3.Connection, oldest: float, most: int) -> int:
+    """Forgets responses of conversations that nobody continued since ``oldest``; says how many."""
+    return connection.execute(_EXPIRED, (oldest, most)).rowcount
+
+
+def forget_beyond(connection: sqlite3.Connection, max_responses: int, max_bytes: int, most: int) -> int:
+    """Forgets the least recently continued responses beyond these limits; says how many."""
+    responses, size = connection.execute("SELECT responses, bytes FROM totals").fetchone()
+    over = responses - max_responses
+    if over <= 0 and size <= max_bytes:
+        return 0
+    # How many it takes to free some bytes is unknown: one in a hundred at a time.
+    count = max(over, 1 + responses // 100)
+    return connection.execute(_OLDEST, (min(count, most),)).rowcount
+
+
+def forget_logs(connection: sqlite3.Connection, before: float, most: int) -> int:
+    """Drops the logs of responses that finished before a moment; says how many."""
+    query = "SELECT row FROM responses WHERE logged = 1 AND finished < ? ORDER BY finished LIMIT ?"
+    rows = connection.execute(query, (before, most)).fetchall()
+    connection.executemany("DELETE FROM events WHERE row = ?", rows)
+    connection.executemany("UPDATE responses SET logged = 0 WHERE row = ?", rows)
+    return len(rows)
+
+
+def _touched_thread(connection: sqlite3.Connection, parent: int | None, now: float) -> int:
+    if parent is None:
+        connection.execute("INSERT INTO threads (touched) VALUES (?)", (now,))
+        return int(connection.execute("SELECT last_insert_rowid()").fetchone()[0])
+    thread = int(connection.execute("SELECT thread FROM responses WHERE row = ?", (parent,)).fetchone()[0])
+    connection.execute("UPDATE threads SET touched = ? WHERE id = ?", (now, thread))
+    return thread
+
+
+def _add_items(connection: sqlite3.Connection, row: int, side: int, contents: Iterable[Content]) -> None:
+    for position, content in enumerate(contents):
+        connection.execute("INSERT OR IGNORE INTO contents VALUES (?, ?)", (content.hash, content.body))
+        values = (row, side, position, content.item, content.hash)
+        connection.execute("INSERT INTO items VALUES (?, ?, ?, ?, ?)", values)
+
+
+def _first(cursor: sqlite3.Cursor) -> int | None:
+    found = cursor.fetchone()
+    return None if found is None else int(found[0])
