@@ -1,0 +1,1 @@
+"""Chat Completions: requests into turns, events into chunks and final objects."""

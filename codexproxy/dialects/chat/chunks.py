@@ -1,0 +1,71 @@
+"""The bytes of ``chat.completion.chunk`` messages; all that is constant in a stream is encoded once."""
+
+from typing import Any
+
+from codexproxy.dialects.answer import Call
+from codexproxy.dialects.chat.wording import Wording
+from codexproxy.turns.events import encode_json
+
+Delta = dict[str, Any]
+Frame = tuple[bytes, bytes]
+
+
+class Chunks:
+    """Encodes the chunks of one choice.
+
+    Attributes:
+        text: What stands before and after the JSON of a text delta.
+        refusal: The same for a refusal delta.
+        reasoning: The same for reasoning in the style ``reasoning_content``.
+        thinking: The same for reasoning in the style ``o3``.
+    """
+
+    def __init__(self, wording: Wording, index: int) -> None:
+        head = {"id": wording.id, "object": "chat.completion.chunk", "created": wording.created, "model": wording.model}
+        self._head = b"data: " + encode_json(head)[:-1]
+        # With include_usage every chunk but the last has ``usage: null``, else none has the key.
+        self._tail = b',"usage":null}\n\n' if wording.include_usage else b"}\n\n"
+        self._choice = self._head + b',"choices":[{"index":%d,"delta":' % index
+        self._going_on = b',"logprobs":null,"finish_reason":null}]' + self._tail
+        self.text = self.frame(b'{"content":', b"}")
+        self.refusal = self.frame(b'{"refusal":', b"}")
+        # Some clients want the key ``content`` beside reasoning (COMPAT.md P26).
+        self.reasoning = self.frame(b'{"content":null,"reasoning_content":', b"}")
+        self.thinking = self.frame(b'{"content":null,"reasoning":{"content":[{"type":"text","text":', b"}]}}")
+
+    def frame(self, before: bytes, after: bytes) -> Frame:
+        """A chunk with a hole for one JSON string in its delta."""
+        return self._choice + before, after + self._going_on
+
+    def delta(self, delta: Delta) -> bytes:
+        """A chunk with this delta."""
+        return self._choice + encode_json(delta) + self._going_on
+
+    def finish(self, reason: str) -> bytes:
+        """The last chunk of the choice."""
+        return self._choice + b'{},"logprobs":null,"finish_reason":"%s"}]' % reason.encode() + self._tail
+
+    def usage(self, usage: dict[str, Any]) -> bytes:
+        """The chunk without choices that ends a stream with ``include_usage``."""
+        return self._head + b',"choices":[],"usage":' + encode_json(usage) + b"}\n\n"
+
+
+def call_header(call: Call, wording: Wording) -> Delta:
+    """The delta that announces a call, complete but for its arguments."""
+    name = wording.name_of(call)
+    if wording.legacy:
+        return {"function_call": {"name": name, "arguments": ""}}
+    if wording.is_custom(call):
+        # The published schema knows no ``type`` but "function" in chunks, so none is sent.
+        return {"tool_calls": [{"index": call.slot, "id": call.id, "custom": {"name": name, "input": ""}}]}
+    function = {"name": name, "arguments": ""}
+    return {"tool_calls": [{"index": call.slot, "id": call.id, "type": "function", "function": function}]}
+
+
+def call_frame(call: Call, wording: Wording, chunks: Chunks) -> Frame:
+    """A chunk with a hole for a fragment of a call's arguments or input."""
+    if wording.legacy:
+        return chunks.frame(b'{"function_call":{"arguments":', b"}}")
+    if wording.is_custom(call):
+        return chunks.frame(b'{"tool_calls":[{"index":%d,"custom":{"input":' % call.slot, b"}}]}")
+    return chunks.frame(b'{"tool_calls":[{"index":%d,"function":{"arguments":' % call.slot, b"}}]}")

@@ -1,0 +1,74 @@
+"""Chat Completions as a dialect."""
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from codexproxy.dialects.chat.complete import completion
+from codexproxy.dialects.chat.parse import parse
+from codexproxy.dialects.chat.render import ChatRenderer, renderers
+from codexproxy.dialects.chat.wording import Wording
+from codexproxy.dialects.faults import bad_value
+from codexproxy.turns.turn import Body, Caller, Turn
+
+
+def new_id() -> str:
+    """A completion's id: ``chatcmpl-codex-<uuid>``."""
+    return f"chatcmpl-codex-{uuid.uuid4()}"
+
+
+class ChatDialect:
+    """``/v1/chat/completions``.
+
+    Args:
+        reasoning_compat: How reasoning is shown unless a request says otherwise.
+        clock: Seconds since the epoch.
+        identify: Makes the id of an answer.
+    """
+
+    name = "chat"
+    forwards_failures = False
+
+    def __init__(
+        self,
+        reasoning_compat: str = "reasoning_content",
+        clock: Callable[[], float] = time.time,
+        identify: Callable[[], str] = new_id,
+    ) -> None:
+        self._style = reasoning_compat
+        self._clock = clock
+        self._identify = identify
+
+    def parse(self, payload: dict[str, Any], caller: Caller) -> Turn:
+        """Checks a request's JSON object and makes it a turn.
+
+        Raises:
+            InvalidRequest: ``param`` names the path of the offending field.
+        """
+        try:
+            turn = parse(payload, caller, self._style)
+        except RecursionError:
+            raise bad_value("", "The request is nested too deeply.") from None
+        return replace(turn, options={**turn.options, "id": self._identify(), "created": int(self._clock())})
+
+    def bodies(self, turn: Turn) -> list[Body]:
+        """The body of each answer that the turn asks for; call it before the turn is planned."""
+        return [turn.body] * turn.count
+
+    def renderer(self, turn: Turn, index: int = 0) -> ChatRenderer:
+        """A renderer for a stream of its own with answer number ``index``."""
+        return renderers(Wording.of(turn), [index])[0]
+
+    def renderers(self, turn: Turn) -> list[ChatRenderer]:
+        """One renderer per answer, for one shared stream: the last to end writes usage and ``[DONE]``."""
+        return renderers(Wording.of(turn), range(turn.count))
+
+    def complete(self, turn: Turn, responses: list[dict[str, Any]]) -> dict[str, Any]:
+        """The ``chat.completion`` object, one choice per folded Response object.
+
+        Raises:
+            ProxyError: A response failed, or holds nothing at all.
+        """
+        return completion(Wording.of(turn), responses)

@@ -1,0 +1,199 @@
+"""Messages of Chat Completions into instructions and Responses input items.
+
+Written by hand and quick, since a conversation of a thousand messages is
+validated on every turn (PERFORMANCE.md, surprise 7).
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from codexproxy.dialects.chat.content import input_parts, output_parts, text_of
+from codexproxy.dialects.faults import bad_value, missing, unsupported, wrong_type, wrong_value
+from codexproxy.turns.events import encode_json
+
+Item = dict[str, Any]
+
+
+class Conversation:
+    """Collects the items of one request.
+
+    Args:
+        customs: Names of the request's custom tools; a function call to one of
+            them is the custom call that a client wrapped (COMPAT.md, trap 14).
+
+    Attributes:
+        items: The input items so far.
+        leading: Texts of the system messages before anything else.
+        notes: What was changed on the way.
+    """
+
+    def __init__(self, customs: frozenset[str] = frozenset()) -> None:
+        self.items: list[Item] = []
+        self.leading: list[str] = []
+        self.notes: list[str] = []
+        self.ignored: list[str] = []
+        self._customs = customs
+        self._legacy_calls: list[tuple[str, str]] = []
+
+    def add(self, message: Any, path: str) -> None:
+        """Takes the next message.
+
+        Raises:
+            InvalidRequest: It is malformed; ``param`` begins with ``path``.
+        """
+        if not isinstance(message, dict):
+            raise wrong_type(path, "an object", message)
+        role = message.get("role")
+        if role == "user" and type(message.get("content")) is str and len(message) == 2:
+            text = {"type": "input_text", "text": message["content"]}
+            self.items.append({"type": "message", "role": "user", "content": [text]})
+            return
+        if role is None and isinstance(message.get("type"), str) and message["type"] != "message":
+            # An item of the Responses API among the messages (trap 13).
+            self.items.append(message)
+            return
+        if role is None:
+            raise missing(f"{path}.role")
+        handler = self._ROLES.get(role) if isinstance(role, str) else None
+        if handler is None:
+            raise wrong_value(f"{path}.role", role, self._ROLES)
+        if message.get("name") is not None and role not in ("function", "tool"):
+            self.ignored.append("messages.name")
+        handler(self, message, path)
+
+    def _add_system(self, message: Item, path: str) -> None:
+        if "content" not in message:
+            raise missing(f"{path}.content")
+        if not self.items:
+            text = text_of(message["content"], f"{path}.content")
+            self.leading += [text] if text else []
+            return
+        if message["role"] == "system":
+            self.notes.append("messages:system_to_developer")
+        self._add_message("developer", input_parts(message["content"], f"{path}.content"))
+
+    def _add_user(self, message: Item, path: str) -> None:
+        if "content" not in message:
+            raise missing(f"{path}.content")
+        parts = input_parts(message["content"], f"{path}.content")
+        self._add_message("user", parts or [{"type": "input_text", "text": ""}])
+
+    def _add_assistant(self, message: Item, path: str) -> None:
+        if message.get("audio") is not None:
+            raise unsupported(f"{path}.audio", "The backend takes no audio. Please send its transcript as content.")
+        parts = output_parts(message.get("content"), f"{path}.content")
+        if isinstance(message.get("refusal"), str) and message["refusal"]:
+            parts.append({"type": "refusal", "refusal": message["refusal"]})
+        if parts:
+            phase = {"phase": message["phase"]} if isinstance(message.get("phase"), str) else {}
+            self.items.append({"type": "message", "role": "assistant", "content": parts, **phase})
+        self._add_calls(message.get("tool_calls"), f"{path}.tool_calls")
+        if message.get("function_call") is not None:
+            self._add_legacy_call(message["function_call"], f"{path}.function_call")
+        if message.get("reasoning_content") or message.get("reasoning"):
+            self.notes.append("messages:reasoning_left_out")
+
+    def _add_calls(self, calls: Any, path: str) -> None:
+        if calls is None:
+            return
+        if not isinstance(calls, list):
+            raise wrong_type(path, "an array", calls)
+        for position, call in enumerate(calls):
+            self.items.append(self._call(call, f"{path}[{position}]"))
+
+    def _call(self, call: Any, path: str) -> Item:
+        if not isinstance(call, dict):
+            raise wrong_type(path, "an object", call)
+        kind = "custom" if isinstance(call.get("custom"), dict) else "function"
+        holder = call.get(kind)
+        # Flat, as in the Responses API, or nested.
+        holder, path = (holder, f"{path}.{kind}") if isinstance(holder, dict) else (call, path)
+        name, id = holder.get("name"), call.get("id") or call.get("call_id")
+        if not isinstance(name, str) or not name:
+            raise missing(f"{path}.name")
+        named = {"call_id": id if isinstance(id, str) else "", "name": name}
+        written = _written(holder.get("input") if kind == "custom" else holder.get("arguments"))
+        if kind == "custom" or name in self._customs:
+            return {"type": "custom_tool_call", **named, "input": written}
+        return {"type": "function_call", **named, "arguments": written or "{}"}
+
+    def _add_legacy_call(self, call: Any, path: str) -> None:
+        if not isinstance(call, dict):
+            raise wrong_type(path, "an object", call)
+        item = self._call(call, path)
+        item["call_id"] = f"call_legacy_{len(self._legacy_calls)}"
+        self._legacy_calls.append((item["name"], item["call_id"]))
+        self.items.append(item)
+
+    def _add_tool(self, message: Item, path: str) -> None:
+        id = message.get("tool_call_id") or message.get("call_id")
+        if id is not None and not isinstance(id, str):
+            raise wrong_type(f"{path}.tool_call_id", "a string", id)
+        if "content" not in message:
+            raise missing(f"{path}.content")
+        # A missing id is found by the repair, from the calls that wait.
+        self._add_output(id or "", message["content"], f"{path}.content")
+
+    def _add_function(self, message: Item, path: str) -> None:
+        name = message.get("name")
+        if not isinstance(name, str) or not name:
+            raise missing(f"{path}.name")
+        id = next((id for called, id in reversed(self._legacy_calls) if called == name), "")
+        self._add_output(id, message.get("content"), f"{path}.content")
+
+    def _add_output(self, id: str, content: Any, path: str) -> None:
+        output = content if isinstance(content, str) else input_parts(content, path)
+        self.items.append({"type": "function_call_output", "call_id": id, "output": output or ""})
+
+    def _add_message(self, role: str, parts: list[Item]) -> None:
+        if parts:
+            self.items.append({"type": "message", "role": role, "content": parts})
+
+    _ROLES: ClassVar[dict[str, Callable[["Conversation", Item, str], None]]] = {
+        "system": _add_system,
+        "developer": _add_system,
+        "user": _add_user,
+        "assistant": _add_assistant,
+        "tool": _add_tool,
+        "function": _add_function,
+    }
+
+
+def _written(value: Any) -> str:
+    # Arguments are a string by the schema; some clients send the object itself.
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else encode_json(value).decode()
+
+
+def read_messages(messages: list[Any], customs: frozenset[str]) -> Conversation:
+    """A conversation from ``messages``.
+
+    Raises:
+        InvalidRequest: A message is malformed, or there is none.
+    """
+    if not messages:
+        raise bad_value("messages", "The list of messages is empty. Please send at least one.")
+    conversation = Conversation(customs)
+    for position, message in enumerate(messages):
+        conversation.add(message, f"messages[{position}]")
+    return conversation
+
+
+def read_input(given: Any, customs: frozenset[str]) -> Conversation:
+    """A conversation from ``input``: a string, or a list of items and messages (COMPAT.md, trap 12).
+
+    Raises:
+        InvalidRequest: A message in it is malformed, or there is none.
+    """
+    conversation = Conversation(customs)
+    if isinstance(given, str):
+        conversation.add({"role": "user", "content": given}, "input")
+        return conversation
+    if not isinstance(given, list):
+        raise wrong_type("input", "a string or an array of items", given)
+    if not given:
+        raise bad_value("input", "The list of input items is empty. Please send at least one.")
+    for position, item in enumerate(given):
+        conversation.add(item, f"input[{position}]")
+    return conversation

@@ -1,0 +1,190 @@
+"""A Chat Completions request into a turn: one step per subject, none looking back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from codexproxy.dialects.chat.fields import ignored
+from codexproxy.dialects.chat.formats import read_text
+from codexproxy.dialects.chat.limits import read_cap, read_count, read_stop, wants_usage
+from codexproxy.dialects.chat.messages import Conversation, read_input, read_messages
+from codexproxy.dialects.chat.reasoning import read_reasoning, read_style
+from codexproxy.dialects.chat.schema import load
+from codexproxy.dialects.chat.tools import read_choice, read_function_call, read_functions, read_tools, web_search
+from codexproxy.dialects.faults import bad_value, missing, unsupported
+from codexproxy.turns.events import encode_json
+from codexproxy.turns.names import rename_tools
+from codexproxy.turns.turn import Body, Caller, Turn
+
+# Sent as they are; ``plan`` settles the rest of them.
+_PASSED = ("service_tier", "prompt_cache_key", "include", "client_metadata")
+
+# The API wants the word in an input message (not in the instructions) for this format.
+_JSON_REMINDER = "Answer with one JSON object."
+
+
+@dataclass(slots=True)
+class Draft:
+    """A turn in the making.
+
+    Attributes:
+        fields: The request's own fields.
+        body: The body so far.
+        notes: What was changed on the way.
+        ignored: What is not honoured.
+        options: What rendering needs again.
+    """
+
+    fields: dict[str, Any]
+    body: Body
+    notes: list[str]
+    ignored: list[str]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def parse(payload: dict[str, Any], caller: Caller, style: str) -> Turn:
+    """Checks a request and makes it a turn.
+
+    Args:
+        payload: The request's JSON object.
+        caller: Who asks.
+        style: How reasoning is shown unless the request says otherwise.
+
+    Raises:
+        InvalidRequest: ``param`` names the path of the offending field.
+    """
+    fields, notes = load(payload)
+    draft = Draft(fields, {"model": fields.get("model", "")}, notes, list(ignored(fields)))
+    for step in _STEPS:
+        step(draft)
+    draft.options["reasoning_compat"] = read_style(fields, style)
+    body, names = rename_tools(draft.body)
+    stop, cap = read_stop(fields.get("stop")), read_cap(fields)
+    turn = Turn(
+        model=fields.get("model", ""),
+        body=body,
+        stream=fields.get("stream", False),
+        caller=caller,
+        stop=stop,
+        max_tokens=cap,
+        count=read_count(fields),
+        tool_names=names,
+        options=draft.options,
+    )
+    emulated = [f"{name}:emulated" for name, given in (("stop", stop), ("max_tokens", cap)) if given]
+    renamed = ["tools:names_shortened"] if names else []
+    return turn.with_notes(ignored=tuple(draft.ignored), adapted=(*draft.notes, *renamed, *emulated))
+
+
+def _refuse_audio(draft: Draft) -> None:
+    if "audio" in draft.fields:
+        raise unsupported("audio", "The backend speaks no audio. Please leave out `audio`.")
+    if any(kind != "text" for kind in draft.fields.get("modalities", [])):
+        raise unsupported("modalities", "The backend answers in text only. Please ask for the modality 'text'.")
+
+
+def _read_tools(draft: Draft) -> None:
+    fields = draft.fields
+    tools = read_tools(fields.get("tools", []))
+    if "functions" in fields:
+        tools += read_functions(fields["functions"])
+        draft.options["legacy_functions"] = "tools" not in fields
+    if "web_search_options" in fields and not any(tool["type"] == "web_search" for tool in tools):
+        tools.append(web_search(fields["web_search_options"]))
+    draft.body["tools"] = tools
+    choice = _choice(fields, tools)
+    if not tools:
+        del draft.body["tools"]
+        return
+    if choice is not None:
+        draft.body["tool_choice"] = choice
+    if "parallel_tool_calls" in fields or draft.options.get("legacy_functions"):
+        # ``function_call`` has room for one call.
+        parallel = fields.get("parallel_tool_calls", True) and not draft.options.get("legacy_functions")
+        draft.body["parallel_tool_calls"] = parallel
+
+
+def _choice(fields: dict[str, Any], tools: list[dict[str, Any]]) -> Any:
+    if "tool_choice" in fields:
+        return read_choice(fields["tool_choice"], tools)
+    if "function_call" in fields:
+        return read_function_call(fields["function_call"], tools)
+    return None
+
+
+def _read_conversation(draft: Draft) -> None:
+    customs = frozenset(tool["name"] for tool in draft.body.get("tools", []) if tool["type"] == "custom")
+    conversation = _conversation(draft.fields, customs)
+    draft.notes += conversation.notes
+    draft.ignored += conversation.ignored
+    given = draft.fields.get("instructions")
+    leading = "\n\n".join([given, *conversation.leading] if given else conversation.leading)
+    if not conversation.items:
+        # Nothing but system text: a turn needs an input.
+        conversation.items.append(_developer(leading))
+        leading = ""
+    draft.body["input"] = conversation.items
+    if leading:
+        draft.body["instructions"] = leading
+
+
+def _conversation(fields: dict[str, Any], customs: frozenset[str]) -> Conversation:
+    if fields.get("messages") or "input" not in fields:
+        if "messages" not in fields:
+            raise missing("messages")
+        return read_messages(fields["messages"], customs)
+    return read_input(fields["input"], customs)
+
+
+def _developer(text: str) -> dict[str, Any]:
+    return {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": text}]}
+
+
+def _read_reasoning(draft: Draft) -> None:
+    reasoning = read_reasoning(draft.fields)
+    if reasoning:
+        draft.body["reasoning"] = reasoning
+
+
+def _read_text(draft: Draft) -> None:
+    text = read_text(draft.fields)
+    format = text.get("format")
+    if format:
+        draft.options["json_mode"] = True
+    if format == {"type": "json_object"} and b"json" not in encode_json(draft.body["input"]).lower():
+        draft.body["input"] = [_developer(_JSON_REMINDER), *draft.body["input"]]
+        draft.notes.append("response_format:json_reminder")
+    if text:
+        draft.body["text"] = text
+
+
+def _read_stream_options(draft: Draft) -> None:
+    draft.options["include_usage"] = wants_usage(draft.fields)
+    if draft.fields.get("stream_options") and not draft.fields.get("stream"):
+        draft.ignored.append("stream_options")
+
+
+def _read_metadata(draft: Draft) -> None:
+    metadata = draft.fields.get("metadata")
+    if metadata is None:
+        return
+    for key, value in metadata.items():
+        if not isinstance(value, str):
+            raise bad_value(f"metadata.{key}"[:80], "The values of `metadata` must be strings.")
+    draft.body["metadata"] = metadata
+
+
+def _pass_on(draft: Draft) -> None:
+    draft.body.update({name: draft.fields[name] for name in _PASSED if name in draft.fields})
+
+
+_STEPS: tuple[Callable[[Draft], None], ...] = (
+    _refuse_audio,
+    _read_tools,
+    _read_conversation,
+    _read_reasoning,
+    _read_text,
+    _read_stream_options,
+    _read_metadata,
+    _pass_on,
+)

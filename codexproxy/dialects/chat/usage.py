@@ -1,0 +1,46 @@
+"""Token counts in the words of Chat Completions and legacy completions."""
+
+from typing import Any
+
+Usage = dict[str, Any]
+
+
+def usage_of(usage: Usage) -> Usage | None:
+    """Upstream's usage with ``prompt_tokens`` and ``completion_tokens``; None where upstream sent none."""
+    if not usage:
+        return None
+    prompt, completion = _count(usage, "input_tokens"), _count(usage, "output_tokens")
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": _count(usage, "total_tokens") or prompt + completion,
+        "prompt_tokens_details": {
+            "cached_tokens": _count(usage.get("input_tokens_details"), "cached_tokens"),
+            "cache_write_tokens": _count(usage.get("input_tokens_details"), "cache_write_tokens"),
+            "audio_tokens": 0,
+        },
+        "completion_tokens_details": {
+            "reasoning_tokens": _count(usage.get("output_tokens_details"), "reasoning_tokens"),
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+def total(usages: list[Usage | None]) -> Usage | None:
+    """The sum over the answers of one turn; each of them really spent its prompt."""
+    known = [usage for usage in usages if usage]
+    return _sum(known) if known else None
+
+
+def _sum(usages: list[Usage]) -> Usage:
+    return {
+        key: _sum([usage[key] for usage in usages]) if isinstance(value, dict) else sum(usage[key] for usage in usages)
+        for key, value in usages[0].items()
+    }
+
+
+def _count(holder: Any, key: str) -> int:
+    value = holder.get(key) if isinstance(holder, dict) else None
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else 0

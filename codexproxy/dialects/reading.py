@@ -1,0 +1,190 @@
+"""Reads the events of one answer and tells a sink what a client should see, each thing once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from codexproxy.dialects.answer import Call, Data, Ending, Sink, key_of, nothing_said
+from codexproxy.dialects.parts import Parts
+from codexproxy.turns.events import Batch, Event
+from codexproxy.turns.failures import failure_of
+
+CALLS = ("function_call", "custom_tool_call")
+
+
+@dataclass(slots=True)
+class _Open:
+    call: Call
+    shown: int = 0
+    closed: bool = False
+
+
+class Reader:
+    """Turns events into calls of a sink.
+
+    Args:
+        sink: What receives the answer.
+        reasoning: Whether the sink wants reasoning at all; where not, its events are not even parsed.
+        asides: Whether commentary messages are told as reasoning (see ``Parts``).
+
+    Attributes:
+        ended: Whether the answer has ended or failed; further events are ignored.
+    """
+
+    def __init__(self, sink: Sink, *, reasoning: bool = True, asides: bool = False) -> None:
+        self.ended = False
+        self._sink = sink
+        self._reasoning = reasoning
+        self._parts = Parts(sink, asides)
+        self._calls: dict[Any, _Open] = {}
+        self._done: dict[Any, Any] = {}
+        self._hosted = False
+        self._handlers = self._table()
+
+    def read(self, batch: Batch) -> None:
+        """Takes the next events of the stream.
+
+        Raises:
+            UpstreamFailed: The answer holds nothing at all, or an event is garbage.
+        """
+        handlers = self._handlers
+        for event in batch:
+            handler = handlers.get(event.type)
+            if handler is not None and not self.ended:
+                handler(event)
+
+    def _table(self) -> dict[str, Callable[[Event], None]]:
+        parts = self._parts
+        table: dict[str, Callable[[Event], None]] = {
+            "response.output_text.delta": parts.on_text,
+            "response.output_text.done": parts.on_text_end,
+            "response.output_text.annotation.added": parts.on_citation,
+            "response.refusal.delta": parts.on_refusal,
+            "response.refusal.done": parts.on_refusal_end,
+            "response.function_call_arguments.delta": self._on_fragment,
+            "response.function_call_arguments.done": self._on_call_end,
+            "response.custom_tool_call_input.delta": self._on_fragment,
+            "response.custom_tool_call_input.done": self._on_call_end,
+            "response.output_item.added": self._on_added,
+            "response.output_item.done": self._on_done,
+            "response.completed": self._on_end,
+            "response.done": self._on_end,
+            "response.incomplete": self._on_end,
+            "response.failed": self._on_failure,
+            "error": self._on_failure,
+        }
+        if self._reasoning:
+            table["response.reasoning_summary_text.delta"] = parts.on_summary
+            table["response.reasoning_text.delta"] = parts.on_thought
+        return table
+
+    # -- calls --------------------------------------------------------------------
+
+    def _on_fragment(self, event: Event) -> None:
+        data = event.data
+        opened, delta = self._calls.get(key_of(data)), data.get("delta")
+        if opened is not None and not opened.closed and isinstance(delta, str) and delta:
+            opened.shown += len(delta)
+            self._sink.fragment(opened.call, delta)
+
+    def _on_call_end(self, event: Event) -> None:
+        opened = self._calls.get(key_of(event.data))
+        if opened is not None:
+            self._finish_call(opened, event.data)
+
+    def _open_call(self, key: Any, item: Data) -> _Open | None:
+        # Without a name there is no header yet; the finished item will have one.
+        name, opened = item.get("name"), self._calls.get(key)
+        if opened is None and isinstance(name, str) and name:
+            id = item.get("call_id") or item.get("id") or f"call_{len(self._calls)}"
+            call = Call(len(self._calls), str(id), name, item["type"] == "custom_tool_call")
+            opened = self._calls[key] = _Open(call)
+            self._sink.call(call)
+        return opened
+
+    def _finish_call(self, opened: _Open, data: Data) -> None:
+        whole = data.get("input" if opened.call.custom else "arguments")
+        if not opened.closed and isinstance(whole, str) and len(whole) > opened.shown:
+            self._sink.fragment(opened.call, whole[opened.shown :])
+        opened.closed = True
+
+    # -- items --------------------------------------------------------------------
+
+    def _on_added(self, event: Event) -> None:
+        item, key = event.data.get("item"), key_of(event.data)
+        if isinstance(item, dict) and key not in self._done:
+            self._parts.begin_item(key, item)
+            if item.get("type") in CALLS:
+                self._open_call(key, item)
+
+    def _on_done(self, event: Event) -> None:
+        item = event.data.get("item")
+        if isinstance(item, dict):
+            self._finish_item(key_of(event.data), item)
+
+    def _finish_item(self, key: Any, item: Data) -> None:
+        if key in self._done:
+            return
+        self._done[key] = item.get("id")
+        kind = item.get("type")
+        if kind in CALLS:
+            opened = self._open_call(key, item)
+            if opened is not None:
+                self._finish_call(opened, item)
+        elif kind == "message":
+            self._parts.end_item(key, item, ("content",))
+        elif kind != "reasoning":
+            # Hosted calls never become calls of the client's.
+            self._hosted = True
+        elif self._reasoning:
+            self._parts.end_item(key, item, ("summary", "content"))
+
+    # -- the end ------------------------------------------------------------------
+
+    def _on_end(self, event: Event) -> None:
+        response = event.data.get("response")
+        self.finish(response if isinstance(response, dict) else {}, event.type)
+
+    def finish(self, response: Data, type: str = "") -> None:
+        """Takes the final Response object; what of it was not streamed is shown now.
+
+        Raises:
+            UpstreamFailed: The answer holds nothing at all.
+        """
+        if response.get("status") == "failed":
+            self._on_failure(Event.of({"type": "response.failed", "response": response}))
+            return
+        self._finish_output(response.get("output"))
+        usage = response.get("usage")
+        ending = Ending(reason_of(response, type), usage if isinstance(usage, dict) else {}, response)
+        if ending.reason == "complete" and self._is_empty(ending.usage):
+            raise nothing_said()
+        self.ended = True
+        self._sink.end(ending)
+
+    def _finish_output(self, output: Any) -> None:
+        items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+        if len(items) <= len(self._done):
+            return
+        ids = {id for id in self._done.values() if id}
+        for position, item in enumerate(items):
+            if item.get("id") not in ids:
+                self._finish_item(position, item)
+
+    def _is_empty(self, usage: Data) -> bool:
+        return not (self._calls or self._hosted or self._parts.said or usage.get("output_tokens"))
+
+    def _on_failure(self, event: Event) -> None:
+        error = failure_of(event)
+        if error is not None:
+            self.ended = True
+            self._sink.failed(error)
+
+
+def reason_of(response: Data, type: str = "") -> str:
+    """Why an answer ended: ``complete``, ``length`` or ``filtered``."""
+    if type != "response.incomplete" and response.get("status") != "incomplete":
+        return "complete"
+    details = response.get("incomplete_details")
+    reason = details.get("reason") if isinstance(details, dict) else None
+    return "filtered" if reason == "content_filter" else "length"

@@ -1,0 +1,127 @@
+"""Mends the content of a conversation's messages and tool outputs. Pure."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from codexproxy.turns.events import encode_json
+
+Item = dict[str, Any]
+Note = Callable[[list[str]], None]
+
+# Our own think text as clients send it back: at the start of an answer in the
+# style ``think``, and the block that Open WebUI makes of reasoning (COMPAT.md, trap 21).
+_THINK = re.compile(r"\s*<(think|thinking)>.*?</\1>\s*", re.DOTALL)
+_DETAILS = re.compile(r"<details\b[^>]*\btype=[\"']reasoning[\"'][^>]*>.*?</details>\s*", re.DOTALL)
+
+_TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
+_INPUT = frozenset({"input_text", "input_image", "input_file"})
+_OUTPUT = frozenset({"output_text", "refusal"})
+_HINT = "prompt_cache_breakpoint"
+
+
+def mend_message(item: Item, note: Note) -> list[Any]:
+    """A message whose parts suit its role; assistant history without think text."""
+    content = item.get("content")
+    if isinstance(content, str):
+        return _mend_string(item, content, note)
+    if not isinstance(content, list):
+        # Without content there is nothing to say.
+        note(["empty_message"])
+        return []
+    if item.get("role") == "assistant":
+        return _mend_assistant(item, content, note)
+    parts = [_suited(part, "input_text", _INPUT, note) for part in content]
+    return _with_parts(item, content, parts, note)
+
+
+def _mend_string(item: Item, content: str, note: Note) -> list[Any]:
+    if item.get("role") != "assistant":
+        return [item]
+    kept = without_thoughts(content)
+    if kept == content:
+        return [item]
+    note(["think_text"])
+    return [{**item, "content": kept}] if kept else []
+
+
+def _mend_assistant(item: Item, content: list[Any], note: Note) -> list[Any]:
+    said = [part for part in content if _type(part) not in ("input_image", "input_file")]
+    shown = [part for part in content if _type(part) in ("input_image", "input_file")]
+    parts = [_without_thoughts(_suited(part, "output_text", _OUTPUT, note), note) for part in said]
+    mended = _with_parts(item, said, [part for part in parts if part is not None], note) if said else []
+    if not shown:
+        return mended
+    # An assistant's message holds text only; what it showed follows in a user's.
+    note(["assistant_image"])
+    label = {"type": "input_text", "text": "[Shown by the assistant:]"}
+    return [*mended, {"type": "message", "role": "user", "content": [label, *shown]}]
+
+
+def _with_parts(item: Item, content: list[Any], parts: list[Any], note: Note) -> list[Any]:
+    if not parts:
+        note(["empty_message"])
+        return []
+    same = len(parts) == len(content) and all(new is old for new, old in zip(parts, content, strict=True))
+    return [item if same else {**item, "content": parts}]
+
+
+def _suited(part: Any, text_type: str, allowed: frozenset[str], note: Note) -> Any:
+    kind = _type(part)
+    if isinstance(part, str):
+        note(["part_kind"])
+        return {"type": text_type, "text": part}
+    if kind in allowed or kind not in _TEXTS:
+        return part
+    note(["part_kind"])
+    return {"type": text_type, "text": str(part.get(_TEXTS[kind]) or "")}
+
+
+def _without_thoughts(part: Any, note: Note) -> Any:
+    text = part.get("text") if _type(part) == "output_text" else None
+    if not isinstance(text, str):
+        return part
+    kept = without_thoughts(text)
+    if kept == text:
+        return part
+    note(["think_text"])
+    return {**part, "text": kept} if kept else None
+
+
+def without_thoughts(text: str) -> str:
+    """Assistant text without the think text that precedes it, and without reasoning blocks."""
+    if "<" not in text:
+        return text
+    found = _THINK.match(text)
+    return _DETAILS.sub("", text[found.end() :] if found else text)
+
+
+def mend_output(item: Item, note: Note) -> list[Any]:
+    """A tool output that is a string or a list of input parts (COMPAT.md U16)."""
+    output = item.get("output")
+    if isinstance(output, str):
+        return [item]
+    if isinstance(output, list):
+        parts = [_suited(part, "input_text", _INPUT, note) for part in output]
+        same = all(new is old for new, old in zip(parts, output, strict=True))
+        return [item if same else {**item, "output": parts}]
+    note(["output_kind"])
+    return [{**item, "output": "" if output is None else encode_json(output).decode()}]
+
+
+def strip_hints(item: Item, note: Note) -> Item:
+    """The item without cache hints inside its content, which upstream refuses."""
+    content = item.get("content")
+    if not isinstance(content, list) or not any(isinstance(part, dict) and _HINT in part for part in content):
+        return item
+    note([_HINT])
+    return {**item, "content": [_without(part, _HINT) if isinstance(part, dict) else part for part in content]}
+
+
+def _without(part: Item, key: str) -> Item:
+    return {name: value for name, value in part.items() if name != key}
+
+
+def _type(part: Any) -> str:
+    kind = part.get("type") if isinstance(part, dict) else None
+    return kind if isinstance(kind, str) else ""
