@@ -4,11 +4,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from codexproxy.turns.reversal import plain_spellings
+
 # From cheapest to dearest (UPSTREAM.md §3.3); the allowed set is per model.
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra")
 
 # Last word of a name -> the service tier it stands for (``gpt-5.4-high-fast``).
 TIERS = {"fast": "priority"}
+_SUFFIXES = frozenset({*EFFORTS, *TIERS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ class Catalogue:
         name ends like an effort is found.
         """
         name = self.aliases.get(name, name)
-        for readable in (name, name[::-1]):
+        for readable in plain_spellings(name, _SUFFIXES):
             wanted = self._read(readable)
             if wanted is not None:
                 return wanted
