@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from flask import Flask
 
 from codexproxy.auth.credentials import Credentials
-from codexproxy.auth.oauth import OAuthClient
+from codexproxy.auth.oauth import OAuthClient, new_session
 from codexproxy.auth.store import FileTokenStore
 from codexproxy.backends.catalogue import LiveCatalogue
 from codexproxy.backends.chatgpt.client import ChatGptBackend
@@ -14,7 +14,7 @@ from codexproxy.backends.chatgpt.headers import ClientIdentity
 from codexproxy.backends.chatgpt.transport import Transport
 from codexproxy.backends.provider import Provider
 from codexproxy.backends.router import Router
-from codexproxy.dialects.chat import ChatDialect
+from codexproxy.dialects.chat.dialect import ChatDialect
 from codexproxy.dialects.responses import ResponsesDialect
 from codexproxy.errors import ProxyError
 from codexproxy.guard.keys import KeyRing
@@ -24,7 +24,7 @@ from codexproxy.instructions import load_family_prompts
 from codexproxy.observe.log import configure_logging
 from codexproxy.settings import Settings
 from codexproxy.turns.deadlines import TimeLimits
-from codexproxy.turns.plan import Policy
+from codexproxy.turns.policy import Policy
 from codexproxy.web import failures, hooks, routes
 from codexproxy.web.paths import CanonicalPaths
 from codexproxy.web.readiness import wait_readable
@@ -38,16 +38,14 @@ def create_app(settings: Settings, environ: Mapping[str, str] = os.environ) -> F
         settings: What the user decided.
         environ: Where proxy settings of the network are looked up.
     """
-    configure_logging(
-        settings.log_level, settings.log_format, directory=settings.log_dir, secrets=_secrets(settings)
-    )
+    configure_logging(settings.log_level, settings.log_format, directory=settings.log_dir, secrets=_secrets(settings))
     credentials = make_credentials(settings)
     backend = make_backend(settings, credentials, environ)
     catalogue = LiveCatalogue(
         backend.models, aliases=settings.model_aliases, refresh_seconds=settings.models_refresh_seconds
     )
     wiring = Wiring(
-        dialects={"/chat/completions": ChatDialect(), "/responses": ResponsesDialect()},
+        dialects={"/chat/completions": ChatDialect(settings.reasoning_compat), "/responses": ResponsesDialect()},
         router=Router([Provider(backend)]),
         catalogue=catalogue,
         policy=make_policy(settings),
@@ -59,7 +57,6 @@ def create_app(settings: Settings, environ: Mapping[str, str] = os.environ) -> F
         ready=_readiness(credentials),
         max_body_bytes=settings.max_body_bytes,
         heartbeat_seconds=settings.heartbeat_seconds,
-        reasoning_compat=settings.reasoning_compat,
         reverse_names=settings.reverse_names,
     )
     return assemble(wiring)
@@ -81,9 +78,9 @@ def make_credentials(settings: Settings) -> Credentials:
     """The login of the default profile."""
     identity = make_identity(settings)
     oauth = OAuthClient(
-        settings.oauth_issuer,
-        settings.oauth_client_id,
-        scope=settings.oauth_scope,
+        new_session(),
+        issuer=settings.oauth_issuer,
+        client_id=settings.oauth_client_id,
         originator=identity.originator,
         user_agent=identity.user_agent,
     )

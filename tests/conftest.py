@@ -1,12 +1,13 @@
 """Fixtures for all tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.process import SimulatorProcess
+from tests.service import Service
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -32,3 +33,39 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the folder with recorded traffic, ../shared, is not beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def standing_service(simulator: SimulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One service with two workers and default settings for all tests; use ``service``."""
+    client = SimulatorClient(simulator.base_url)
+    service = Service(tmp_path_factory.mktemp("service"), client, WEB_CONCURRENCY="2")
+    service.login()
+    try:
+        yield service.start()
+    finally:
+        service.stop()
+
+
+@pytest.fixture
+def service(standing_service: Service, sim: SimulatorClient) -> Service:
+    """The standing service, logged in afresh."""
+    standing_service.login()
+    return standing_service
+
+
+@pytest.fixture
+def serve(sim: SimulatorClient, tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Starts services with settings of their own: ``serve(HEARTBEAT_SECONDS="0.2")``."""
+    started: list[Service] = []
+
+    def start(*, login: bool = True, **environ: str) -> Service:
+        service = Service(tmp_path / f"service-{len(started)}", sim, **environ)
+        started.append(service)
+        if login:
+            service.login()
+        return service.start()
+
+    yield start
+    for service in started:
+        service.stop()

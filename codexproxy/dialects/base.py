@@ -1,10 +1,11 @@
 """What every dialect offers, and the SSE encoding they share."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from codexproxy.errors import ProxyError
 from codexproxy.turns.events import Batch, encode_json
-from codexproxy.turns.turn import Caller, Turn
+from codexproxy.turns.turn import Body, Caller, Turn
 
 DONE = b"data: [DONE]\n\n"
 
@@ -48,8 +49,11 @@ class Dialect(Protocol):
             InvalidRequest: ``param`` names the path of the offending field.
         """
 
-    def renderer(self, turn: Turn, index: int = 0) -> Renderer:
-        """A fresh renderer for answer number ``index`` of this turn."""
+    def bodies(self, turn: Turn) -> list[Body]:
+        """The body of each answer the turn asks for, before it is planned; one for most turns."""
+
+    def renderers(self, turn: Turn) -> Sequence[Renderer]:
+        """A fresh renderer per answer, all for one shared stream: the last to end writes the terminator."""
 
     def complete(self, turn: Turn, responses: list[dict[str, Any]]) -> dict[str, Any]:
         """The final JSON object, from one folded Response object per answer."""

@@ -119,7 +119,9 @@ class Catalogue:
         aliases: Further names -> names.
     """
 
-    def __init__(self, live: Iterable[Mapping[str, Any]] | None = None, aliases: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, live: Iterable[Mapping[str, Any]] | None = None, aliases: Mapping[str, str] | None = None
+    ) -> None:
         self.is_live = live is not None
         rows = sorted(live, key=_priority) if live is not None else None
         self._listed = tuple(map(spec_of, rows)) if rows is not None else FALLBACK

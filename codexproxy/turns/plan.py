@@ -4,15 +4,16 @@ Each step is a function from turn to turn. What a step drops or changes it
 notes, so that the caller is told (``x-codexproxy-ignored``, ``-adapted``).
 """
 
-import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from codexproxy.errors import InvalidRequest, ModelNotFound
+from codexproxy.turns.cache_key import settle_cache_key
 from codexproxy.turns.catalogue import EFFORTS, Catalogue, Wanted
-from codexproxy.turns.events import encode_json
+from codexproxy.turns.instructions import settle_instructions
 from codexproxy.turns.lite import lite_shape
+from codexproxy.turns.policy import Policy, Setting
 from codexproxy.turns.repair import repair
 from codexproxy.turns.turn import Body, Turn
 
@@ -32,44 +33,6 @@ ALLOWED = (
     "client_metadata",
 )
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
-
-# Sent where the caller's own words stand in the input already, since an empty
-# string has been refused at times (UPSTREAM.md §3.2).
-NEUTRAL_INSTRUCTIONS = "Follow the instructions of the developer messages."
-
-_CACHE_NAMESPACE = uuid.UUID("5c0de390-9b1d-4c44-8a6e-2f5b6f0a7c11")
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the owner decided for all turns.
-
-    Attributes:
-        mode: ``auto``, ``true`` or ``false`` (CONTRACT.md, ``codex.mode``).
-        effort: Effort when the caller names none; the model's own when None.
-        verbosity: Verbosity when the caller names none.
-        summary: Reasoning summary when the caller names none; ``none`` asks for none.
-        default_model: Model of a request that names none.
-        strict: Whether names outside the catalogue are refused here.
-        prompts: A model's slug -> its family's instructions.
-    """
-
-    mode: str = "auto"
-    effort: str | None = None
-    verbosity: str = "medium"
-    summary: str = "auto"
-    default_model: str | None = None
-    strict: bool = False
-    prompts: Callable[[str], str] = field(default=lambda slug: "")
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What the steps look things up in."""
-
-    policy: Policy
-    catalogue: Catalogue
-    wanted: Wanted
 
 
 def plan(turn: Turn, catalogue: Catalogue, policy: Policy) -> Turn:
@@ -122,9 +85,8 @@ def settle_input(turn: Turn, setting: Setting) -> Turn:
     if not isinstance(items, list):
         text = {"type": "input_text", "text": items if isinstance(items, str) else ""}
         items = [{"type": "message", "role": "user", "content": [text]}]
-    fixed = repair([_developer(item) for item in items])
-    names = {**turn.tool_names, **getattr(fixed, "tool_names", {})}
-    return replace(turn, body={**turn.body, "input": fixed[0]}, tool_names=names).with_notes(adapted=tuple(fixed[1]))
+    items, notes = repair([_developer(item) for item in items])
+    return replace(turn, body={**turn.body, "input": items}).with_notes(adapted=tuple(notes))
 
 
 def _developer(item: Any) -> Any:
@@ -132,50 +94,6 @@ def _developer(item: Any) -> Any:
     if isinstance(item, dict) and item.get("role") == "system":
         return {**item, "role": "developer"}
     return item
-
-
-def settle_instructions(turn: Turn, setting: Setting) -> Turn:
-    """Whose words are ``instructions``, by ``codex.mode``."""
-    own = turn.body.get("instructions")
-    given = own if isinstance(own, str) else None
-    text, moved = _INSTRUCTIONS[setting.policy.mode](turn.body, given, setting)
-    body = {**turn.body, "instructions": text}
-    if not moved:
-        return replace(turn, body=body)
-    body["input"] = [_developer_message(moved), *turn.body["input"]]
-    return replace(turn, body=body).with_notes(adapted=("instructions:moved_to_developer",))
-
-
-def _auto_instructions(body: Body, given: str | None, setting: Setting) -> tuple[str, str]:
-    if given is not None:
-        return given, ""
-    if _has_developer(body["input"]):
-        return NEUTRAL_INSTRUCTIONS, ""
-    return setting.policy.prompts(setting.wanted.slug), ""
-
-
-def _family_instructions(body: Body, given: str | None, setting: Setting) -> tuple[str, str]:
-    family = setting.policy.prompts(setting.wanted.slug)
-    return (family, given or "") if given != family else (family, "")
-
-
-def _own_instructions(body: Body, given: str | None, setting: Setting) -> tuple[str, str]:
-    return given or "", ""
-
-
-_INSTRUCTIONS: dict[str, Callable[[Body, str | None, Setting], tuple[str, str]]] = {
-    "auto": _auto_instructions,
-    "true": _family_instructions,
-    "false": _own_instructions,
-}
-
-
-def _has_developer(items: list[Any]) -> bool:
-    return any(isinstance(item, dict) and item.get("role") == "developer" for item in items)
-
-
-def _developer_message(text: str) -> Body:
-    return {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": text}]}
 
 
 def settle_reasoning(turn: Turn, setting: Setting) -> Turn:
@@ -250,28 +168,6 @@ def settle_include(turn: Turn, setting: Setting) -> Turn:
     return replace(turn, body={**turn.body, "include": include})
 
 
-def settle_cache_key(turn: Turn, setting: Setting) -> Turn:
-    """Explicit key, else the client's session, else a fingerprint of the conversation's start."""
-    given = turn.body.get("prompt_cache_key")
-    key = given if isinstance(given, str) and given else turn.caller.session or turn.cache_key
-    key = _header_safe(key) if key else _fingerprint(turn)
-    return replace(turn, cache_key=key, body={**turn.body, "prompt_cache_key": key})
-
-
-def _header_safe(key: str) -> str:
-    # It travels in headers too, and upstream takes 64 characters at most (UPSTREAM.md §3.2).
-    if len(key) <= 64 and key.isascii() and key.isprintable() and key == key.strip():
-        return key
-    return str(uuid.uuid5(_CACHE_NAMESPACE, key))
-
-
-def _fingerprint(turn: Turn) -> str:
-    # The start of a conversation does not change when turns are appended.
-    users = [item for item in turn.body["input"] if isinstance(item, dict) and item.get("role") == "user"]
-    start = [turn.caller.key, turn.body.get("instructions"), users[:1]]
-    return str(uuid.uuid5(_CACHE_NAMESPACE, encode_json(start).hex()))
-
-
 def settle_shape(turn: Turn, setting: Setting) -> Turn:
     """Classic or lite, as the catalogue says (UPSTREAM.md §3.4)."""
     spec = setting.wanted.spec
@@ -279,8 +175,8 @@ def settle_shape(turn: Turn, setting: Setting) -> Turn:
 
 
 # Fields that dialects turn into something else, so that dropping them is no news.
-_SETTLED: Mapping[str, Any] = dict.fromkeys(
-    ("model", "store", "stream", "max_output_tokens", "background", "previous_response_id", "metadata")
+_SETTLED = frozenset(
+    {"model", "store", "stream", "max_output_tokens", "background", "previous_response_id", "metadata"}
 )
 
 

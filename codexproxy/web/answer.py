@@ -1,7 +1,7 @@
 """Joins one dialect to the backends: a request's JSON in, the client's bytes out."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import gevent
 from flask import Response, g, request
@@ -34,9 +34,9 @@ def answer(dialect: Dialect, wiring: Wiring) -> Response:
     """Answers one turn request in its dialect."""
     payload = parse_object(read_body(request.environ, wiring.max_body_bytes))
     caller = wiring.caller(request.headers, payload, g.identity)
-    turn = wiring.plan(dialect, dialect.parse(payload, caller))
-    g.log.turn = turn
-    opening = Opening(wiring.open, wiring.spread(dialect, turn))
+    turns = wiring.plan(dialect, dialect.parse(payload, caller))
+    turn = g.log.turn = turns[0]
+    opening = Opening(wiring.open, turns)
     g.log.on_end(opening.close)
     if turn.stream:
         return _streamed(dialect, turn, opening, wiring.heartbeat_seconds)
@@ -62,34 +62,41 @@ def _streamed(dialect: Dialect, turn: Turn, opening: Opening, heartbeat: float) 
     # Until the first heartbeat is due a refusal can still have a status of its own.
     if opening.wait(heartbeat):
         g.log.answered_by(opening.streams())
-    pieces = _pieces(opening, dialect.renderer(turn), g.log, heartbeat)
-    response = Response(pieces, headers=_STREAM_HEADERS, direct_passthrough=True)
+    pieces = _pieces(opening, dialect.renderers(turn), g.log, heartbeat)
+    response = Response(pieces, headers=_STREAM_HEADERS)
     g.log.follow(response)
     return response
 
 
-def _pieces(opening: Opening, renderer: Renderer, requestlog: RequestLog, heartbeat: float) -> Iterator[bytes]:
+def _pieces(
+    opening: Opening, renderers: Sequence[Renderer], requestlog: RequestLog, heartbeat: float
+) -> Iterator[bytes]:
     try:
         while not opening.wait(heartbeat):
             yield HEARTBEAT
         streams = opening.streams()
         requestlog.answered_by(streams)
         for number, batch in merge(streams):
-            piece = renderer.render(batch, number) if batch else HEARTBEAT
+            piece = renderers[number].render(batch) if batch else HEARTBEAT
             if piece:
                 yield piece
         requestlog.ended(streams)
+        for stream, renderer in zip(streams, renderers, strict=True):
+            # A bare ``error`` event is not an end to every client; the dialect completes it.
+            failure = failure_of(stream.terminal) if stream.terminal else None
+            if failure is not None:
+                yield renderer.fail(failure)
     except ProxyError as error:
         requestlog.failed(error)
-        yield renderer.fail(error)
+        yield renderers[0].fail(error)
     except (GeneratorExit, gevent.GreenletExit):
         requestlog.left()
         raise
     except Exception:  # A bug must still end the stream with a reason.
         log.exception("bug in a stream")
-        error = internal_error(requestlog.request_id)
-        requestlog.failed(error)
-        yield renderer.fail(error)
+        bug = internal_error(requestlog.request_id)
+        requestlog.failed(bug)
+        yield renderers[0].fail(bug)
 
 
 def internal_error(request_id: str) -> ProxyError:

@@ -7,6 +7,7 @@ gunicorn would notice at the next write only, which may be minutes away. One
 
 import select
 import socket
+from contextlib import suppress
 from typing import Any
 
 import gevent
@@ -25,8 +26,7 @@ def _new_poll() -> Any:
         return None
 
 
-
-class ClientGone(gevent.GreenletExit):
+class ClientGone(gevent.GreenletExit):  # type: ignore[misc]
     """Thrown into the greenlet that serves a client which has left (499, logged only)."""
 
 
@@ -64,10 +64,8 @@ class Departures:
         """Ends the watch; called by the greenlet that began it."""
         if number is None or self._watched.pop(number, None) is None:
             return
-        try:
+        with suppress(OSError):  # A closed socket was forgotten by epoll itself.
             self._poll.unregister(number)
-        except OSError:
-            pass  # The socket is closed, and epoll has forgotten it by itself.
 
     def _look(self) -> None:
         while self._watched:
@@ -75,4 +73,4 @@ class Departures:
             for number, _ in self._poll.poll(0):
                 greenlet = self._watched.pop(number, None)
                 if greenlet is not None:
-                    gevent.kill(greenlet, ClientGone, block=False)
+                    gevent.kill(greenlet, ClientGone)

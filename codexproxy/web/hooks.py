@@ -84,4 +84,3 @@ def approach(wiring: Wiring, identity: Identity) -> Approach:
         has_key=identity.keyed,
         key_configured=wiring.keys.configured,
     )
-

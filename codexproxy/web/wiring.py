@@ -1,6 +1,6 @@
 """What the routes work with, handed in by the composition root."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -12,7 +12,8 @@ from codexproxy.guard.official import OfficialTexts
 from codexproxy.guard.origin import OriginPolicy
 from codexproxy.turns.catalogue import Catalogue
 from codexproxy.turns.cut import cut
-from codexproxy.turns.plan import Policy, plan
+from codexproxy.turns.plan import plan
+from codexproxy.turns.policy import Policy
 from codexproxy.turns.stream import EventStream
 from codexproxy.turns.turn import Caller, Turn
 
@@ -39,7 +40,6 @@ class Wiring:
         ready: Reasons why turns cannot be served now; empty when they can.
         max_body_bytes: Largest request, before and after unpacking.
         heartbeat_seconds: Silence after which a stream says so.
-        reasoning_compat: How chat shows reasoning.
         reverse_names: Whether each model is listed by its reversed name, too.
     """
 
@@ -53,7 +53,6 @@ class Wiring:
     ready: Callable[[], list[str]]
     max_body_bytes: int
     heartbeat_seconds: float
-    reasoning_compat: str = "reasoning_content"
     reverse_names: bool = False
 
     def caller(self, headers: Headers, payload: Mapping[str, Any], identity: Identity) -> Caller:
@@ -61,18 +60,13 @@ class Wiring:
         client = detect(headers, payload, self.official)
         return Caller(identity.name, client.name, client.session)
 
-    def plan(self, dialect: Dialect, turn: Turn) -> Turn:
-        """The turn ready to send."""
-        options = {
-            "reasoning_compat": self.reasoning_compat,
-            **turn.options,
-            "forwards_failures": dialect.forwards_failures and turn.stream,
-        }
-        return plan(replace(turn, options=options), self.catalogue.current(), self.policy)
-
-    def spread(self, dialect: Dialect, turn: Turn) -> Sequence[Turn]:
-        """One turn per answer the caller wants."""
-        return [turn] * turn.count
+    def plan(self, dialect: Dialect, turn: Turn) -> list[Turn]:
+        """The turns ready to send, one per answer the caller wants."""
+        options = {**turn.options, "forwards_failures": dialect.forwards_failures and turn.stream}
+        catalogue = self.catalogue.current()
+        return [
+            plan(replace(turn, body=body, options=options), catalogue, self.policy) for body in dialect.bodies(turn)
+        ]
 
     def open(self, turn: Turn) -> EventStream:
         """Opens one turn upstream; what the backend cannot do is emulated on its stream."""

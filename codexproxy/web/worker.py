@@ -1,6 +1,7 @@
 """The gunicorn worker: gevent's, with our error object and a tuned collector."""
 
 import gc
+from contextlib import suppress
 from typing import Any
 
 from gunicorn import util
@@ -55,7 +56,5 @@ def _write(client: Any, status: int, reason: str, error: ProxyError) -> None:
         f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
-    try:
+    with suppress(OSError):  # The client did not wait for the answer.
         util.write_nonblock(client, head.encode() + body)
-    except OSError:
-        pass  # The client did not wait for the answer.

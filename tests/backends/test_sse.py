@@ -34,9 +34,9 @@ FORMS = {
     "with CRLF": framed(DELTA, COMPLETED, eol="\r\n"),
     "with lone CR": framed(DELTA, COMPLETED, eol="\r"),
     "with a byte order mark": b"\xef\xbb\xbf" + framed(DELTA, COMPLETED),
-    "without event lines": framed(DELTA, COMPLETED).replace(b"event: response.output_text.delta\n", b"").replace(
-        b"event: response.completed\n", b""
-    ),
+    "without event lines": framed(DELTA, COMPLETED)
+    .replace(b"event: response.output_text.delta\n", b"")
+    .replace(b"event: response.completed\n", b""),
     "without spaces after the colon": framed(DELTA, COMPLETED).replace(b"data: ", b"data:"),
     "with comments between": b": hello\n\n" + framed(DELTA) + b": still here\n\n" + framed(COMPLETED),
     "with a comment inside": framed(DELTA).replace(b"\ndata:", b"\n: psst\ndata:") + framed(COMPLETED),

@@ -75,7 +75,8 @@ def _nothing(_: Any) -> None:
 
 def _wire_of(response: requests.Response) -> Wire | None:
     try:
-        return Wire(response.raw._fp.fp)
+        raw: Any = response.raw
+        return Wire(raw._fp.fp)
     except AttributeError:
         return None
 

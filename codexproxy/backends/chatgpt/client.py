@@ -117,7 +117,9 @@ class ChatGptBackend:
             return response
         raise _refused(response)
 
-    def _send(self, method: str, path: str, headers: dict[str, str], body: bytes, deadlines: Deadlines) -> requests.Response:
+    def _send(
+        self, method: str, path: str, headers: dict[str, str], body: bytes, deadlines: Deadlines
+    ) -> requests.Response:
         timeout = (self._limits.connect, _finite(deadlines.left(self._clock())))
         try:
             return self._transport.send(method, self._base_url + path, headers, body, timeout)

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
@@ -27,7 +28,9 @@ class ResponseSource:
         clock: Monotonic seconds.
     """
 
-    def __init__(self, response: requests.Response, deadlines: Deadlines, wait: Wait, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, response: requests.Response, deadlines: Deadlines, wait: Wait, clock: Callable[[], float]
+    ) -> None:
         # The response is kept: were it collected, the stream would die in the middle.
         self._response = response
         self._deadlines = deadlines
@@ -74,10 +77,9 @@ class ResponseSource:
         """Gives the connection back when the answer is whole and its body at its end, else closes it."""
         if self._whole and not self._ended:
             self._ended = True
-            try:
+            # The answer is complete; how its connection ends changes nothing.
+            with suppress(requests.RequestException, HTTPError, OSError):
                 self._body.read(GRACE)
-            except (requests.RequestException, HTTPError, OSError):
-                pass  # The answer is complete; how its connection ends changes nothing.
         self._response.close()
 
 

@@ -105,7 +105,7 @@ class Decoder:
 
     def _general(self, block: bytes) -> Batch:
         text = block.decode(errors="replace").encode()
-        messages = [message for message in SSEClient([text]).events() if message.data.strip() != _DONE]
+        messages = [message for message in SSEClient(iter([text])).events() if message.data.strip() != _DONE]
         return [_event(message.event, message.data.encode(), block) for message in messages]
 
 

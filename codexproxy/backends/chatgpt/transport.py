@@ -8,7 +8,7 @@ account must never travel with another's request, so none are kept.
 import os
 import ssl
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -56,7 +56,9 @@ class Transport:
         self._proxies = dict(get_environ_proxies(base_url))
         self._templates: dict[tuple[str, str], requests.PreparedRequest] = {}
 
-    def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeout: Timeout) -> requests.Response:
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeout: Timeout
+    ) -> requests.Response:
         """Sends one request and returns once the response's headers are there.
 
         Args:
@@ -70,7 +72,7 @@ class Transport:
         if body:
             request.body = body
             request.headers["Content-Length"] = str(len(body))
-        return self._adapter.send(request, stream=True, timeout=timeout, proxies=self._proxies)
+        return self._adapter.send(request, stream=True, timeout=cast(Any, timeout), proxies=self._proxies)
 
     def _template(self, method: str, url: str) -> requests.PreparedRequest:
         template = self._templates.get((method, url))

@@ -10,7 +10,7 @@ from codexproxy.dialects.base import Renderer
 from codexproxy.dialects.responses.envelope import Envelope
 from codexproxy.dialects.responses.parse import parse
 from codexproxy.dialects.responses.render import READS_FINAL_OBJECT, ResponsesRenderer
-from codexproxy.turns.turn import Caller, Turn
+from codexproxy.turns.turn import Body, Caller, Turn
 
 
 class ResponsesDialect:
@@ -27,8 +27,16 @@ class ResponsesDialect:
         """
         return parse(payload, caller)
 
+    def bodies(self, turn: Turn) -> list[Body]:
+        """The one body; this API gives one answer per turn."""
+        return [turn.body]
+
+    def renderers(self, turn: Turn) -> list[Renderer]:
+        """The one renderer of the one answer."""
+        return [self.renderer(turn)]
+
     def renderer(self, turn: Turn, index: int = 0) -> Renderer:
-        """A fresh renderer; this API gives one answer per turn."""
+        """A fresh renderer."""
         return ResponsesRenderer(Envelope(turn), fills_output=turn.caller.client in READS_FINAL_OBJECT)
 
     def complete(self, turn: Turn, responses: list[dict[str, Any]]) -> dict[str, Any]:

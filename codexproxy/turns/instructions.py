@@ -1,0 +1,56 @@
+"""Whose words are a turn's ``instructions``."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from codexproxy.turns.policy import Setting
+from codexproxy.turns.turn import Body, Turn
+
+# Sent where the caller's own words stand in the input already, since an empty
+# string has been refused at times (UPSTREAM.md §3.2).
+NEUTRAL_INSTRUCTIONS = "Follow the instructions of the developer messages."
+
+
+def settle_instructions(turn: Turn, setting: Setting) -> Turn:
+    """Whose words are ``instructions``, by ``codex.mode``."""
+    own = turn.body.get("instructions")
+    given = own if isinstance(own, str) else None
+    text, moved = _INSTRUCTIONS[setting.policy.mode](turn.body, given, setting)
+    body = {**turn.body, "instructions": text}
+    if not moved:
+        return replace(turn, body=body)
+    body["input"] = [_developer_message(moved), *turn.body["input"]]
+    return replace(turn, body=body).with_notes(adapted=("instructions:moved_to_developer",))
+
+
+def _auto_instructions(body: Body, given: str | None, setting: Setting) -> tuple[str, str]:
+    if given is not None:
+        return given, ""
+    if _has_developer(body["input"]):
+        return NEUTRAL_INSTRUCTIONS, ""
+    return setting.policy.prompts(setting.wanted.slug), ""
+
+
+def _family_instructions(body: Body, given: str | None, setting: Setting) -> tuple[str, str]:
+    family = setting.policy.prompts(setting.wanted.slug)
+    return (family, given or "") if given != family else (family, "")
+
+
+def _own_instructions(body: Body, given: str | None, setting: Setting) -> tuple[str, str]:
+    return given or "", ""
+
+
+_INSTRUCTIONS: dict[str, Callable[[Body, str | None, Setting], tuple[str, str]]] = {
+    "auto": _auto_instructions,
+    "true": _family_instructions,
+    "false": _own_instructions,
+}
+
+
+def _has_developer(items: list[Any]) -> bool:
+    return any(isinstance(item, dict) and item.get("role") == "developer" for item in items)
+
+
+def _developer_message(text: str) -> Body:
+    return {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": text}]}

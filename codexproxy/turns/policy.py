@@ -1,0 +1,38 @@
+"""What the owner decided for all turns, and what the steps of a plan look things up in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from codexproxy.turns.catalogue import Catalogue, Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the owner decided for all turns.
+
+    Attributes:
+        mode: ``auto``, ``true`` or ``false`` (CONTRACT.md, ``codex.mode``).
+        effort: Effort when the caller names none; the model's own when None.
+        verbosity: Verbosity when the caller names none.
+        summary: Reasoning summary when the caller names none; ``none`` asks for none.
+        default_model: Model of a request that names none.
+        strict: Whether names outside the catalogue are refused here.
+        prompts: A model's slug -> its family's instructions.
+    """
+
+    mode: str = "auto"
+    effort: str | None = None
+    verbosity: str = "medium"
+    summary: str = "auto"
+    default_model: str | None = None
+    strict: bool = False
+    prompts: Callable[[str], str] = field(default=lambda slug: "")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the steps look things up in."""
+
+    policy: Policy
+    catalogue: Catalogue
+    wanted: Wanted
