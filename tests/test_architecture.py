@@ -62,6 +62,8 @@ VOCABULARY = {
     ),
 }
 
+BROAD = {"Exception", "BaseException"}
+
 MOST_LINES_PER_FILE = 300
 MOST_LINES_PER_FUNCTION = 60
 SHORT_FUNCTION = 15
@@ -183,6 +185,25 @@ def patience_violations(source: Source) -> Iterator[str]:
         yield f"{source.name} holds a TODO: do it, or write it down as a decision"
 
 
+def broad_except_violations(source: Source) -> Iterator[str]:
+    lines = source.text.splitlines()
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.ExceptHandler) and _is_broad(node.type) and not _raises_again(node):
+            beside = "\n".join(lines[node.lineno - 2 : node.body[0].lineno])
+            if "#" not in beside:
+                yield f"{source.name}:{node.lineno} catches everything without saying why beside it"
+
+
+def _is_broad(caught: ast.expr | None) -> bool:
+    kinds = caught.elts if isinstance(caught, ast.Tuple) else [caught]
+    return any(kind is None or (isinstance(kind, ast.Name) and kind.id in BROAD) for kind in kinds)
+
+
+def _raises_again(handler: ast.ExceptHandler) -> bool:
+    last = handler.body[-1]
+    return isinstance(last, ast.Raise) and last.exc is None
+
+
 RULES = {
     "imports only go down, between strangers not at all": import_violations,
     "a library stays in its home": home_violations,
@@ -190,6 +211,7 @@ RULES = {
     "words stay in their home": vocabulary_violations,
     "modules are named after what they hold": name_violations,
     "every module says what it is for": docstring_violations,
+    "a broad except has its reason beside it": broad_except_violations,
     "nothing is left half done": patience_violations,
 }
 
@@ -231,6 +253,7 @@ CULPRITS = {
     "web/utils.py": ('"""X."""\n', name_violations),
     "core/__init__.py": ('"""X."""\n', name_violations),
     "web/i.py": ("a = 1\n", docstring_violations),
+    "web/k.py": ('"""X."""\ntry:\n    a = 1\nexcept (ValueError, Exception):\n    a = 2\n', broad_except_violations),
     "web/j.py": ('"""X."""\n# TODO: later\n', patience_violations),
 }
 

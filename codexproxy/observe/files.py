@@ -31,7 +31,7 @@ class DailyFiles(logging.Handler):
         try:
             line = self.format(record).encode("utf-8", "backslashreplace") + b"\n"
             os.write(self._descriptor(record), line)
-        except Exception:  # noqa: BLE001 - whatever fails here, the turn must go on
+        except Exception:  # whatever fails here, the turn must go on
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
