@@ -21,9 +21,7 @@ class Journal:
         clock: Monotonic seconds.
     """
 
-    def __init__(
-        self, store: ResponseStore, owner: str, id: str, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, store: ResponseStore, owner: str, id: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._owner = owner
         self._id = id

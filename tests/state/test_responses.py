@@ -1,0 +1,225 @@
+"""Stored responses in SQLite and, for the same contract, in memory."""
+
+import os
+import random
+import signal
+import sqlite3
+import stat
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from codexproxy.state.database import Database
+from codexproxy.state.responses.record import Limits, ResponseStore, Stored
+from codexproxy.state.responses.schema import SCHEMA
+from codexproxy.state.responses.sqlite import SqliteResponseStore
+from tests.contracts.response_stores import Clock, Make, ResponseStoreContract, message, stored
+from tests.fakes.responses import MemoryResponseStore
+
+
+def open_store(folder: Path, limits: Limits = Limits(), clock: Clock | None = None) -> SqliteResponseStore:
+    return SqliteResponseStore(Database(folder / "responses.sqlite3", SCHEMA), limits, clock or time.time)
+
+
+class TestInSqlite(ResponseStoreContract):
+    @pytest.fixture
+    def make(self, tmp_path: Path, clock: Clock) -> Make:
+        return lambda limits: open_store(tmp_path, limits, clock)
+
+
+class TestInMemory(ResponseStoreContract):
+    @pytest.fixture
+    def make(self, clock: Clock) -> Make:
+        return lambda limits: MemoryResponseStore(limits, clock)
+
+
+def rows(folder: Path, query: str) -> list[tuple[int, ...]]:
+    connection = sqlite3.connect(folder / "responses.sqlite3")
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+def measured(folder: Path) -> tuple[int, int]:
+    """Responses and bytes as they really are."""
+    (count,) = rows(folder, "SELECT count(*) FROM responses")[0]
+    sizes = (
+        "SELECT length(body) FROM responses",
+        "SELECT length(body) FROM contents",
+        "SELECT length(frame) FROM events",
+    )
+    return count, sum(size for query in sizes for (size,) in rows(folder, query))
+
+
+def test_it_survives_a_restart_and_is_private(tmp_path: Path):
+    open_store(tmp_path).save(stored("r1"))
+    assert open_store(tmp_path).get("ann", "r1") == stored("r1").response
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("responses.sqlite3*")}
+    assert modes == {0o600}
+
+
+def test_what_is_resent_is_kept_once(tmp_path: Path):
+    store = open_store(tmp_path)
+    picture = "x" * 100_000
+    for number in range(20):
+        item = {**message("", picture, "user"), "id": f"msg_{number}"}
+        store.save(Stored("ann", {"id": f"r{number}", "status": "completed", "output": []}, [item]))
+    assert measured(tmp_path)[1] < 120_000
+    for number in range(20):
+        store.delete("ann", f"r{number}")
+    assert measured(tmp_path) == (0, 0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_totals_are_true_whatever_happens(tmp_path: Path, seed: int):
+    chance, clock = random.Random(seed), Clock()
+    store = open_store(tmp_path, Limits(max_responses=15, max_bytes=12_000, max_age=50, log_age=20), clock)
+    ids = [f"r{number}" for number in range(25)]
+    for _ in range(300):
+        clock.now += chance.random() * 4
+        id, owner, text = (
+            chance.choice(ids),
+            chance.choice(["ann", "bob"]),
+            chance.choice("abc") * chance.randrange(2000),
+        )
+        action = chance.randrange(6)
+        if action == 0:
+            store.delete(owner, id)
+        elif action == 1:
+            store.begin(stored(id, owner=owner, text=text, status="in_progress"))
+        elif action == 2:
+            store.advance(owner, id, [(chance.randrange(9), text.encode())])
+        elif action == 3:
+            store.finish(owner, id, dict(stored(id, text=text).response))
+        else:
+            store.save(stored(id, owner=owner, text=text, previous=chance.choice([None, *ids])))
+        if chance.random() < 0.05:
+            store.sweep()
+    assert rows(tmp_path, "SELECT * FROM totals") == [measured(tmp_path)]
+    store.save(stored("last"))
+    count, size = measured(tmp_path)
+    assert count <= 15 and size <= 12_000
+    assert rows(tmp_path, "SELECT count(*) FROM items WHERE row NOT IN (SELECT row FROM responses)") == [(0,)]
+    assert rows(tmp_path, "SELECT count(*) FROM contents WHERE hash NOT IN (SELECT content FROM items)") == [(0,)]
+    assert rows(tmp_path, "SELECT count(*) FROM threads WHERE id NOT IN (SELECT thread FROM responses)") == [(0,)]
+
+
+def test_logs_of_finished_responses_are_dropped_after_a_while(tmp_path: Path):
+    clock = Clock()
+    store = open_store(tmp_path, Limits(log_age=100), clock)
+    store.begin(stored("r1", status="in_progress"))
+    store.finish("ann", "r1", dict(stored("r1").response), [(0, b"frame")])
+    store.sweep()
+    excerpt = store.log("ann", "r1")
+    assert excerpt and excerpt.frames == [(0, b"frame")]
+    clock.now += 101
+    store.sweep()
+    excerpt = store.log("ann", "r1")
+    assert excerpt and excerpt.frames == [] and excerpt.is_last
+    assert store.get("ann", "r1")
+
+
+def test_ten_thousand_responses_stay_within_the_bound_and_are_found_quickly(tmp_path: Path):
+    store = open_store(tmp_path, Limits(max_responses=10_000))
+    for number in range(10_200):
+        store.save(stored(f"r{number}", text=f"answer {number}" * 20))
+    assert rows(tmp_path, "SELECT responses FROM totals") == [(10_000,)]
+    took = {"get": [], "history": [], "items": []}
+    for number in random.Random(1).sample(range(200, 10_200), 300):
+        for name, look in (
+            ("get", lambda id: store.get("ann", id)),
+            ("history", lambda id: store.history("ann", id)),
+            ("items", lambda id: store.items("ann", [f"msg_{id}"])),
+        ):
+            start = time.perf_counter()
+            assert look(f"r{number}")
+            took[name].append(time.perf_counter() - start)
+    for name, times in took.items():
+        assert statistics.median(times) < 0.010, name
+
+
+def test_a_long_conversation_is_read_quickly(tmp_path: Path):
+    store = open_store(tmp_path)
+    for number in range(300):
+        store.save(stored(f"r{number}", previous=f"r{number - 1}" if number else None))
+    start = time.perf_counter()
+    found = store.history("ann", "r299")
+    assert time.perf_counter() - start < 0.25
+    assert found and len(found.input) == 599 and found.lost is None
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from tests.contracts.response_stores import stored
+from tests.state.test_responses import open_store
+
+store, name = open_store(Path(sys.argv[1])), sys.argv[2]
+for number in range(60):
+    store.save(stored(f"{name}{number}", previous=f"{name}{number - 1}" if number else None))
+print("done", flush=True)
+"""
+
+MAKER = """
+import sys, time
+from pathlib import Path
+from codexproxy.state.responses.record import Limits
+from tests.contracts.response_stores import stored
+from tests.state.test_responses import open_store
+
+store = open_store(Path(sys.argv[1]), Limits(lease=0.5))
+store.begin(stored("r1", status="in_progress"))
+number = 0
+while True:
+    store.advance("ann", "r1", [(number, b"frame")])
+    number += 1
+    print("alive", flush=True)
+    time.sleep(0.05)
+"""
+
+
+def python(code: str, *arguments: str) -> "subprocess.Popen[str]":
+    root = str(Path(__file__).resolve().parents[2])
+    environ = {**os.environ, "PYTHONPATH": root}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True, env=environ, cwd=root
+    )
+
+
+def test_four_processes_write_at_once_and_nothing_is_lost(tmp_path: Path):
+    writers = [python(WRITER, str(tmp_path), name) for name in "abcd"]
+    for writer in writers:
+        output, _ = writer.communicate(timeout=60)
+        assert output == "done\n"
+    store = open_store(tmp_path)
+    for name in "abcd":
+        found = store.history("ann", f"{name}59")
+        assert found and len(found.input) == 119 and found.lost is None
+    assert rows(tmp_path, "SELECT * FROM totals") == [measured(tmp_path)]
+
+
+def test_a_killed_maker_leaves_a_failed_response(tmp_path: Path):
+    maker = python(MAKER, str(tmp_path))
+    assert maker.stdout is not None
+    try:
+        assert maker.stdout.readline() == "alive\n"
+        store = open_store(tmp_path)
+        assert status(store) == "in_progress"
+    finally:
+        maker.send_signal(signal.SIGKILL)
+        maker.wait()
+        maker.stdout.close()
+    deadline = time.monotonic() + 10
+    while status(store) == "in_progress" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert status(store) == "failed"
+    assert (store.get("ann", "r1") or {})["error"]["code"] == "server_error"
+
+
+def status(store: ResponseStore) -> str:
+    return (store.get("ann", "r1") or {"status": "absent"})["status"]
