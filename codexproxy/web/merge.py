@@ -50,5 +50,5 @@ def _pump(stream: EventStream, number: int, queue: "Queue[Numbered | BaseExcepti
         for batch in stream:
             queue.put((number, batch))
         queue.put(None)
-    except Exception as error:
+    except Exception as error:  # whatever it is, the request's own greenlet deals with it
         queue.put(error)
