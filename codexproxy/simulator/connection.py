@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import gevent
 from gevent import getcurrent
 
-from codexproxy.simulator.delivery import Cut, Send, Sleep, Step, Until, Wait
+from codexproxy.simulator.delivery import BadScript, Cut, Send, Sleep, Step, Until, Wait
 from codexproxy.simulator.gates import Gates
 from codexproxy.simulator.http import BadRequest, Reader, Request, read_request
 from codexproxy.simulator.recorder import Recorder, Seen
@@ -99,7 +99,10 @@ class Connection:
         if request is None:
             return False
         seen = self._application.recorder.saw(request)
-        answer = self._application.answer(request)
+        try:
+            answer = self._application.answer(request)
+        except BadScript as error:
+            answer = json_reply({"detail": f"simulator: {error}"}, 500)
         if isinstance(answer, Reply):
             seen.status = answer.status
             self._sock.sendall(answer.render(request.keep_alive, request.method == "HEAD"))
@@ -179,7 +182,7 @@ class Watch:
         self.stop()
         if not data:
             self._on_gone()
-            gevent.kill(self._greenlet, ClientLeft(), block=False)
+            self._greenlet.kill(ClientLeft(), block=False)
 
     def stop(self) -> None:
         """Stops watching; harmless when called twice."""

@@ -4,6 +4,7 @@ It is written out here because the simulator has to break the protocol on
 purpose, which no ordinary server allows.
 """
 
+import json
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -84,9 +85,9 @@ class Request:
 
     def contains(self, marker: str) -> bool:
         """Whether the text occurs anywhere in the request: target, headers or body."""
-        plain, escaped = marker.encode(), orjson.dumps(marker)[1:-1]
-        ascii_escaped = marker.encode("ascii", "backslashreplace")
-        if any(form in self.body for form in {plain, escaped, ascii_escaped}):
+        # JSON may hold it as it is, with its quotes escaped, or in ASCII only.
+        forms = {marker.encode(), orjson.dumps(marker)[1:-1], json.dumps(marker)[1:-1].encode()}
+        if any(form in self.body for form in forms):
             return True
         return marker in f"{self.path}?{self.raw_query}" or any(marker in value for _, value in self.raw_headers)
 

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from codexproxy.simulator.delivery import CUTS, BadScript, Mark
-from codexproxy.simulator.events import Json
+from codexproxy.simulator.events import EventLog, Ids, Json
 from codexproxy.simulator.http import Request
-from codexproxy.simulator.items import RENDERERS
+from codexproxy.simulator.items import RENDERERS, Stage, render_items
 from codexproxy.simulator.rules import checked
 
 ENDS = ("completed", "incomplete", "failed", "error", "error_then_failed", "none")
@@ -83,7 +83,17 @@ def checked_script(given: Any) -> Json:
         _check_place(place)
     for name in script.get("rules") or {}:
         checked(name)
+    _rehearse(script)
     return script
+
+
+def _rehearse(script: Json) -> None:
+    """Tries what would else fail only when the script is needed."""
+    try:
+        raw_body(script)
+        render_items(list(script.get("items") or []), Stage(EventLog(), Ids(), "", "", encrypted=True))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise BadScript(f"the script cannot be played: {type(error).__name__}: {error}") from error
 
 
 def _refuse_unknown(what: str, names: Any, known: Any) -> None:

@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import gevent
-
 from codexproxy.simulator.catalogue import Catalogue
 from codexproxy.simulator.connection import Answer, Ended
 from codexproxy.simulator.device import DeviceCodes
@@ -45,7 +43,7 @@ class World:
     def reset(self) -> None:
         """Forgets everything (tokens, rules, scripts, requests) and ends the streams under way."""
         for greenlet in self.performing:
-            gevent.kill(greenlet, Ended(), block=False)
+            greenlet.kill(Ended(), block=False)
         self.rules.reset()
         self.gates.reset()
         still_open = self.recorder.open_connections
