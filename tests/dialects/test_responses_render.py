@@ -28,7 +28,8 @@ COMPLETED = {
 def renderer(client: str = "unknown", **payload: Any) -> Renderer:
     dialect = ResponsesDialect()
     turn = dialect.parse({"model": "gpt-5.2", "input": "hi", "stream": True, **payload}, Caller(client=client))
-    return dialect.renderer(turn)
+    (renderer,) = dialect.renderers(turn)
+    return renderer
 
 
 def events(*payloads: dict[str, Any]) -> list[Event]:

@@ -4,6 +4,7 @@ The hub's own language, so requests keep their shape and frames pass as they
 came; what the stateless backend lacks is added around them.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from codexproxy.dialects.base import Renderer
@@ -35,9 +36,13 @@ class ResponsesDialect:
         """The one renderer of the one answer."""
         return [self.renderer(turn)]
 
-    def renderer(self, turn: Turn, index: int = 0) -> Renderer:
-        """A fresh renderer."""
-        return ResponsesRenderer(Envelope(turn), fills_output=turn.caller.client in READS_FINAL_OBJECT)
+    def bodies(self, turn: Turn) -> list[Body]:
+        """The body of the one answer that a turn of this API has."""
+        return [turn.body]
+
+    def renderers(self, turn: Turn) -> Sequence[Renderer]:
+        """A fresh renderer for the one answer."""
+        return [ResponsesRenderer(Envelope(turn), fills_output=turn.caller.client in READS_FINAL_OBJECT)]
 
     def complete(self, turn: Turn, responses: list[dict[str, Any]]) -> dict[str, Any]:
         """The final Response object, complete and valid against the public schema."""

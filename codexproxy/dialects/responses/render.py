@@ -64,8 +64,8 @@ class ResponsesRenderer:
         self._error: Event | None = None
         self._ended = False
 
-    def render(self, batch: Batch, number: int = 0) -> bytes:
-        """The frames of a batch as one write; ``number`` is always 0, since a turn has one answer.
+    def render(self, batch: Batch) -> bytes:
+        """The frames of a batch as one write.
 
         Raises:
             UpstreamFailed: A frame that carries a Response object is not JSON.
