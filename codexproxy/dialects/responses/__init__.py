@@ -15,7 +15,7 @@ from codexproxy.turns.turn import Body, Caller, Turn
 
 
 class ResponsesDialect:
-    """The Responses API as a dialect."""
+    """The Responses API as a dialect; it gives one answer per turn."""
 
     name = "responses"
     forwards_failures = True
@@ -29,19 +29,11 @@ class ResponsesDialect:
         return parse(payload, caller)
 
     def bodies(self, turn: Turn) -> list[Body]:
-        """The one body; this API gives one answer per turn."""
-        return [turn.body]
-
-    def renderers(self, turn: Turn) -> list[Renderer]:
-        """The one renderer of the one answer."""
-        return [self.renderer(turn)]
-
-    def bodies(self, turn: Turn) -> list[Body]:
-        """The body of the one answer that a turn of this API has."""
+        """The one body."""
         return [turn.body]
 
     def renderers(self, turn: Turn) -> Sequence[Renderer]:
-        """A fresh renderer for the one answer."""
+        """The one renderer of the one answer."""
         return [ResponsesRenderer(Envelope(turn), fills_output=turn.caller.client in READS_FINAL_OBJECT)]
 
     def complete(self, turn: Turn, responses: list[dict[str, Any]]) -> dict[str, Any]:
