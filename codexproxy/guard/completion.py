@@ -6,7 +6,7 @@ from collections.abc import Container
 from dataclasses import replace
 from typing import Any
 
-from codexproxy.turns.plan import NEUTRAL_INSTRUCTIONS
+from codexproxy.turns.instructions import NEUTRAL_INSTRUCTIONS
 from codexproxy.turns.turn import Body, Turn
 
 _NAMESPACE = uuid.UUID("0b6f2c1e-6a0d-4d7b-9a83-5f0f3c6f7d21")

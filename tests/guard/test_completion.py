@@ -13,7 +13,7 @@ from codexproxy.guard.keys import Identity
 from codexproxy.guard.official import Library, OfficialTexts, nearest
 from codexproxy.guard.passage import Passage
 from codexproxy.guard.routing import Rule, decide
-from codexproxy.turns.plan import NEUTRAL_INSTRUCTIONS
+from codexproxy.turns.instructions import NEUTRAL_INSTRUCTIONS
 from codexproxy.turns.turn import Caller, Turn
 
 OFFICIAL = "You are official.\r\nLine two.\r\n"

@@ -1,0 +1,81 @@
+"""How many turns of one key run at the same time, on all workers of a host together.
+
+A turn holds a locked file while it runs, so a process that dies gives its
+places back, and no count can be wrong.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from codexproxy.errors import RateLimited
+from codexproxy.guard.keys import Identity
+from codexproxy.state.lock import try_lock
+
+
+class ParallelTurns:
+    """The places of all keys.
+
+    Args:
+        folder: Where the lock files are; made when missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def acquire(self, identity: Identity) -> "Place":
+        """Takes a place for one turn; whoever takes it must ``release`` it.
+
+        Raises:
+            RateLimited: All places of the key are taken.
+        """
+        allowed = identity.limits.max_parallel
+        if not allowed:
+            return Place(None)
+        for path in self._places(identity.name, allowed):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if try_lock(descriptor):
+                return Place(descriptor)
+            os.close(descriptor)
+        raise RateLimited(
+            f"The key '{identity.name}' may run {allowed} turns at the same time, and does. "
+            "Please wait for one of them to end.",
+            retry_after=1,
+        )
+
+    @contextmanager
+    def held(self, identity: Identity) -> Iterator[None]:
+        """Holds a place for the length of a ``with`` block.
+
+        Raises:
+            RateLimited: All places of the key are taken.
+        """
+        place = self.acquire(identity)
+        try:
+            yield
+        finally:
+            place.release()
+
+    def _places(self, name: str, allowed: int) -> Iterator[Path]:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stem = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        yield from (self._folder / f"{stem}-{number}" for number in range(allowed))
+
+
+class Place:
+    """A place that is taken until it is released.
+
+    Args:
+        descriptor: The locked file; None where nothing limits the key.
+    """
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Gives the place back; harmless when called twice."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
