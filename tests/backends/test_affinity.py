@@ -1,0 +1,60 @@
+"""Conversations are remembered: by one process, and by all of a host."""
+
+from pathlib import Path
+
+import pytest
+
+from codexproxy.backends.affinity import SWEEP_EVERY, Affinity, HostAffinity, ProcessAffinity, conversation_of
+from codexproxy.turns.turn import Caller, Turn
+from tests.fakes.clock import Clock
+
+
+@pytest.fixture(params=["process", "host"])
+def affinity(request: pytest.FixtureRequest, tmp_path: Path) -> Affinity:
+    return ProcessAffinity() if request.param == "process" else HostAffinity(tmp_path / "conversations.db")
+
+
+def test_a_conversation_is_recalled_until_it_moves(affinity: Affinity) -> None:
+    assert affinity.recall("c") is None
+    affinity.remember("c", "one")
+    assert affinity.recall("c") == "one"
+    affinity.remember("c", "two")
+    assert (affinity.recall("c"), affinity.recall("d")) == ("two", None)
+
+
+def test_a_process_forgets_the_oldest_conversation_first() -> None:
+    affinity = ProcessAffinity(size=2)
+    for conversation in ("a", "b", "a", "c"):
+        affinity.remember(conversation, "x")
+    assert [affinity.recall(name) for name in "abc"] == ["x", None, "x"]
+
+
+def test_what_one_process_learns_another_knows(tmp_path: Path) -> None:
+    one, two = HostAffinity(tmp_path / "c.db"), HostAffinity(tmp_path / "c.db")
+    one.remember("c", "first")
+    assert two.recall("c") == "first"
+    two.remember("c", "second")
+    assert one.recall("c") == "second"
+
+
+def test_a_host_forgets_after_a_month(tmp_path: Path) -> None:
+    clock = Clock()
+    affinity = HostAffinity(tmp_path / "c.db", clock)
+    affinity.remember("old", "x")
+    clock.now += 31 * 24 * 3600
+    for number in range(SWEEP_EVERY):
+        affinity.remember(f"new {number}", "x")
+    assert (affinity.recall("old"), affinity.recall("new 0")) == (None, "x")
+
+
+def test_without_a_usable_file_each_process_remembers_for_itself(tmp_path: Path) -> None:
+    (tmp_path / "c.db").mkdir()
+    affinity = HostAffinity(tmp_path / "c.db")
+    affinity.remember("c", "one")
+    assert affinity.recall("c") == "one"
+
+
+def test_a_conversations_name_tells_callers_apart_and_hides_the_id() -> None:
+    ann, bob = (Turn("m", {}, caller=Caller(name), cache_key="id") for name in ("ann", "bob"))
+    assert conversation_of(ann) == conversation_of(ann) != conversation_of(bob)
+    assert "id" not in conversation_of(ann)
