@@ -1,0 +1,29 @@
+"""What an app-server is asked for a turn. Pure."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from codexproxy.backends.codex_exec.argv import sandbox_settings
+from codexproxy.backends.codex_exec.job import Job
+
+Json = dict[str, Any]
+
+
+def thread_params(job: Job, workdir: Path, temporary: Path) -> Json:
+    """``thread/start``: a fresh thread that nobody keeps and that asks nobody for approval."""
+    return {
+        "model": job.model,
+        "cwd": str(workdir),
+        "ephemeral": True,
+        "approvalPolicy": "never",
+        "sandbox": job.sandbox.mode,
+        "config": {**job.settings, **sandbox_settings(job.sandbox, temporary)},
+    }
+
+
+def turn_params(thread: str, job: Job, images: Iterable[Path]) -> Json:
+    """``turn/start``: the images in order, then the prompt, as ``codex exec`` sends them."""
+    pictures = [{"type": "localImage", "path": str(path)} for path in images]
+    params: Json = {"threadId": thread, "input": [*pictures, {"type": "text", "text": job.prompt.text}]}
+    return params if job.schema is None else {**params, "outputSchema": job.schema}

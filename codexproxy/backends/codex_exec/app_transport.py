@@ -1,0 +1,135 @@
+"""Turns on app-servers: text as it is written, processes that are warm."""
+
+import time
+from collections.abc import Callable, Hashable
+from contextlib import ExitStack
+from typing import Any
+
+import codexproxy
+from codexproxy.backends.codex_exec.app_decode import AppDecoder, thread_of
+from codexproxy.backends.codex_exec.app_requests import thread_params, turn_params
+from codexproxy.backends.codex_exec.app_server import AppServer
+from codexproxy.backends.codex_exec.argv import overrides
+from codexproxy.backends.codex_exec.composer import Composer
+from codexproxy.backends.codex_exec.job import Job
+from codexproxy.backends.codex_exec.launch import Launcher, Surroundings
+from codexproxy.backends.codex_exec.leftovers import processes_of
+from codexproxy.backends.codex_exec.pool import Pool
+from codexproxy.backends.codex_exec.reporter import Reporter
+from codexproxy.backends.codex_exec.source import CliSource
+from codexproxy.errors import ProxyError
+from codexproxy.turns.deadlines import Deadlines
+
+# How long, in seconds, a server may take to answer what it answers at once.
+PROMPTLY = 10.0
+
+
+class WarmServer:
+    """An app-server with all that it holds.
+
+    Args:
+        server: The conversation with it.
+        run: Identity of its processes.
+        stamp: The configuration it was started under.
+        owned: Frees its process, folder and permit.
+    """
+
+    def __init__(self, server: AppServer, run: str, stamp: Hashable, owned: ExitStack) -> None:
+        self.server = server
+        self.stamp = stamp
+        self.turns = 0
+        self._run = run
+        self._owned = owned
+        self._family = frozenset(processes_of(run))
+
+    def is_running(self) -> bool:
+        """See ``pool.Warm``."""
+        return self.server.process.is_running()
+
+    def has_left_something(self) -> bool:
+        """Whether a command of an earlier turn still runs."""
+        return not self._family.issuperset(processes_of(self._run))
+
+    def end(self) -> None:
+        """See ``pool.Warm``."""
+        self._owned.close()
+
+
+class AppTransport:
+    """Runs each turn in a fresh thread of an app-server.
+
+    Args:
+        launcher: Starts the processes.
+        now: Epoch seconds.
+    """
+
+    def __init__(self, launcher: Launcher, now: Callable[[], float] = time.time) -> None:
+        options = launcher.options
+        self._launcher = launcher
+        self._now = now
+        self.pool: Pool[WarmServer] = Pool(
+            launcher.permits, options.max_warm, options.warm_seconds, clock=launcher.clock
+        )
+
+    def lease(self, around: Surroundings) -> WarmServer:
+        """A warm server, else a new one.
+
+        Raises:
+            ProxyError: None can be started.
+        """
+        return self.pool.take(around.stamp) or self._start(around)
+
+    def _start(self, around: Surroundings) -> WarmServer:
+        launcher = self._launcher
+        with ExitStack() as owned:
+            owned.callback(launcher.permits.acquire().release)
+            folder = launcher.folder(owned)
+            argv = [launcher.options.bin, "app-server", *overrides(around.pins)]
+            process = launcher.start(argv, around, folder, folder.work, owned)
+            server = AppServer(process, launcher.redactor(around), launcher.clock)
+            server.begin(codexproxy.__version__, launcher.options.limits.connect or PROMPTLY)
+            return WarmServer(server, folder.run, around.stamp, owned.pop_all())
+
+    def open(
+        self, warm: WarmServer, job: Job, body: dict[str, Any], around: Surroundings, deadlines: Deadlines
+    ) -> CliSource[dict[str, Any]]:
+        """Starts a turn on a leased server, which is given back or ended with the source.
+
+        Raises:
+            ProxyError: It cannot be started.
+        """
+        with ExitStack() as owned:
+            owned.callback(warm.end)
+            folder = self._launcher.folder(owned)
+            workdir, server = job.workdir or folder.work, warm.server
+            result = server.call("thread/start", thread_params(job, workdir, folder.temporary), PROMPTLY)
+            thread = thread_of(result)
+            request = server.ask("turn/start", turn_params(thread, job, folder.write_images(job.prompt)))
+            composer = Composer(body, int(self._now()))
+            reporter = Reporter(composer, json_answer=job.json_answer, include_activity=job.include_activity)
+            decoder = AppDecoder(thread, request, composer, reporter, self._launcher.redactor(around))
+            owned.pop_all()
+            freed = ExitStack()
+            freed.callback(folder.remove)
+            freed.callback(self._settle, warm, thread, decoder)
+            return CliSource(server, decoder, deadlines, freed, self._launcher.clock)
+
+    def _settle(self, warm: WarmServer, thread: str, decoder: AppDecoder) -> None:
+        """Gives a server back that has finished its turn; ends any other."""
+        warm.turns += 1
+        with ExitStack() as unless_kept:
+            unless_kept.callback(warm.end)
+            if not decoder.finished or warm.turns >= self._launcher.options.max_turns:
+                return
+            try:
+                warm.server.call("thread/unsubscribe", {"threadId": thread}, PROMPTLY)
+            except ProxyError:
+                return
+            if warm.has_left_something():
+                return
+            unless_kept.pop_all()
+        self.pool.give_back(warm)
+
+    def close(self) -> None:
+        """Ends the idle servers."""
+        self.pool.close()

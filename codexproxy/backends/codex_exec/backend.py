@@ -1,0 +1,124 @@
+"""The local Codex CLI as a backend (``backends.base.Backend``)."""
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from codexproxy.backends.codex_exec.app_transport import AppTransport
+from codexproxy.backends.codex_exec.exec_transport import ExecTransport
+from codexproxy.backends.codex_exec.inquiries import Inquiries
+from codexproxy.backends.codex_exec.job import Job, job_of
+from codexproxy.backends.codex_exec.launch import Launcher, Surroundings
+from codexproxy.backends.codex_exec.options import CodexCliOptions
+from codexproxy.backends.codex_exec.permits import Permits
+from codexproxy.backends.codex_exec.run_folder import sweep
+from codexproxy.errors import InvalidRequest, UpstreamFailed, UpstreamTimeout
+from codexproxy.turns.deadlines import Deadlines
+from codexproxy.turns.stream import Answerer, EventStream, Source
+from codexproxy.turns.turn import Turn
+
+# How long, in seconds, a CLI that has no app-server is not asked for one again.
+EXEC_FOR = 300.0
+
+
+class CodexCliBackend:
+    """Runs turns in the Codex CLI of this machine.
+
+    Args:
+        name: The provider's name.
+        options: How the CLI is run.
+        permits: How many of its processes may run on this host; no limit when omitted.
+        patience: Seconds of silence after which a stream yields ``[]``.
+        clock: Monotonic seconds.
+        now: Epoch seconds.
+    """
+
+    kind = "codex-cli"
+
+    def __init__(
+        self,
+        name: str,
+        options: CodexCliOptions,
+        *,
+        permits: Permits | None = None,
+        patience: float = 15.0,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.name = name
+        self._options = options
+        self._patience = patience
+        self._clock = clock
+        self._secret = options.secret or secrets.token_bytes(32)
+        self._launcher = Launcher(options, permits, clock)
+        self._exec = ExecTransport(self._launcher, now)
+        self._app = AppTransport(self._launcher, now)
+        self._inquiries = Inquiries(self._launcher, self._app)
+        self._exec_until = float("-inf")
+        sweep(options.scratch)
+
+    def prepare(self, turn: Turn) -> Turn:
+        """The turn with a note of all that the CLI cannot honour; nothing is started.
+
+        Raises:
+            ProxyError: The turn cannot be run here.
+        """
+        return turn.with_notes(ignored=self._job(turn).ignored)
+
+    def open(self, turn: Turn) -> EventStream:
+        """See ``Backend.open``; ``x-codexproxy-ignored`` among the stream's headers names what was not honoured."""
+        job, around = self._job(turn), self._launcher.surroundings()
+        source = self._source(job, turn.body, around, Deadlines(self._options.limits, self._clock()))
+        headers = {"x-codexproxy-ignored": ",".join(job.ignored)} if job.ignored else {}
+        return EventStream(source, self._patience, Answerer(self.name, headers))
+
+    def _job(self, turn: Turn) -> Job:
+        if turn.count > 1:
+            raise InvalidRequest(
+                "The Codex CLI gives one answer per request. Please leave `n` out.",
+                code="unsupported_parameter",
+                param="n",
+            )
+        return job_of(turn, self._options, self._secret)
+
+    def _source(self, job: Job, body: dict[str, Any], around: Surroundings, deadlines: Deadlines) -> Source:
+        if self._options.transport == "exec" or self._clock() < self._exec_until:
+            return self._exec.open(job, body, around, deadlines)
+        try:
+            warm = self._app.lease(around)
+        except (UpstreamFailed, UpstreamTimeout):
+            if self._options.transport != "auto":
+                raise
+            # What is wrong with the CLI itself, the other transport will tell.
+            self._exec_until = self._clock() + EXEC_FOR
+            return self._exec.open(job, body, around, deadlines)
+        return self._app.open(warm, job, body, around, deadlines)
+
+    def models(self) -> list[dict[str, Any]]:
+        """See ``Backend.models``."""
+        return self._inquiries.models()
+
+    def usage(self) -> dict[str, Any]:
+        """See ``Backend.usage``."""
+        return self._inquiries.usage()
+
+    def compact(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The CLI keeps no conversation of ours that it could compact.
+
+        Raises:
+            InvalidRequest: Always.
+        """
+        raise InvalidRequest(
+            "The Codex CLI cannot compact a conversation. Please use a provider of type `codex`.",
+            code="unsupported_parameter",
+            param="model",
+        )
+
+    def problem(self) -> str | None:
+        """What keeps the CLI from working, in one line for ``/ready`` and ``doctor``; None when nothing is known."""
+        return self._inquiries.problem()
+
+    def close(self) -> None:
+        """Ends the idle processes; running turns end with their streams."""
+        self._app.close()

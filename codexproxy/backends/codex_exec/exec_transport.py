@@ -1,0 +1,68 @@
+"""One ``codex exec`` per turn."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from codexproxy.backends.codex_exec.argv import exec_argv
+from codexproxy.backends.codex_exec.composer import Composer
+from codexproxy.backends.codex_exec.decode import ExecDecoder
+from codexproxy.backends.codex_exec.job import Job
+from codexproxy.backends.codex_exec.launch import Launcher, Surroundings
+from codexproxy.backends.codex_exec.process import CliProcess
+from codexproxy.backends.codex_exec.reporter import Reporter
+from codexproxy.backends.codex_exec.source import CliSource
+from codexproxy.turns.deadlines import Deadlines
+
+# A CLI that has told its end has this long to end by itself, in seconds.
+FAREWELL = 1.0
+
+
+class ExecTransport:
+    """Runs each turn in a process of its own; text comes in whole messages.
+
+    Args:
+        launcher: Starts the processes.
+        now: Epoch seconds.
+    """
+
+    def __init__(self, launcher: Launcher, now: Callable[[], float] = time.time) -> None:
+        self._launcher = launcher
+        self._now = now
+
+    def open(self, job: Job, body: dict[str, Any], around: Surroundings, deadlines: Deadlines) -> CliSource[bytes]:
+        """Starts a run.
+
+        Raises:
+            ProxyError: It cannot be started.
+        """
+        with ExitStack() as owned:
+            return self._started(job, body, around, deadlines, owned)
+
+    def _started(
+        self, job: Job, body: dict[str, Any], around: Surroundings, deadlines: Deadlines, owned: ExitStack
+    ) -> CliSource[bytes]:
+        launcher = self._launcher
+        owned.callback(launcher.permits.acquire().release)
+        folder = launcher.folder(owned)
+        workdir = job.workdir or folder.work
+        schema = folder.write_schema(job.schema) if job.schema is not None else None
+        argv = exec_argv(
+            launcher.options.bin, job, workdir, folder.temporary, around.pins, schema, folder.write_images(job.prompt)
+        )
+        process = launcher.start(argv, around, folder, workdir, owned)
+        process.send(job.prompt.text.encode())
+        process.end_input()
+        redact = launcher.redactor(around)
+        composer = Composer(body, int(self._now()))
+        reporter = Reporter(composer, json_answer=job.json_answer, include_activity=job.include_activity)
+        decoder = ExecDecoder(composer, reporter, redact)
+        owned.callback(_let_end, process, decoder)
+        # From here on the source frees it all.
+        return CliSource(process, decoder, deadlines, owned.pop_all(), launcher.clock)
+
+
+def _let_end(process: CliProcess, decoder: ExecDecoder) -> None:
+    if decoder.finished:
+        process.wait(FAREWELL)

@@ -1,0 +1,119 @@
+"""Questions to the CLI that are no turns: its models, its quota, whether it works."""
+
+import os
+import re
+import shutil
+from contextlib import ExitStack
+from typing import Any
+
+from codexproxy.backends.codex_exec.app_transport import PROMPTLY, AppTransport
+from codexproxy.backends.codex_exec.failures import UPDATE_HINT, failure_of_exit
+from codexproxy.backends.codex_exec.launch import Launcher
+from codexproxy.backends.codex_exec.model_list import COMMANDS, Models, from_app_server, quota_of
+from codexproxy.errors import ProxyError, UpstreamFailed, UpstreamTimeout
+
+# The oldest version that knows every option we use.
+OLDEST = (0, 100, 0)
+
+# How long, in seconds, a question may take; the catalogue may be fetched for it.
+PATIENCE = 30.0
+
+INSTALL_HINT = "Install it with `npm install -g @openai/codex`, or set CODEX_BIN to its path."
+
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+
+
+class Inquiries:
+    """Asks the CLI.
+
+    Args:
+        launcher: Starts its processes.
+        app: Starts its app-servers.
+    """
+
+    def __init__(self, launcher: Launcher, app: AppTransport) -> None:
+        self._launcher = launcher
+        self._app = app
+        self._checked: tuple[object, str | None] | None = None
+
+    def models(self) -> Models:
+        """The CLI's models: the first way of asking that gives any.
+
+        Raises:
+            ProxyError: Every way failed; this is what the first one failed of.
+        """
+        failure: ProxyError | None = None
+        for arguments, read in COMMANDS:
+            try:
+                models = read(self._output(arguments))
+            except (UpstreamFailed, UpstreamTimeout) as error:
+                failure = failure or error
+                continue
+            if models:
+                return models
+        try:
+            return from_app_server(self._asked("model/list"))
+        except (UpstreamFailed, UpstreamTimeout) as error:
+            raise (failure or error) from error
+
+    def usage(self) -> dict[str, Any]:
+        """The account's quota windows.
+
+        Raises:
+            ProxyError: There is no login, or the CLI failed.
+        """
+        return quota_of(self._asked("account/rateLimits/read"))
+
+    def problem(self) -> str | None:
+        """What keeps the CLI from working; looked up again only when its file has changed."""
+        bin = self._launcher.options.bin
+        found = shutil.which(os.path.expanduser(bin), path=self._launcher.options.environment.get("PATH", os.defpath))
+        if found is None:
+            return f"The Codex CLI `{bin}` was not found. {INSTALL_HINT}"
+        status = os.stat(found)
+        key = (found, status.st_mtime_ns, status.st_size)
+        if self._checked is None or self._checked[0] != key:
+            self._checked = (key, self._problem_of_version())
+        return self._checked[1]
+
+    def _problem_of_version(self) -> str | None:
+        try:
+            said = self._output(["--version"]).decode("utf-8", "replace")
+        except ProxyError as error:
+            return error.message
+        version = _VERSION.search(said)
+        if version is None:
+            return f"`{self._launcher.options.bin}` does not look like the Codex CLI. {INSTALL_HINT}"
+        if tuple(map(int, version.groups())) < OLDEST:
+            return f"The installed Codex CLI {version[0]} is too old. {UPDATE_HINT}"
+        return None
+
+    def _asked(self, method: str) -> dict[str, Any]:
+        warm = self._app.lease(self._launcher.surroundings())
+        try:
+            return warm.server.call(method, {}, PATIENCE)
+        finally:
+            warm.end()
+
+    def _output(self, arguments: list[str]) -> bytes:
+        """All that a command writes to its standard output.
+
+        Raises:
+            UpstreamFailed: It failed.
+            UpstreamTimeout: It took too long.
+        """
+        launcher, around = self._launcher, self._launcher.surroundings()
+        with ExitStack() as owned:
+            owned.callback(launcher.permits.acquire().release)
+            folder = launcher.folder(owned)
+            process = launcher.start([launcher.options.bin, *arguments], around, folder, folder.work, owned)
+            process.end_input()
+            lines, until = [], launcher.clock() + PATIENCE
+            while (more := process.read(max(0.0, until - launcher.clock()))) is not None:
+                lines += more
+                if launcher.clock() >= until:
+                    raise UpstreamTimeout(f"The Codex CLI did not answer `codex {' '.join(arguments)}` in time.")
+            status = process.wait(PROMPTLY)
+            if status != 0:
+                raise failure_of_exit(status, process.stderr(), launcher.redactor(around))
+            return b"\n".join(lines)

@@ -1,0 +1,74 @@
+"""``CODEX_LOCAL_ONLY``: nothing may be sent to another machine.
+
+Three walls, since each has a gap. What config.toml says is inspected before each
+run. What was inspected is pinned on the command line, so that no other layer of
+configuration (the system's, a project's) changes it. And the CLI gets a dead
+proxy for every host that is not this one, so that neither a redirect of the
+local server nor anything else the CLI does reaches out.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from codexproxy.backends.codex_exec.config_file import BUILT_IN, CliConfig
+from codexproxy.backends.codex_exec.loopback import local_host
+from codexproxy.errors import InvalidRequest
+
+# Built-in providers that serve open models on this machine, at a fixed address.
+_LOCAL_BUILT_IN = {"ollama": "http://localhost:11434/v1", "lmstudio": "http://localhost:1234/v1"}
+
+# The built-in provider reaches out to both, whichever login is used (UPSTREAM.md §8).
+_OPENAI_URLS = ("openai_base_url", "chatgpt_base_url")
+
+# Others could not be named on a command line without doubt.
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+
+# Nobody answers at the discard port, and it is on this machine anyway.
+NOWHERE = "http://127.0.0.1:9"
+
+
+def require_local(config: CliConfig) -> tuple[str, ...]:
+    """Refuses a configuration that leads to another machine.
+
+    Returns:
+        The local hosts the CLI will call.
+
+    Raises:
+        InvalidRequest: ``local_only``.
+    """
+    hosts = [local_host(url) if isinstance(url, str) else None for url in provider_urls(config).values()]
+    if None in hosts or not _PLAIN_ID.fullmatch(config.provider):
+        raise InvalidRequest(
+            f"CODEX_LOCAL_ONLY is set, and the Codex CLI's provider {config.provider[:60]!r} is not on this machine. "
+            "Please choose a `model_provider` with a local `base_url` in its config.toml.",
+            code="local_only",
+        )
+    return tuple(dict.fromkeys(host for host in hosts if host))
+
+
+def provider_urls(config: CliConfig) -> dict[str, Any]:
+    """Where the chosen provider leads: configuration key -> URL, None where it is the provider's own remote one."""
+    name = config.provider
+    if name == BUILT_IN:
+        # An entry of that name is not read; these two keys are all that moves it.
+        return {key: config.top.get(key) for key in _OPENAI_URLS}
+    found = {key: value for key, value in config.provider_table.items() if key.endswith(("_url", "_origin"))}
+    urls = {"base_url": _LOCAL_BUILT_IN.get(name), **found}
+    return {f"model_providers.{name}.{key}": url for key, url in urls.items()}
+
+
+def local_pins(config: CliConfig) -> dict[str, Any]:
+    """Configuration for the command line that keeps the CLI at what was inspected."""
+    # A built-in provider has no entry, and the CLI refuses to be given one.
+    urls = {} if config.provider in _LOCAL_BUILT_IN else provider_urls(config)
+    return {"model_provider": config.provider, **urls, "web_search": "disabled", "analytics.enabled": False}
+
+
+def walled_in(environment: Mapping[str, str], hosts: tuple[str, ...]) -> dict[str, str]:
+    """The environment with a dead proxy for every host but these."""
+    direct = ",".join(dict.fromkeys([*(host.strip("[]") for host in hosts), "localhost", "127.0.0.0/8", "::1"]))
+    return {**environment, **dict.fromkeys(_PROXIES, NOWHERE), "NO_PROXY": direct, "no_proxy": direct}
+
+
+_PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")

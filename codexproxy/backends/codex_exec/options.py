@@ -1,0 +1,57 @@
+"""How the local Codex CLI is run: handed over as values by the composition root."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codexproxy.turns.deadlines import TimeLimits
+
+TRANSPORTS = ("auto", "app-server", "exec")
+
+# An agent may be silent for as long as one of its commands runs, so only the whole turn is limited.
+WHOLE_TURN = TimeLimits(connect=10.0, first_event=None, idle=None, total=600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class CodexCliOptions:
+    """Everything the backend has to know about its CLI.
+
+    Attributes:
+        bin: The executable: a name on PATH or a path.
+        home: The CLI's own folder, ``CODEX_HOME``.
+        workdir: Requests may work in folders below this one; each gets an empty folder of its own when None.
+        sandbox_mode: Sandbox of requests that name none.
+        local_only: Refuse providers that are not on this machine.
+        allow_danger_full_access: Permit requests to ask for ``danger-full-access``.
+        transport: ``app-server`` streams text as it is written, ``exec`` gives whole
+            messages; ``auto`` takes the first and falls back to the second.
+        limits: Time limits of a turn; ``connect`` is the CLI's time to start.
+        kill_grace: Seconds between asking a process to end and ending it.
+        max_warm: Most idle app-server processes kept by this worker.
+        warm_seconds: How long an idle one is kept.
+        max_turns: Turns one app-server process serves before it is replaced.
+        environment: The environment to choose from; never handed on whole.
+        scratch: Where the folders of requests are made.
+        secret: Key of the marks that part messages in a prompt; random per backend when empty.
+    """
+
+    bin: str = "codex"
+    home: Path = Path("~/.codex")
+    workdir: Path | None = None
+    sandbox_mode: str = "read-only"
+    local_only: bool = False
+    allow_danger_full_access: bool = False
+    transport: str = "auto"
+    limits: TimeLimits = WHOLE_TURN
+    kill_grace: float = 1.0
+    max_warm: int = 2
+    warm_seconds: float = 60.0
+    max_turns: int = 50
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    scratch: Path = Path("/tmp")
+    secret: bytes = field(default=b"", repr=False)
+
+    def __post_init__(self) -> None:
+        if self.transport not in TRANSPORTS:
+            raise ValueError(f"transport must be one of {', '.join(TRANSPORTS)}")
+        object.__setattr__(self, "home", self.home.expanduser())

@@ -1,0 +1,41 @@
+"""How many processes of the CLI may run on this host."""
+
+from typing import Protocol
+
+
+class Permit(Protocol):
+    """The right to run one process."""
+
+    def release(self) -> None:
+        """Gives it back; harmless when called twice."""
+
+
+class Permits(Protocol):
+    """Hands out permits, first come first served; ``guard.slots.Slots`` is one such."""
+
+    def acquire(self) -> Permit:
+        """A permit, as soon as there is one.
+
+        Raises:
+            RateLimited: None became free in time.
+        """
+
+    def waiting(self) -> int:
+        """How many wait for one on this host; idle processes end for them."""
+
+
+class _Free:
+    def release(self) -> None:
+        """There is nothing to give back."""
+
+
+class Unlimited:
+    """Permits without a limit."""
+
+    def acquire(self) -> Permit:
+        """See ``Permits.acquire``."""
+        return _Free()
+
+    def waiting(self) -> int:
+        """See ``Permits.waiting``."""
+        return 0
