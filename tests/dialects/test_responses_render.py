@@ -1,6 +1,7 @@
 """Upstream frames on their way to a Responses client."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from codexproxy.backends.chatgpt.sse import Decoder
 from codexproxy.dialects.base import Renderer
 from codexproxy.dialects.responses import ResponsesDialect
+from codexproxy.dialects.responses.envelope import RESPONSE_ID
 from codexproxy.errors import RateLimited, UpstreamFailed
 from codexproxy.turns.events import Event
 from codexproxy.turns.fold import fold
@@ -118,6 +120,15 @@ def test_a_final_object_without_an_id_gets_the_one_that_was_announced():
     final = {"type": "response.completed", "response": {"status": "completed"}}
     seen = payloads(renderer().render(events(CREATED, final)))
     assert seen[-1]["response"]["id"] == "resp_1"
+
+
+def test_an_id_that_was_told_before_upstream_had_one_stays():
+    dialect = ResponsesDialect()
+    turn = dialect.parse({"model": "gpt-5.2", "input": "hi", "background": True}, Caller())
+    (sut,) = dialect.renderers(replace(turn, options={**turn.options, RESPONSE_ID: "resp_ours"}))
+    final = {"type": "response.completed", "response": {"status": "completed"}}
+    seen = payloads(sut.render(events(CREATED, COMPLETED, final)))
+    assert [event["response"]["id"] for event in seen] == ["resp_ours"] * 3
 
 
 ITEM = {"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "hi"}]}

@@ -9,6 +9,9 @@ from codexproxy.turns.turn import Turn
 
 Json = dict[str, Any]
 
+# Option that holds an id told to the caller before upstream had one, as for background responses.
+RESPONSE_ID = "response_id"
+
 _BLANK: Json = {
     "object": "response",
     "status": "completed",
@@ -121,6 +124,8 @@ def _asked(turn: Turn) -> Json:
     for name in ("previous_response_id", "metadata", "store", "background"):
         if turn.options.get(name):
             asked[name] = turn.options[name]
+    if turn.options.get(RESPONSE_ID):
+        asked["id"] = turn.options[RESPONSE_ID]
     return asked
 
 

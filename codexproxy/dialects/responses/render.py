@@ -127,7 +127,7 @@ class ResponsesRenderer:
         changes: dict[str, Any] = {}
         # The Codex CLI cannot end a turn whose last object has no id.
         if not response.get("id"):
-            changes["id"] = self._response.get("id") or self._envelope.whole({})["id"]
+            changes["id"] = self._envelope.whole(self._response)["id"]
         if self._fills and not response.get("output") and self._items:
             changes["output"] = fold([self._items])["output"]
         return changes

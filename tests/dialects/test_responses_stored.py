@@ -1,0 +1,103 @@
+"""Answers about stored responses."""
+
+from typing import Any
+
+import pytest
+from werkzeug.datastructures import MultiDict
+
+from codexproxy.dialects.responses.stored import Listing, cancellable, deleted, found, listing, page
+from codexproxy.errors import InvalidRequest
+
+ITEMS = [
+    {"id": f"msg_{number}", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "x"}]}
+    for number in range(5)
+]
+
+
+def ids(shown: dict[str, Any]) -> list[str]:
+    return [item["id"] for item in shown["data"]]
+
+
+def test_a_missing_response_is_not_found():
+    with pytest.raises(InvalidRequest) as caught:
+        found(None, "r1")
+    assert (caught.value.status, caught.value.code) == (404, "response_not_found")
+    assert found({"id": "r1"}, "r1") == {"id": "r1"}
+
+
+def test_a_deletion_is_confirmed_once():
+    assert deleted(True, "r1") == {"id": "r1", "object": "response", "deleted": True}
+    with pytest.raises(InvalidRequest) as caught:
+        deleted(False, "r1")
+    assert caught.value.status == 404
+
+
+def test_only_background_responses_can_be_cancelled():
+    assert cancellable({"background": True})
+    with pytest.raises(InvalidRequest):
+        cancellable({"background": False})
+
+
+def test_the_newest_items_come_first_unless_told_otherwise():
+    assert ids(page(ITEMS, listing(MultiDict()))) == ["msg_4", "msg_3", "msg_2", "msg_1", "msg_0"]
+    assert ids(page(ITEMS, listing(MultiDict({"order": "asc"}))))[0] == "msg_0"
+
+
+def test_pages_follow_each_other_without_gap_or_overlap():
+    seen: list[str] = []
+    after = None
+    while True:
+        shown = page(ITEMS, Listing(after=after, limit=2, order="asc"))
+        seen += ids(shown)
+        assert (shown["first_id"], shown["last_id"]) == (ids(shown)[0], ids(shown)[-1])
+        if not shown["has_more"]:
+            break
+        after = shown["last_id"]
+    assert seen == [item["id"] for item in ITEMS]
+
+
+def test_a_page_can_end_before_an_item():
+    assert ids(page(ITEMS, Listing(before="msg_2", order="asc"))) == ["msg_0", "msg_1"]
+
+
+def test_nothing_is_an_empty_page():
+    assert page([], Listing()) == {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [({"limit": "0"}, "limit"), ({"limit": "101"}, "limit"), ({"limit": "x"}, "limit"), ({"order": "up"}, "order")],
+)
+def test_a_query_that_makes_no_sense_is_refused(query: dict[str, str], param: str):
+    with pytest.raises(InvalidRequest) as caught:
+        listing(MultiDict(query))
+    assert caught.value.param == param
+
+
+def test_a_cursor_that_points_nowhere_is_refused():
+    with pytest.raises(InvalidRequest) as caught:
+        page(ITEMS, Listing(after="nothing"))
+    assert caught.value.param == "after"
+
+
+def test_ciphertext_and_images_are_listed_on_request():
+    picture = {"type": "input_image", "image_url": "data:image/png;base64,AA", "detail": "auto"}
+    items = [
+        {"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_content": "gA"},
+        {"id": "msg_1", "type": "message", "role": "user", "content": [picture]},
+    ]
+    bare = page(items, listing(MultiDict({"order": "asc"})))["data"]
+    assert "encrypted_content" not in bare[0] and bare[1]["content"][0]["image_url"] is None
+    query = MultiDict(
+        [
+            ("order", "asc"),
+            ("include[]", "reasoning.encrypted_content"),
+            ("include", "message.input_image.image_url"),
+        ]
+    )
+    assert page(items, listing(query))["data"] == items
+
+
+def test_a_text_is_listed_as_a_part():
+    items = [{"id": "a", "type": "message", "role": "assistant", "content": "yes"}]
+    assert page(items, Listing())["data"][0]["content"] == [{"type": "output_text", "text": "yes"}]
