@@ -117,13 +117,23 @@ def _parse(body: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         refused = error
     try:
-        # Lone surrogates, which some clients send in the middle of an emoji, are refused by orjson only.
-        return json.loads(body, parse_constant=_refuse_constant)
+        # Halves of an emoji, which some clients send, are refused by orjson; upstream would refuse them, too.
+        return _mended(json.loads(body, parse_constant=_refuse_constant))
     except (ValueError, RecursionError):
         raise InvalidRequest(
             f"The body is not valid JSON: {refused.msg} (line {refused.lineno}, column {refused.colno}).",
             code="invalid_json",
         ) from refused
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_mended(entry) for entry in value]
+    if isinstance(value, dict):
+        return {_mended(key): _mended(entry) for key, entry in value.items()}
+    return value
 
 
 def _refuse_constant(name: str) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from codexproxy.backends.router import Router
 from codexproxy.dialects.base import Dialect
 from codexproxy.guard.clients import detect
 from codexproxy.guard.headers import Headers
@@ -44,7 +45,7 @@ class Wiring:
     """
 
     dialects: Mapping[str, Dialect]
-    router: Any
+    router: Router
     catalogue: CatalogueSource
     policy: Policy
     keys: KeyRing
@@ -70,5 +71,4 @@ class Wiring:
 
     def open(self, turn: Turn) -> EventStream:
         """Opens one turn upstream; what the backend cannot do is emulated on its stream."""
-        stream: EventStream = self.router.open(turn)
-        return cut(stream, turn.stop, turn.max_tokens) if turn.stop or turn.max_tokens else stream
+        return cut(self.router.open(turn), turn.stop, turn.max_tokens)

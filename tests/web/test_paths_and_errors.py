@@ -8,7 +8,7 @@ import pytest
 import zstandard
 
 from codexproxy.web.paths import canonical
-from tests.service import Service
+from tests.service import Service, wait_until
 
 HELLO = {"model": "gpt-5.2", "input": "hi"}
 
@@ -151,7 +151,8 @@ def test_health_touches_nothing_and_ready_says_why_not(serve) -> None:
         "not_logged_in",
     )
     service.login()
-    assert service.get("/ready").status == 200 or service.post("/v1/responses", HELLO).status == 200
+    wait_until(lambda: service.get("/ready").status == 200, "readiness")
+    assert service.post("/v1/responses", HELLO).status == 200
 
 
 def test_models_come_from_the_live_catalogue(service: Service) -> None:

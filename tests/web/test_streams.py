@@ -25,6 +25,11 @@ def ask(service: Service, path: str, *, stream: bool = True, **fields: Any) -> A
     return service.post(path, {**BODIES[path], "stream": stream, **fields})
 
 
+def let_in(sim: SimulatorClient) -> int:
+    """How many turns got past the login; a fresh one may cost a service one refusal."""
+    return sum(turn["status"] != 401 for turn in sim.turns())
+
+
 def ends_well(path: str, body: bytes) -> bool:
     if path == CHAT:
         return body.endswith(b"data: [DONE]\n\n") and b'"finish_reason":"stop"' in body and b'"error"' not in body
@@ -119,7 +124,7 @@ def test_an_overload_inside_a_200_is_tried_once_more_before_the_first_event(
     overloaded = {"items": [], "end": "failed", "error": {"code": "server_is_overloaded", "message": "busy"}}
     sim.script(overloaded)
     assert ends_well(path, ask(service, path).body)
-    assert len(sim.turns()) == 2
+    assert let_in(sim) == 2
 
 
 def test_a_failure_inside_a_200_is_a_status_in_chat_and_passes_in_responses(
@@ -141,11 +146,11 @@ def test_nothing_is_tried_again_after_the_first_event(service: Service, sim: Sim
     sim.script({"text": "one two three", "cut": {"event": 7, "how": "reset"}}, repeat=5)
     answer = ask(service, path)
     assert ends_with_an_error(path, answer.body, "upstream_truncated")
-    assert len(sim.turns()) == 1
+    assert let_in(sim) == 1
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("how", ["clean", "reset", "truncated"])
+@pytest.mark.parametrize("how", ["clean", "close", "half_close", "reset", "truncated_chunk", "bad_chunk"])
 def test_a_whole_answer_that_was_cut_is_an_error_and_no_half_answer(
     service: Service, sim: SimulatorClient, path: str, how: str
 ) -> None:
