@@ -67,14 +67,15 @@ class JsonFormatter(_Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        line = {
-            **{name: self._plain(value) for name, value in self.values(record).items()},
+        line: dict[str, object] = {
             "time": f"{moment}.{int(record.msecs):03d}Z",
             "level": level_name(record).lower(),
             "request_id": current_request_id(),
             "logger": record.name,
             "message": self.redact(record.getMessage()),
         }
+        for name, value in self.values(record).items():
+            line.setdefault(name, self._plain(value))
         if trace := self.traceback(record):
             line["traceback"] = trace
         return json.dumps(line)
