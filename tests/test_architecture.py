@@ -114,7 +114,7 @@ def import_violations(source: Source) -> Iterator[str]:
     for line, name in imports(source):
         root, _, rest = name.partition(".")
         part = rest.partition(".")[0]
-        if root == "codexproxy" and part not in {*allowed, source.part, "__version__"}:
+        if root == "codexproxy" and part not in {*allowed, source.part, "", "__version__"}:
             yield f"{source.name}:{line} imports {name}, but {source.part} may only import {sorted(allowed)}"
 
 
