@@ -147,13 +147,13 @@ class Health:
         return max(0.0, wait)
 
 
-def renewed(error: ProxyError, retry_after: float) -> ProxyError:
-    """The same failure as a new exception, with the time that is left now."""
+def renewed(error: ProxyError, retry_after: float, message: str | None = None) -> ProxyError:
+    """The same failure as a new exception, with the time that is left now, in other words if given."""
     extra = dict(error.extra)
     if "resets_in_seconds" in extra:
         extra["resets_in_seconds"] = round(retry_after)
     return type(error)(
-        error.message,
+        message or error.message,
         code=error.code,
         param=error.param,
         status=error.status,

@@ -9,7 +9,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from codexproxy.backends.affinity import Affinity, ProcessAffinity, conversation_of
@@ -90,6 +90,7 @@ class Router:
         uniform: Random numbers in [0, 1).
         clock: Monotonic seconds.
         absorb: Longest wait upstream may ask for that is spent inside a request, in seconds.
+        explain: Tells a provider's failure as well as can be, before a caller sees it.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Router:
         uniform: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
         absorb: float = ABSORBED,
+        explain: Callable[[str, ProxyError], ProxyError] = lambda provider, error: error,
     ) -> None:
         self.providers = tuple(providers)
         self.health = health or Health(clock)
@@ -112,6 +114,7 @@ class Router:
         self._uniform = uniform
         self._clock = clock
         self._absorb = absorb
+        self._explain = explain
         self._accounts = {provider.holder for provider in providers}
 
     def open(self, turn: Turn, route: Route = Route()) -> EventStream:
@@ -154,7 +157,7 @@ class Router:
         for provider in sorted(candidates, key=lambda candidate: self.health.wait(candidate.name)):
             reason = self.health.reason(provider.name)
             if reason is not None:
-                return reason
+                return self._explain(provider.name, reason)
         if candidates:
             return UpstreamFailed(
                 "The provider that encrypted this conversation's summary is not available now. "
@@ -176,7 +179,7 @@ class Router:
         conversation = conversation_of(course.turn)
         if outcome.error is not None:
             self.health.failed(provider.name, outcome.error, conversation, inside=outcome.inside)
-            return outcome
+            return replace(outcome, error=self._explain(provider.name, outcome.error))
         self.health.succeeded(provider.name)
         if len(self._accounts) > 1 and course.turn.cache_key and provider.holder != course.account:
             self._affinity.remember(conversation, provider.holder)

@@ -183,6 +183,26 @@ def test_a_group_with_nothing_usable_tells_the_reason_and_the_time_left(
     assert len(one.turns) + len(two.turns) == 2
 
 
+def test_a_failure_is_explained_before_the_caller_sees_it_and_again_when_it_is_repeated(
+    one: ScriptedBackend, two: ScriptedBackend
+) -> None:
+    one.script, two.script = [spent(900)], [spent(300)]
+    house = House(Provider(one), Provider(two))
+    house.router = Router(
+        [Provider(one), Provider(two)],
+        health=house.health,
+        explain=lambda name, error: RateLimited(f"{name} is spent for {error.retry_after or 0:g} s"),
+    )
+    told = []
+    for _ in range(2):
+        house.clock.now += 100
+        with pytest.raises(RateLimited) as error:
+            house.router.open(turn())
+        told.append(error.value.message)
+    assert told[0] in ("one is spent for 0 s", "two is spent for 0 s")
+    assert told[1] == "two is spent for 200 s"
+
+
 def test_a_cooldown_can_be_forgotten_by_hand(one: ScriptedBackend, two: ScriptedBackend) -> None:
     one.script = [spent(900)]
     house = House(Provider(one), Provider(two, priority=1))

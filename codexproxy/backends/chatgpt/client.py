@@ -1,7 +1,7 @@
 """The Codex backend over HTTP: one request per turn, its answer as events."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import requests
@@ -9,6 +9,7 @@ from urllib3.exceptions import HTTPError
 
 from codexproxy.backends.chatgpt.body import Wait
 from codexproxy.backends.chatgpt.headers import ClientIdentity, account_headers, turn_headers
+from codexproxy.backends.chatgpt.quota import quota_from_headers
 from codexproxy.backends.chatgpt.refusals import MAX_BODY_BYTES, refusal
 from codexproxy.backends.chatgpt.source import ResponseSource
 from codexproxy.backends.chatgpt.transport import Transport
@@ -16,6 +17,7 @@ from codexproxy.errors import LoginExpired, ProxyError, UpstreamFailed
 from codexproxy.turns.access import Access, CredentialSource
 from codexproxy.turns.deadlines import Deadlines, TimeLimits, timed_out
 from codexproxy.turns.events import decode_object, encode_json
+from codexproxy.turns.quota import Quota
 from codexproxy.turns.stream import Answerer, EventStream
 from codexproxy.turns.turn import Turn
 
@@ -35,6 +37,7 @@ class ChatGptBackend:
         wait: Waits for a socket, see ``body.body_of``.
         patience: Seconds of silence after which a stream yields ``[]``.
         clock: Monotonic seconds.
+        heard: Takes the quota that upstream's answers carry, refusals included.
     """
 
     kind = "codex"
@@ -51,6 +54,7 @@ class ChatGptBackend:
         wait: Wait,
         patience: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
+        heard: Callable[[str, Quota | None], None] | None = None,
     ) -> None:
         self.name = name
         self._base_url = base_url.rstrip("/")
@@ -61,6 +65,7 @@ class ChatGptBackend:
         self._wait = wait
         self._patience = patience
         self._clock = clock
+        self._heard = heard
 
     def open(self, turn: Turn) -> EventStream:
         """See ``Backend.open``; a rejected login is refreshed once."""
@@ -71,7 +76,7 @@ class ChatGptBackend:
             return self._send("POST", "/codex/responses", turn_headers(self._identity, access, turn), body, deadlines)
 
         response = self._authorised(attempt)
-        answerer = Answerer(self.name, {name.lower(): value for name, value in response.headers.items()})
+        answerer = Answerer(self.name, lower_names(response.headers))
         source = ResponseSource(response, deadlines, self._wait, self._clock)
         return EventStream(source, self._patience, answerer)
 
@@ -113,6 +118,8 @@ class ChatGptBackend:
         if response.status_code == 401:
             response.close()
             response = attempt(self._credentials.recover(access.token))
+        if self._heard is not None:
+            self._heard(self.name, quota_from_headers(lower_names(response.headers), time.time()))
         if response.status_code == 200:
             return response
         raise _refused(response)
@@ -134,8 +141,13 @@ class ChatGptBackend:
         return UpstreamFailed(_UNREACHABLE)
 
 
+def lower_names(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers with their names in lower case."""
+    return {name.lower(): value for name, value in headers.items()}
+
+
 def _refused(response: requests.Response) -> ProxyError:
-    headers = {name.lower(): value for name, value in response.headers.items()}
+    headers = lower_names(response.headers)
     try:
         body = response.raw.read(MAX_BODY_BYTES, decode_content=True)
     except (HTTPError, OSError):
