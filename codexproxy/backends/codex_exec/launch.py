@@ -16,7 +16,6 @@ from codexproxy.backends.codex_exec.process import CliProcess
 from codexproxy.backends.codex_exec.run_folder import RunFolder
 from codexproxy.observe.redaction import Redactor
 
-
 # Otherwise the owner's shell profile runs once more for every turn, and may outlive it.
 _ALWAYS: dict[str, Any] = {"features.shell_snapshot": False}
 

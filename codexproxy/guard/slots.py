@@ -1,0 +1,199 @@
+"""A fixed number of places for all workers of a host, and one fair queue for them.
+
+A place is a locked file, and so is a ticket in the queue: a process that dies
+gives back both. Tickets are named by the host's monotonic clock; only the
+first one may take a place, so nobody overtakes, in whatever worker they wait.
+Waiting is a loop of non-blocking attempts and sleeps; those further back sleep longer.
+"""
+
+import fcntl
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from codexproxy.errors import RateLimited
+from codexproxy.state.lock import try_lock
+
+# Sleep of the first in the queue, in seconds, and the longest sleep of anybody.
+NEXT_SLEEP = 0.01
+LONGEST_SLEEP = 0.25
+
+# Nobody needs this long to put a ticket into the queue.
+_ABANDONED_AFTER = 60.0
+
+_TICKET_NUMBERS = itertools.count()
+
+
+class Slot:
+    """A place that is taken until it is released.
+
+    Attributes:
+        waited: Seconds its holder stood in the queue.
+    """
+
+    def __init__(self, descriptor: int, waited: float) -> None:
+        self._descriptor = descriptor
+        self.waited = waited
+
+    def release(self) -> None:
+        """Gives the place back; harmless when called twice."""
+        if self._descriptor >= 0:
+            # Unlocked by name, since a forked child may hold a copy of the descriptor for a moment.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class Slots:
+    """The places and their queue.
+
+    Args:
+        folder: Where the locked files are; made when missing. Whoever names the same folder shares the places.
+        limit: How many places there are.
+        timeout: Longest wait for one, in seconds; 0 does not wait.
+        observe: Told the seconds of each wait, and whether it ended with a place.
+        clock: Monotonic seconds.
+        sleep: Waits that many seconds; lets other greenlets run.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        limit: int,
+        timeout: float,
+        *,
+        observe: Callable[[float, bool], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
+        self.limit = limit
+        self._timeout = timeout
+        self._observe = observe or (lambda waited, taken: None)
+        self._clock = clock
+        # Looked up at each call, since gevent may patch it later.
+        self._sleep = sleep or (lambda seconds: time.sleep(seconds))
+        self._places = folder / "places"
+        self._queue = folder / "queue"
+        for path in (self._places, self._queue):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._remove_unfinished()
+
+    def acquire(self, gone: Callable[[], bool] | None = None) -> Slot:
+        """Takes a place, first come first served; whoever takes it must ``release`` it.
+
+        Args:
+            gone: Whether the client has left; asked while waiting.
+
+        Raises:
+            RateLimited: ``queue_timeout``, also for a client that has left.
+        """
+        began = self._clock()
+        with self._ticket() as ticket:
+            descriptor = self._wait(ticket, began + self._timeout, gone or (lambda: False))
+        waited = self._clock() - began
+        self._observe(waited, descriptor is not None)
+        if descriptor is None:
+            raise self._timed_out()
+        return Slot(descriptor, waited)
+
+    @contextmanager
+    def held(self, gone: Callable[[], bool] | None = None) -> Iterator[Slot]:
+        """Holds a place for the length of a ``with`` block; see ``acquire``."""
+        slot = self.acquire(gone)
+        try:
+            yield slot
+        finally:
+            slot.release()
+
+    def waiting(self) -> int:
+        """How many stand in the queue, on all workers."""
+        return sum(1 for name in self._tickets() if self._is_alive(name))
+
+    def busy(self) -> int:
+        """How many places are taken, on all workers."""
+        free = [descriptor for number in range(self.limit) if (descriptor := self._try_place(number)) is not None]
+        for descriptor in free:
+            os.close(descriptor)
+        return self.limit - len(free)
+
+    def _wait(self, ticket: str, until: float, gone: Callable[[], bool]) -> int | None:
+        while True:
+            position = self._position(ticket)
+            descriptor = self._take() if position == 0 else None
+            left = until - self._clock()
+            if descriptor is not None or left <= 0 or gone():
+                return descriptor
+            self._sleep(min(NEXT_SLEEP * (1 + position), LONGEST_SLEEP, left))
+
+    def _position(self, ticket: str) -> int:
+        """How many live tickets, at least, stand before this one; what dead owners left is removed."""
+        names = self._tickets()
+        for place, name in enumerate(names):
+            if name == ticket:
+                return 0
+            if self._is_alive(name):
+                return max(1, names.index(ticket) - place) if ticket in names else 1
+        return 0
+
+    def _take(self) -> int | None:
+        for number in range(self.limit):
+            descriptor = self._try_place(number)
+            if descriptor is not None:
+                return descriptor
+        return None
+
+    def _try_place(self, number: int) -> int | None:
+        descriptor = os.open(self._places / str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if try_lock(descriptor):
+            return descriptor
+        os.close(descriptor)
+        return None
+
+    @contextmanager
+    def _ticket(self) -> Iterator[str]:
+        name = f"{time.monotonic_ns():020d}-{os.getpid()}-{next(_TICKET_NUMBERS)}"
+        hidden, path = self._queue / f".{name}", self._queue / name
+        descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            # Seen by the others only once it is locked; until then they would take it for a dead one's.
+            try_lock(descriptor)
+            hidden.rename(path)
+            yield name
+        finally:
+            for left in (path, hidden):
+                left.unlink(missing_ok=True)
+            os.close(descriptor)
+
+    def _tickets(self) -> list[str]:
+        return sorted(name for name in os.listdir(self._queue) if not name.startswith("."))
+
+    def _is_alive(self, name: str) -> bool:
+        path = self._queue / name
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            if not try_lock(descriptor):
+                return True
+            path.unlink(missing_ok=True)
+            return False
+        finally:
+            os.close(descriptor)
+
+    def _remove_unfinished(self) -> None:
+        for path in self._queue.glob(".*"):
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
+                    path.unlink()
+
+    def _timed_out(self) -> RateLimited:
+        return RateLimited(
+            f"All {self.limit} places are taken, and none became free within {self._timeout:g} seconds. "
+            "Please try again in a moment.",
+            code="queue_timeout",
+            retry_after=max(1.0, min(self._timeout, 30.0)),
+        )
