@@ -24,7 +24,11 @@ def main(arguments: list[str] | None = None) -> int:
     certificate = (options.tls_cert, options.tls_key) if options.tls_cert else None
     _prepare_process()
     server = make_server(World(route, options.pace_ms), options.host, options.port, certificate)
-    server.start()
+    try:
+        server.start()
+    except OSError as error:
+        sys.stderr.write(f"cannot listen on {options.host}:{options.port}: {error.strerror}\n")
+        return 1
     scheme = "https" if certificate else "http"
     _say(f"simulator listening on {scheme}://{options.host}:{server.server_port}")
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,12 +1,13 @@
 """A typed client of ``/_sim/…``, for tests in other processes. Standard library only."""
 
 import json
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.request import BaseHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 Json = dict[str, Any]
 
@@ -23,13 +24,17 @@ class SimulatorClient:
     Args:
         base_url: ``http://127.0.0.1:PORT``.
         timeout: Seconds to wait for an answer.
+        cafile: Certificate to trust, where the simulator speaks TLS.
     """
 
-    def __init__(self, base_url: str, timeout: float = 10.0) -> None:
+    def __init__(self, base_url: str, timeout: float = 10.0, cafile: str | None = None) -> None:
         self.base_url = base_url.rstrip("/")
         self._timeout = timeout
         # Loopback is never reached through a proxy of the environment.
-        self._opener = build_opener(ProxyHandler({}))
+        handlers: list[BaseHandler] = [ProxyHandler({})]
+        if cafile is not None:
+            handlers.append(HTTPSHandler(context=ssl.create_default_context(cafile=cafile)))
+        self._opener = build_opener(*handlers)
 
     @property
     def backend_url(self) -> str:

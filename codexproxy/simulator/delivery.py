@@ -141,7 +141,10 @@ class Delivery:
 def plan_body(frames: list[bytes], delivery: Delivery, coding: Coding) -> Iterator[Step]:
     """The steps that deliver a body."""
     if delivery.marks or delivery.chunking != "frame":
-        yield from _plan_marked(frames, delivery, coding)
+        for step in _plan_marked(frames, delivery, coding):
+            yield step
+            if isinstance(step, Cut):
+                return
     elif delivery.pace:
         yield from _plan_paced(frames, delivery, coding)
     else:
@@ -199,16 +202,10 @@ def _plan_marked(frames: list[bytes], delivery: Delivery, coding: Coding) -> Ite
             yield Sleep(delivery.pace)
         here = [mark for mark in marks if position <= mark.offset < position + len(piece)]
         marks = [mark for mark in marks if mark not in here]
-        for step in _plan_piece(piece, position, here, delivery, coding):
-            yield step
-            if isinstance(step, Cut):
-                return
+        yield from _plan_piece(piece, position, here, delivery, coding)
         position += len(piece)
     for mark in marks:
-        for step in _at_mark(mark, b"", delivery, coding):
-            yield step
-            if isinstance(step, Cut):
-                return
+        yield from _at_mark(mark, b"", delivery, coding)
 
 
 def _pieces(frames: list[bytes], chunking: str | int) -> Iterator[bytes]:

@@ -223,10 +223,15 @@ def _read_chunks(reader: Reader) -> Iterable[bytes]:
         if total > MAX_BODY:
             raise BadRequest(413, "body too large")
         if size == 0:
-            while (reader.until(b"\r\n", MAX_HEAD) or b"\r\n") != b"\r\n":
-                pass
+            _skip_trailers(reader)
             return
         yield reader.exactly(size + 2)[:-2]
+
+
+def _skip_trailers(reader: Reader) -> None:
+    while (line := reader.until(b"\r\n", MAX_HEAD)) != b"\r\n":
+        if line is None:
+            raise BadRequest(400, "connection closed in the middle of a body")
 
 
 def decode_body(raw: bytes, encoding: str) -> bytes:
@@ -250,5 +255,13 @@ _DECODERS: dict[str, Callable[[bytes], bytes]] = {
     "identity": lambda raw: raw,
     "gzip": lambda raw: zlib.decompress(raw, 31),
     "deflate": zlib.decompress,
-    "zstd": lambda raw: zstandard.ZstdDecompressor().decompressobj().decompress(raw),
+    "zstd": lambda raw: _unzstd(raw),
 }
+
+
+def _unzstd(raw: bytes) -> bytes:
+    decoder = zstandard.ZstdDecompressor().decompressobj()
+    data = decoder.decompress(raw)
+    if not decoder.eof:
+        raise zstandard.ZstdError("the frame is cut short")
+    return data

@@ -105,7 +105,7 @@ def _call(tool: Json, given: str) -> Json:
 
 def _searched(said: str) -> list[Json]:
     text = "The simulator searched and found one page. (example.com)"
-    place = {"start_index": 42, "end_index": 55}
+    place = {"start_index": 43, "end_index": 56}
     citation = {"type": "url_citation", **place, "title": "Example", "url": "https://example.com/"}
     return [
         {"type": "web_search_call", "query": said[:80]},

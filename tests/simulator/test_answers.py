@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from codexproxy.simulator import recipes
+from codexproxy.simulator.client import ControlRefused
 from tests.simulator.event_schemas import flaws
 from tests.simulator.talk import Answer, Talker
 
@@ -238,8 +239,6 @@ def test_a_plain_http_answer_takes_any_turn(talker: Talker) -> None:
     ids=str,
 )
 def test_a_script_with_a_mistake_is_refused_when_it_is_queued(talker: Talker, script: Any) -> None:
-    from codexproxy.simulator.client import ControlRefused
-
     with pytest.raises(ControlRefused):
         talker.sim.script(script)
     assert talker.sim.waiting_scripts() == {}

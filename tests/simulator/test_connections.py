@@ -112,6 +112,12 @@ def test_compressed_bodies_are_understood(talker: Talker, coding: str, encode: C
     assert (seen["content_encoding"], seen["raw_size"], seen["json"]) == (coding, len(data), TURN)
 
 
+def test_a_zstd_body_that_is_cut_short_is_refused(talker: Talker) -> None:
+    data = zstandard.compress(json.dumps(TURN).encode() * 100)
+
+    assert talker.request("POST", RESPONSES, data[:-5], content_encoding="zstd").status == 400
+
+
 @pytest.mark.parametrize(("coding", "status"), [("br", 415), ("gzip", 400), ("zstd", 400)])
 def test_bodies_in_the_wrong_coding_are_refused(talker: Talker, coding: str, status: int) -> None:
     assert talker.request("POST", RESPONSES, b"not compressed", content_encoding=coding).status == status
@@ -138,8 +144,17 @@ def test_a_body_of_seventy_megabytes_is_taken(talker: Talker) -> None:
 
 @pytest.mark.parametrize(
     "rubbish",
-    [b"\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/2\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"\x16\x03\x01\r\n\r\n"]
-    + [b"POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n", b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"],
+    [
+        b"\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/2\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        b"\x16\x03\x01\r\n\r\n",
+    ]
+    + [
+        b"POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    ],
 )
 def test_rubbish_gets_a_400_and_a_closed_connection(talker: Talker, rubbish: bytes) -> None:
     with socket.create_connection(talker.address, timeout=5) as sock:

@@ -1,7 +1,9 @@
 """The issuer: real PKCE checks, one-use codes, one-use rotating refresh tokens, every error of the table."""
 
+import html
 import http.client
 import json
+import re
 import secrets
 from base64 import urlsafe_b64decode
 from typing import Any
@@ -84,9 +86,6 @@ def test_the_other_button_says_no(talker: Talker) -> None:
 
 
 def _hidden_fields(page: Answer) -> dict[str, str]:
-    import html
-    import re
-
     found = re.findall(r'name="([^"]+)" value="([^"]*)">', page.body.decode())
     return {html.unescape(name): html.unescape(value) for name, value in found if name != "decision"}
 
@@ -205,7 +204,9 @@ def test_tokens_can_be_short_lived(talker: Talker) -> None:
         ("refresh_other_401", 401, "something_new"),
     ],
 )
-def test_every_terminal_error_can_be_had_in_each_of_its_forms(talker: Talker, rule: str, status: int, code: str) -> None:
+def test_every_terminal_error_can_be_had_in_each_of_its_forms(
+    talker: Talker, rule: str, status: int, code: str
+) -> None:
     token = talker.tokens["refresh_token"]
     talker.sim.rules(**{rule: True})
     answer = refresh(talker, token)

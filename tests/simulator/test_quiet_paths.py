@@ -60,7 +60,9 @@ def test_a_client_without_a_version_is_refused(talker: Talker) -> None:
     assert talker.request("GET", MODELS).status == 400
 
 
-@pytest.mark.parametrize(("version", "sees"), [("0.99.0", False), ("0.155.0", True), ("1.0", True), ("nonsense", False)])
+@pytest.mark.parametrize(
+    ("version", "sees"), [("0.99.0", False), ("0.155.0", True), ("1.0", True), ("nonsense", False)]
+)
 def test_an_old_client_does_not_see_new_models(talker: Talker, version: str, sees: bool) -> None:
     models = talker.request("GET", f"{MODELS}?client_version={version}").json["models"]
 
