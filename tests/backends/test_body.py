@@ -1,0 +1,148 @@
+"""Bodies are read as they arrive: all at once what came at once, silence noticed."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+from urllib3.util.wait import wait_for_read
+
+from codexproxy.backends.chatgpt.body import ChunkedBody, PlainBody, Wire, body_of, take_chunks
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+class Peer:
+    """A server that says on command what one request is answered with."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        self._greeted = threading.Event()
+        self._socket: socket.socket | None = None
+
+    def answer(self, head: bytes, first: bytes = b"") -> requests.Response:
+        def serve() -> None:
+            self._socket, _ = self._listener.accept()
+            self._socket.recv(65536)
+            self._socket.sendall(HEAD + head + b"\r\n" + first)
+            self._greeted.set()
+
+        threading.Thread(target=serve, daemon=True).start()
+        response = requests.get(self.url, stream=True, timeout=5)
+        assert self._greeted.wait(5)
+        return response
+
+    def say(self, data: bytes) -> None:
+        assert self._socket is not None
+        self._socket.sendall(data)
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._listener.close()
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    peer = Peer()
+    yield peer
+    peer.close()
+
+
+def wait(sock: socket.socket, seconds: float) -> bool:
+    return wait_for_read(sock, seconds)
+
+
+def test_the_private_attributes_the_reader_relies_on_are_there(peer: Peer) -> None:
+    response = peer.answer(b"Transfer-Encoding: chunked\r\n", chunk(b"a"))
+    wire = Wire(response.raw._fp.fp)
+    assert wire.socket.fileno() > 0
+    assert isinstance(wire.buffered(), bytes)
+    assert isinstance(body_of(response, wait), ChunkedBody)
+
+
+def test_all_chunks_that_came_together_are_one_read(peer: Peer) -> None:
+    response = peer.answer(b"Transfer-Encoding: chunked\r\n", chunk(b"one ") + chunk(b"two ") + chunk(b"three"))
+    body = body_of(response, wait)
+    assert body.read(5) == b"one two three"
+    peer.say(chunk(b"four") + b"0\r\n\r\n")
+    assert body.read(5) == b"four"
+    assert body.read(5) is None
+    assert body.read(5) is None
+
+
+def test_silence_is_noticed_and_harms_nothing(peer: Peer) -> None:
+    body = body_of(peer.answer(b"Transfer-Encoding: chunked\r\n"), wait)
+    assert body.read(0.05) == b""
+    peer.say(chunk(b"a"))
+    assert body.read(5) == b"a"
+    assert body.read(0.05) == b""
+    peer.say(b"0\r\n\r\n")
+    assert body.read(5) is None
+
+
+def test_a_connection_whose_body_was_read_to_its_end_is_used_again(peer: Peer) -> None:
+    response = peer.answer(b"Transfer-Encoding: chunked\r\n", chunk(b"a") + b"0\r\n\r\n")
+    body = body_of(response, wait)
+    assert body.read(5) == b"a"
+    assert body.read(5) is None
+    assert response.raw._connection is None
+
+
+def test_a_cut_in_a_chunk_is_an_error(peer: Peer) -> None:
+    body = body_of(peer.answer(b"Transfer-Encoding: chunked\r\n", chunk(b"a") + b"5\r\nab"), wait)
+    assert body.read(5) == b"a"
+    peer.close()
+    with pytest.raises(requests.RequestException):
+        body.read(5)
+
+
+def test_garbage_where_a_chunk_belongs_is_an_error(peer: Peer) -> None:
+    body = body_of(peer.answer(b"Transfer-Encoding: chunked\r\n", chunk(b"a") + b"zz\r\nab\r\n"), wait)
+    assert body.read(5) == b"a"
+    with pytest.raises(requests.RequestException):
+        body.read(5)
+
+
+def test_a_body_that_ends_with_its_connection_arrives_in_pieces(peer: Peer) -> None:
+    body = body_of(peer.answer(b"Connection: close\r\n", b"first"), wait)
+    assert isinstance(body, PlainBody)
+    assert body.read(5) == b"first"
+    assert body.read(0.05) == b""
+    peer.say(b"second")
+    assert body.read(5) == b"second"
+    peer.close()
+    assert body.read(5) is None
+
+
+def test_a_body_of_known_length_arrives_in_pieces_and_ends(peer: Peer) -> None:
+    body = body_of(peer.answer(b"Content-Length: 6\r\n", b"abc"), wait)
+    assert body.read(5) == b"abc"
+    peer.say(b"def")
+    assert body.read(5) == b"def"
+    assert body.read(5) is None
+
+
+@given(parts=st.lists(st.binary(min_size=1, max_size=30), max_size=8), cut=st.integers(0, 400))
+def test_complete_chunks_are_taken_and_the_rest_is_left(parts: list[bytes], cut: int) -> None:
+    wire = b"".join(map(chunk, parts)) + b"0\r\n\r\n"
+    seen = wire[:cut]
+    data, used, blocks = take_chunks(seen)
+    whole = 0
+    while whole < len(parts) and len(b"".join(map(chunk, parts[: whole + 1]))) <= len(seen):
+        whole += 1
+    assert data == b"".join(parts[:whole])
+    assert used == len(b"".join(map(chunk, parts[:whole])))
+    assert blocks == (cut < len(wire))
+
+
+def test_extensions_of_a_chunk_are_skipped() -> None:
+    assert take_chunks(b"3;name=value\r\nabc\r\n") == (b"abc", 19, True)
