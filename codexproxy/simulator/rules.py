@@ -154,6 +154,7 @@ class RuleBook:
     def reset(self) -> None:
         """All rules back to their defaults."""
         self._values = {name: rule.default for name, rule in RULES.items()}
+        self._sort()
 
     def set(self, name: str, value: Value) -> None:
         """Switches one rule.
@@ -162,6 +163,12 @@ class RuleBook:
             UnknownRule: No such name.
         """
         self._values[checked(name)] = value
+        self._sort()
+
+    def _sort(self) -> None:
+        # Rules without options hold for every request alike, so only the others are looked at each time.
+        self._plain = {name: value for name, value in self._values.items() if value and not isinstance(value, dict)}
+        self._special = {name: value for name, value in self._values.items() if isinstance(value, dict)}
 
     def values(self) -> dict[str, Value]:
         """Every rule and its value."""
@@ -169,7 +176,9 @@ class RuleBook:
 
     def active(self, request: Request, overrides: Mapping[str, Value] | None = None) -> "Active":
         """The rules that hold for one request; overrides come from its script."""
-        values = {**self._values, **overrides} if overrides else self._values
+        if not overrides and not self._special:
+            return Active(self._plain)
+        values = {**self._plain, **self._special, **(overrides or {})}
         return Active({name: value for name, value in values.items() if _holds(value, request)})
 
 
@@ -199,7 +208,7 @@ class Active:
 
     def on(self, name: str) -> bool:
         """Whether the rule holds."""
-        return checked(name) in self._values
+        return name in self._values or checked(name) in self._values
 
     def fires(self, name: str) -> bool:
         """Whether the rule holds; spends one of its ``times``."""
