@@ -1,0 +1,48 @@
+"""The login is renewed once per host, whoever asks."""
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from codexproxy.simulator.client import SimulatorClient
+from tests.service import Service, wait_until
+
+HELLO = {"model": "gpt-5.2", "input": "hi"}
+
+
+def test_fifty_requests_over_four_processes_at_expiry_cause_one_refresh(
+    serve: Callable[..., Service], sim: SimulatorClient
+) -> None:
+    service = serve(WEB_CONCURRENCY="4", login=False)
+    before = service.login(lifetime=2)
+    time.sleep(max(0.0, before["expires_at"] / 1000 - time.time()) + 0.1)
+    with ThreadPoolExecutor(50) as pool:
+        statuses = list(pool.map(lambda _: service.post("/v1/responses", HELLO).status, range(50)))
+    assert statuses == [200] * 50
+    assert sim.counters()["refreshes"] == 1
+    assert sim.counters()["reuse_detections"] == 0
+    after = json.loads((service.data_dir / "tokens.json").read_text())
+    assert after["refresh_token"] != before["refresh_token"]
+
+
+def test_a_token_refused_by_upstream_is_renewed_and_the_turn_succeeds(
+    serve: Callable[..., Service], sim: SimulatorClient
+) -> None:
+    service = serve(login=False)
+    tokens = service.login()
+    wait_until(lambda: service.post("/v1/responses", HELLO).status == 200, "the login's use")
+    sim.expire(tokens["access_token"])
+    assert service.post("/v1/responses", HELLO).status == 200
+    assert sim.counters()["refreshes"] == 1
+
+
+def test_a_login_that_cannot_be_renewed_names_the_command(serve: Callable[..., Service], sim: SimulatorClient) -> None:
+    service = serve(login=False)
+    tokens = service.login()
+    sim.revoke(tokens["access_token"])
+    sim.revoke(tokens["refresh_token"])
+    wait_until(lambda: service.post("/v1/responses", HELLO).code != "not_logged_in", "the login's use")
+    answer = service.post("/v1/responses", HELLO)
+    assert (answer.status, answer.code) == (401, "login_expired")
+    assert "codexproxy login" in answer.json["error"]["message"]
