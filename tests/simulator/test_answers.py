@@ -207,6 +207,12 @@ def test_a_script_that_switches_rules_is_used_up_by_a_refusal(talker: Talker) ->
     assert talker.turn().text == "second"
 
 
+def test_a_script_that_switches_rules_is_used_as_often_as_it_says(talker: Talker) -> None:
+    talker.sim.script(recipes.say("twice", rules={"bom": True}), repeat=2)
+
+    assert [talker.turn().text[:5] for _ in range(3)] == ["twice", "twice", "Hello"]
+
+
 def test_scripts_can_repeat(talker: Talker) -> None:
     talker.sim.script(recipes.say("again"), repeat=2)
 

@@ -29,6 +29,8 @@ def test_a_client_that_leaves_a_silent_stream_is_noticed_at_once(talker: Talker,
     counters = talker.sim.wait_for(lambda counters: counters["open_streams"] == 0, 1)
 
     assert counters["disconnects"] == 1
+    # The one connection that stays is the one that asks.
+    assert talker.sim.wait_for(lambda counters: counters["open_connections"] == 1, 1)
     assert 0 <= counters["disconnect_times"][0] - left < 0.2
     assert talker.sim.last_turn()["outcome"] == "client_left"
 
