@@ -50,7 +50,7 @@ class Reader:
         handlers = self._handlers
         for event in batch:
             handler = handlers.get(event.type)
-            if handler is not None and not self.ended:
+            if handler is not None:
                 handler(event)
 
     def _table(self) -> dict[str, Callable[[Event], None]]:
@@ -159,8 +159,13 @@ class Reader:
         ending = Ending(reason_of(response, type), usage if isinstance(usage, dict) else {}, response)
         if ending.reason == "complete" and self._is_empty(ending.usage):
             raise nothing_said()
-        self.ended = True
+        self._stop()
         self._sink.end(ending)
+
+    def _stop(self) -> None:
+        # What follows is not part of the answer.
+        self.ended = True
+        self._handlers.clear()
 
     def _finish_output(self, output: Any) -> None:
         items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
@@ -177,7 +182,7 @@ class Reader:
     def _on_failure(self, event: Event) -> None:
         error = failure_of(event)
         if error is not None:
-            self.ended = True
+            self._stop()
             self._sink.failed(error)
 
 

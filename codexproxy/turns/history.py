@@ -20,6 +20,19 @@ _OUTPUT = frozenset({"output_text", "refusal"})
 _HINT = "prompt_cache_breakpoint"
 
 
+def is_plain(item: Item) -> bool:
+    """Whether the item is a message of one text that needs no mending; most are, so this is asked first."""
+    content = item.get("content")
+    if "id" in item or type(content) is not list or len(content) != 1:
+        return False
+    part = content[0]
+    if type(part) is not dict or len(part) != 2 or type(part.get("text")) is not str:
+        return False
+    if item.get("role") == "assistant":
+        return part.get("type") == "output_text" and "<" not in part["text"]
+    return part.get("type") == "input_text"
+
+
 def mend_message(item: Item, note: Note) -> list[Any]:
     """A message whose parts suit its role; assistant history without think text."""
     content = item.get("content")

@@ -21,7 +21,7 @@ def rename_tools(body: Body) -> tuple[Body, dict[str, str]]:
     same name always becomes the same, so that the prompt cache holds.
     """
     names = _own_names(body)
-    wrong = [name for name in names if not _GOOD.fullmatch(name)]
+    wrong = [name for name in names if not is_fitting(name)]
     if not wrong:
         return body, {}
     new = {name: fitting(name, names) for name in wrong}
@@ -30,6 +30,11 @@ def rename_tools(body: Body) -> tuple[Body, dict[str, str]]:
         if key in body:
             renamed[key] = _renamed(body[key], new)
     return renamed, {short: name for name, short in new.items()}
+
+
+def is_fitting(name: str) -> bool:
+    """Whether upstream takes the name as it is."""
+    return _GOOD.fullmatch(name) is not None
 
 
 def fitting(name: str, taken: frozenset[str] = frozenset()) -> str:

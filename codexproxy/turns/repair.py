@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from codexproxy.turns.history import mend_message, mend_output, strip_hints
+from codexproxy.turns.history import is_plain, mend_message, mend_output, strip_hints
 from codexproxy.turns.pairing import pair
 
 Item = dict[str, Any]
@@ -43,7 +43,7 @@ def repair(items: list[Any]) -> tuple[list[Any], list[str]]:
 
 
 def _mend(item: Any, note: Callable[[list[str]], None]) -> list[Any]:
-    if not isinstance(item, dict):
+    if not isinstance(item, dict) or is_plain(item):
         return [item]
     kind = item.get("type") or ("message" if "role" in item else None)
     item = strip_hints(_without_foreign_id(item, kind, note), note)

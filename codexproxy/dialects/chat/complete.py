@@ -4,19 +4,21 @@ from typing import Any
 
 from codexproxy.dialects.answer import Call, Ending
 from codexproxy.dialects.chat.render import finish_of
+from codexproxy.dialects.chat.shape import Shape, mismatch
 from codexproxy.dialects.chat.usage import total, usage_of
 from codexproxy.dialects.chat.wording import Wording, url_citation
 from codexproxy.dialects.reading import Reader
 from codexproxy.errors import ProxyError
 
-_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
+_TIERS = ("auto", "default", "flex", "scale", "priority", "fast")
 
 
 class Collector:
     """A sink that keeps an answer as one message."""
 
-    def __init__(self, wording: Wording) -> None:
+    def __init__(self, wording: Wording, shape: Shape | None = None) -> None:
         self._wording = wording
+        self._shape = shape
         self._content: list[str] = []
         self._refusal: list[str] = []
         self._reasoning: list[str] = []
@@ -81,9 +83,21 @@ class Collector:
             "finish_reason": finish_of(self.ending.reason, bool(self._calls), self._wording),
         }
 
+    @property
+    def content(self) -> str:
+        """The text of the answer, in the caller's shape."""
+        written = "".join(self._content)
+        return self._shape.restored(written) if self._shape else written
+
+    @property
+    def flaw(self) -> str | None:
+        """What is wrong with an answer that has to fit a schema."""
+        whole = self.written and self.ending.reason == "complete" and not (self._calls or self._refusal)
+        return self._shape.flaw(self.content) if self._shape and whole else None
+
     def message_object(self) -> dict[str, Any]:
         """The answer as an assistant message."""
-        content, refusal = "".join(self._content), "".join(self._refusal)
+        content, refusal = self.content, "".join(self._refusal)
         told: dict[str, Any] = {
             "role": "assistant",
             "content": None if not content and (self._calls or refusal) else content,
@@ -108,6 +122,11 @@ class Collector:
             return {}
         return {"function_call": told[0]["function"]} if self._wording.legacy else {"tool_calls": told}
 
+    @property
+    def written(self) -> str:
+        """The text as the model wrote it."""
+        return "".join(self._content)
+
     def _told(self, call: Call, written: str) -> dict[str, Any]:
         name = self._wording.name_of(call)
         if self._wording.is_custom(call) and not self._wording.legacy:
@@ -124,17 +143,21 @@ class Collector:
         self._own += len(words)
 
 
-def completion(wording: Wording, responses: list[dict[str, Any]]) -> dict[str, Any]:
+def completion(wording: Wording, responses: list[dict[str, Any]], shape: Shape | None = None) -> dict[str, Any]:
     """The final object.
 
     Args:
         wording: How this turn's answers look.
         responses: One folded Response object per answer.
+        shape: What the answers have to fit.
 
     Raises:
-        ProxyError: A response failed, or holds nothing at all.
+        ProxyError: A response failed, holds nothing at all, or does not fit its schema.
     """
-    read = [_read(wording, response) for response in responses]
+    read = [collected(wording, response, shape) for response in responses]
+    flaws = [collector.flaw for collector in read] if shape and shape.strict else []
+    for flaw in filter(None, flaws):
+        raise mismatch(flaw)
     told: dict[str, Any] = {
         "id": wording.id,
         "object": "chat.completion",
@@ -148,8 +171,13 @@ def completion(wording: Wording, responses: list[dict[str, Any]]) -> dict[str, A
     return told | {key: value for key, value in extras.items() if value}
 
 
-def _read(wording: Wording, response: dict[str, Any]) -> Collector:
-    collector = Collector(wording)
+def collected(wording: Wording, response: dict[str, Any], shape: Shape | None) -> Collector:
+    """One answer, read from its Response object.
+
+    Raises:
+        ProxyError: The response failed, or holds nothing at all.
+    """
+    collector = Collector(wording, shape)
     reader = Reader(collector, reasoning=wording.reasoning != "none", asides=wording.json_mode)
     reader.finish(response)
     return collector

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from codexproxy.dialects.chat.complete import completion
+from codexproxy.dialects.chat.complete import collected, completion
 from codexproxy.dialects.chat.parse import parse
-from codexproxy.dialects.chat.render import ChatRenderer, renderers
+from codexproxy.dialects.chat.render import ChatRenderer
+from codexproxy.dialects.chat.shape import second_try
+from codexproxy.dialects.chat.shaped import renderers
 from codexproxy.dialects.chat.wording import Wording
 from codexproxy.dialects.faults import bad_value
 from codexproxy.turns.turn import Body, Caller, Turn
@@ -59,16 +61,36 @@ class ChatDialect:
 
     def renderer(self, turn: Turn, index: int = 0) -> ChatRenderer:
         """A renderer for a stream of its own with answer number ``index``."""
-        return renderers(Wording.of(turn), [index])[0]
+        return renderers(Wording.of(turn), [index], turn.options.get("shape"))[0]
 
     def renderers(self, turn: Turn) -> list[ChatRenderer]:
         """One renderer per answer, for one shared stream: the last to end writes usage and ``[DONE]``."""
-        return renderers(Wording.of(turn), range(turn.count))
+        return renderers(Wording.of(turn), range(turn.count), turn.options.get("shape"))
 
     def complete(self, turn: Turn, responses: list[dict[str, Any]]) -> dict[str, Any]:
         """The ``chat.completion`` object, one choice per folded Response object.
 
         Raises:
-            ProxyError: A response failed, or holds nothing at all.
+            ProxyError: A response failed, holds nothing at all, or does not fit its schema.
         """
-        return completion(Wording.of(turn), responses)
+        return completion(Wording.of(turn), responses, turn.options.get("shape"))
+
+    def second_try(self, turn: Turn, response: dict[str, Any]) -> Body | None:
+        """The body of a further turn that asks again for an answer that does not fit its schema.
+
+        Args:
+            turn: The turn as it was sent.
+            response: The folded Response object of its answer.
+
+        Returns:
+            None when the answer needs no second try.
+
+        Raises:
+            ProxyError: The response failed, or holds nothing at all.
+        """
+        shape = turn.options.get("shape")
+        if shape is None:
+            return None
+        answer = collected(Wording.of(turn), response, shape)
+        flaw = answer.flaw
+        return second_try(turn.body, answer.written, flaw) if flaw else None

@@ -10,10 +10,12 @@ from codexproxy.dialects.chat.limits import read_cap, read_count, read_stop, wan
 from codexproxy.dialects.chat.messages import Conversation, read_input, read_messages
 from codexproxy.dialects.chat.reasoning import read_reasoning, read_style
 from codexproxy.dialects.chat.schema import load
+from codexproxy.dialects.chat.shape import Shape
 from codexproxy.dialects.chat.tools import read_choice, read_function_call, read_functions, read_tools, web_search
 from codexproxy.dialects.faults import bad_value, missing, unsupported
 from codexproxy.turns.events import encode_json
 from codexproxy.turns.names import rename_tools
+from codexproxy.turns.structured import fit
 from codexproxy.turns.turn import Body, Caller, Turn
 
 # Sent as they are; ``plan`` settles the rest of them.
@@ -91,6 +93,7 @@ def _read_tools(draft: Draft) -> None:
         draft.options["legacy_functions"] = "tools" not in fields
     if "web_search_options" in fields and not any(tool["type"] == "web_search" for tool in tools):
         tools.append(web_search(fields["web_search_options"]))
+    _fit_tools(draft, tools)
     draft.body["tools"] = tools
     choice = _choice(fields, tools)
     if not tools:
@@ -102,6 +105,21 @@ def _read_tools(draft: Draft) -> None:
         # ``function_call`` has room for one call.
         parallel = fields.get("parallel_tool_calls", True) and not draft.options.get("legacy_functions")
         draft.body["parallel_tool_calls"] = parallel
+
+
+def _fit_tools(draft: Draft, tools: list[dict[str, Any]]) -> None:
+    # Arguments stream as they come, so they cannot be turned back into another
+    # shape: a schema that would need it is sent without strict mode.
+    for position, tool in enumerate(tools):
+        if tool.get("strict") is not True:
+            continue
+        fitted = fit(tool["parameters"], strict=True, path=f"tools[{position}].parameters")
+        if fitted.restorer is not None:
+            tool["strict"] = False
+            draft.notes.append("tools:strict_off")
+        elif fitted.schema != tool["parameters"]:
+            tool["parameters"] = fitted.schema
+            draft.notes.append("tools:schema_fitted")
 
 
 def _choice(fields: dict[str, Any], tools: list[dict[str, Any]]) -> Any:
@@ -151,11 +169,23 @@ def _read_text(draft: Draft) -> None:
     format = text.get("format")
     if format:
         draft.options["json_mode"] = True
+    if format and format["type"] == "json_schema":
+        _fit_format(draft, format)
     if format == {"type": "json_object"} and b"json" not in encode_json(draft.body["input"]).lower():
         draft.body["input"] = [_developer(_JSON_REMINDER), *draft.body["input"]]
         draft.notes.append("response_format:json_reminder")
     if text:
         draft.body["text"] = text
+
+
+def _fit_format(draft: Draft, format: dict[str, Any]) -> None:
+    schema, strict = format["schema"], format["strict"]
+    path = "response_format.json_schema.schema" if "response_format" in draft.fields else "text.format.schema"
+    fitted = fit(schema, strict=strict, path=path)
+    draft.options["shape"] = Shape(schema, strict, fitted.restorer)
+    if fitted.schema != schema:
+        format["schema"] = fitted.schema
+        draft.notes.append("response_format:schema_fitted")
 
 
 def _read_stream_options(draft: Draft) -> None:

@@ -1,6 +1,6 @@
 """Renders a stream of events as Chat Completions chunks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from codexproxy.dialects.answer import Call, Ending
@@ -61,7 +61,7 @@ class ChatRenderer:
         self._wording = wording
         self._closing = closing
         self._chunks = Chunks(wording, index)
-        self._text = self._chunks.text
+        self._before, self._after = self._chunks.text
         self._reader = Reader(self, reasoning=wording.reasoning != "none", asides=wording.json_mode)
         self._frames: dict[int, Frame] = {}
         self._out: list[bytes] = []
@@ -98,8 +98,7 @@ class ChatRenderer:
     def text(self, delta: str) -> None:
         if self._pending:
             self._prepare_text()
-        before, after = self._text
-        self._out += (before, encode_json(delta), after)
+        self._out.append(self._before + encode_json(delta) + self._after)
 
     def message(self) -> None:
         self._gap = self._pending = True
@@ -183,9 +182,3 @@ def finish_of(reason: str, called: bool, wording: Wording) -> str:
     if reason == "complete" and called:
         return "function_call" if wording.legacy else "tool_calls"
     return FINISH[reason]
-
-
-def renderers(wording: Wording, indexes: Sequence[int]) -> list[ChatRenderer]:
-    """One renderer per choice, whose chunks may be written to one stream in any order."""
-    closing = Closing(len(indexes), Chunks(wording, 0).usage if wording.include_usage else None)
-    return [ChatRenderer(wording, index, closing) for index in indexes]

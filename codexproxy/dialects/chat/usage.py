@@ -10,6 +10,8 @@ def usage_of(usage: Usage) -> Usage | None:
     if not usage:
         return None
     prompt, completion = _count(usage, "input_tokens"), _count(usage, "output_tokens")
+    # An answer that was cut here has an estimate only (turns/cut.py).
+    marks = {"estimated": True} if usage.get("estimated") is True else {}
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
@@ -25,13 +27,17 @@ def usage_of(usage: Usage) -> Usage | None:
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,
         },
+        **marks,
     }
 
 
 def total(usages: list[Usage | None]) -> Usage | None:
     """The sum over the answers of one turn; each of them really spent its prompt."""
     known = [usage for usage in usages if usage]
-    return _sum(known) if known else None
+    if not known:
+        return None
+    marks = {"estimated": True} if any("estimated" in usage for usage in known) else {}
+    return _sum([{key: value for key, value in usage.items() if key != "estimated"} for usage in known]) | marks
 
 
 def _sum(usages: list[Usage]) -> Usage:

@@ -1,0 +1,251 @@
+"""Ends an answer early: ``stop`` and ``max_tokens``, which the backend lacks (UPSTREAM.md §3.6).
+
+The events that come out are those of an answer that ended there by itself:
+deltas up to the cut, the ends of part and item, a terminal event. So whatever
+reads them, folding included, needs no knowledge of the cut.
+
+Upstream is closed at the cut, before it told its usage; the usage is estimated
+then (``tokens.py`` says how well) and carries ``"estimated": true``. Text and
+tool arguments count against ``max_tokens``; reasoning, of which only a summary
+is seen, does not.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from codexproxy.turns.events import Batch, Event
+from codexproxy.turns.stopping import Stopper
+from codexproxy.turns.stream import EventStream
+from codexproxy.turns.tokens import Meter
+from codexproxy.turns.transcript import WRITTEN, Data, Key, Transcript, as_list, key_of
+
+
+def cut(stream: EventStream, stop: tuple[str, ...], max_tokens: int | None, input_tokens: int = 0) -> EventStream:
+    """The stream, ended where the caller wants it to end.
+
+    Args:
+        stream: The answer; it is closed with the returned stream, and at the cut.
+        stop: Texts before which the answer ends.
+        max_tokens: Most tokens of the answer.
+        input_tokens: Estimated tokens of the request, for the usage of an answer that was cut.
+    """
+    if not stop and max_tokens is None:
+        return stream
+    source = _CutSource(stream, Cutter(stop, max_tokens, input_tokens))
+    return EventStream(source, stream.patience, stream.answerer)
+
+
+class _CutSource:
+    # A Source on top of a stream, so that the cut stream is a stream like any other.
+
+    def __init__(self, stream: EventStream, cutter: "Cutter") -> None:
+        self._stream = stream
+        self._batches = iter(stream)
+        self._cutter = cutter
+
+    def read(self, patience: float) -> Batch | None:
+        batch = None if self._cutter.ended else next(self._batches, None)
+        if batch:
+            batch = self._cutter.feed(batch)
+            if self._cutter.ended:
+                self.close()
+        return batch
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Part:
+    def __init__(self, stop: tuple[str, ...]) -> None:
+        self.stopper = Stopper(stop)
+        self.received = 0
+
+
+class Cutter:
+    """The pure core of ``cut``: batches in, batches out.
+
+    Attributes:
+        ended: Whether the answer was cut; nothing more is to be fed then.
+    """
+
+    def __init__(self, stop: tuple[str, ...], max_tokens: int | None, input_tokens: int = 0) -> None:
+        self.ended = False
+        self._stop = stop
+        self._meter = Meter(max_tokens)
+        self._input_tokens = input_tokens
+        self._said = Transcript()
+        self._parts: dict[tuple[Key, int], _Part] = {}
+        self._place: Any = None
+        self._out: Batch = []
+
+    def feed(self, batch: Batch) -> Batch:
+        """The events to pass on; the last of them is a terminal event when the answer was cut."""
+        self._out = []
+        for event in batch:
+            _HANDLERS.get(event.type, Cutter._pass)(self, event)
+            if self.ended:
+                break
+        return self._out
+
+    def _pass(self, event: Event) -> None:
+        self._out.append(self._said.passed(event))
+
+    def _pass_unless_cut(self, event: Event) -> None:
+        if not self.ended:
+            self._pass(event)
+
+    # -- what only has to be known ------------------------------------------------------
+
+    def _on_response(self, event: Event) -> None:
+        self._said.note_response(event.data.get("response"))
+        self._pass(event)
+
+    def _on_added(self, event: Event) -> None:
+        item = event.data.get("item")
+        if isinstance(item, dict):
+            self._said.note_item(key_of(event.data), item)
+        self._pass(event)
+
+    # -- text -----------------------------------------------------------------------------
+
+    def _on_text(self, event: Event) -> None:
+        data, index = event.data, _index(event.data)
+        delta = data.get("delta")
+        if not isinstance(delta, str):
+            self._pass(event)
+            return
+        shown = self._take(key_of(data), index, delta)
+        self._pass(event if shown == delta else _changed(event, {"delta": shown, "logprobs": []}))
+        self._end_if_cut(data, index)
+
+    def _take(self, key: Key, index: int, text: str, *, last: bool = False) -> str:
+        part = self._part(key, index)
+        part.received += len(text)
+        shown = self._meter.take(part.stopper.take(text))
+        if last and not (part.stopper.hit or self._meter.full):
+            shown += self._meter.take(part.stopper.flush())
+        self._said.show(key, index, shown)
+        return shown
+
+    def _part(self, key: Key, index: int) -> _Part:
+        part = self._parts.get((key, index))
+        if part is None:
+            part = self._parts[key, index] = _Part(self._stop)
+        self._turn_to((key, index))
+        return part
+
+    def _turn_to(self, place: Any) -> None:
+        if place != self._place:
+            self._place = place
+            self._meter.part()
+
+    def _on_text_end(self, event: Event) -> None:
+        self._settle(event.data, _index(event.data), event.data.get("text"))
+        self._pass_unless_cut(event)
+
+    def _settle(self, data: Data, index: int, whole: Any) -> None:
+        # What its deltas did not hold, and what was held back, is shown before the end of a part.
+        received = self._part(key_of(data), index).received
+        rest = whole[received:] if isinstance(whole, str) else ""
+        shown = self._take(key_of(data), index, rest, last=True)
+        if shown:
+            delta = {"type": "response.output_text.delta", "delta": shown, "logprobs": []}
+            self._out.append(self._said.inserted(delta, data, index))
+        self._end_if_cut(_before(data), index)
+
+    # -- calls and items ------------------------------------------------------------------
+
+    def _on_fragment(self, event: Event) -> None:
+        data = event.data
+        delta = data.get("delta")
+        if not isinstance(delta, str):
+            self._pass(event)
+            return
+        shown = self._write(key_of(data), delta)
+        self._pass(event if shown == delta else _changed(event, {"delta": shown}))
+        self._end_if_cut(data, None)
+
+    def _write(self, key: Key, text: str) -> str:
+        self._turn_to((key, None))
+        shown = self._meter.take(text)
+        self._said.write(key, shown)
+        return shown
+
+    def _on_item(self, event: Event) -> None:
+        item = event.data.get("item")
+        if isinstance(item, dict):
+            self._settle_item(event.data, item)
+        self._pass_unless_cut(event)
+
+    def _settle_item(self, data: Data, item: Data) -> None:
+        key = key_of(data)
+        self._said.note_item(key, item)
+        written = item.get(WRITTEN.get(str(item.get("type")), ""))
+        for index, part in enumerate(as_list(item.get("content")) if item.get("type") == "message" else []):
+            if not self.ended and isinstance(part, dict) and part.get("type") == "output_text":
+                self._settle(data, index, part.get("text"))
+        if isinstance(written, str) and not self._said.has_written(key):
+            self._write(key, written)
+            self._end_if_cut(_before(data), None)
+        if not self.ended:
+            self._said.note_item(key, item, done=True)
+
+    # -- the end ----------------------------------------------------------------------------
+
+    def _on_end(self, event: Event) -> None:
+        response = event.data.get("response")
+        self._said.note_response(response)
+        for place, item in self._said.unseen(response):
+            if not self.ended:
+                self._settle_item({**event.data, "output_index": place, "item_id": item.get("id")}, item)
+        self._pass_unless_cut(event)
+
+    def _end_if_cut(self, data: Data, index: int | None) -> None:
+        stopped = index is not None and self._parts[key_of(data), index].stopper.hit
+        if stopped and not self._meter.full:
+            self._end(data, index, "completed")
+        elif self._meter.full:
+            self._end(data, index, "incomplete")
+
+    def _end(self, data: Data, index: int | None, status: str) -> None:
+        self.ended = True
+        spent = self._meter.count
+        usage = {
+            "input_tokens": self._input_tokens,
+            "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens": spent,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": self._input_tokens + spent,
+            "estimated": True,
+        }
+        self._out += self._said.ending(data, index, status, usage)
+
+
+def _changed(event: Event, change: Data) -> Event:
+    return Event.of({**event.data, "type": event.type, **change})
+
+
+def _before(data: Data) -> Data:
+    # The event itself is not passed on when its whole text is cut.
+    number = data.get("sequence_number")
+    return {**data, "sequence_number": number - 1} if isinstance(number, int) else data
+
+
+def _index(data: Data) -> int:
+    index = data.get("content_index")
+    return index if isinstance(index, int) else 0
+
+
+_HANDLERS: dict[str, Callable[[Cutter, Event], None]] = {
+    "response.created": Cutter._on_response,
+    "response.in_progress": Cutter._on_response,
+    "response.output_item.added": Cutter._on_added,
+    "response.output_text.delta": Cutter._on_text,
+    "response.output_text.done": Cutter._on_text_end,
+    "response.function_call_arguments.delta": Cutter._on_fragment,
+    "response.custom_tool_call_input.delta": Cutter._on_fragment,
+    "response.output_item.done": Cutter._on_item,
+    "response.completed": Cutter._on_end,
+    "response.done": Cutter._on_end,
+    "response.incomplete": Cutter._on_end,
+}
