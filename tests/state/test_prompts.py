@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codexproxy.state.prompts import PromptStore, texts_in_folder
@@ -107,6 +107,8 @@ def test_a_store_is_a_source_for_another(folder: Path) -> None:
     assert texts_in_folder(folder) == texts == PromptStore(folder).load()
 
 
+# Every example waits for the disk.
+@settings(deadline=None, max_examples=20)
 @given(st.lists(st.text(alphabet=st.characters(codec="utf-8"), min_size=1), min_size=1, max_size=3))
 def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
     store = PromptStore(tmp_path_factory.mktemp("prompts"))
