@@ -20,7 +20,7 @@ def settle_instructions(turn: Turn, setting: Setting) -> Turn:
     body = {**turn.body, "instructions": text}
     if not moved:
         return replace(turn, body=body)
-    body["input"] = [_developer_message(moved), *turn.body["input"]]
+    body["input"] = [developer_message(moved), *turn.body["input"]]
     return replace(turn, body=body).with_notes(adapted=("instructions:moved_to_developer",))
 
 
@@ -52,5 +52,6 @@ def _has_developer(items: list[Any]) -> bool:
     return any(isinstance(item, dict) and item.get("role") == "developer" for item in items)
 
 
-def _developer_message(text: str) -> Body:
+def developer_message(text: str) -> Body:
+    """A developer message of the conversation."""
     return {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": text}]}

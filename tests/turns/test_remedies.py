@@ -1,0 +1,99 @@
+"""A refusal that names its reason is healed by exactly one change."""
+
+from typing import Any
+
+import pytest
+
+from codexproxy.errors import Overloaded, ProxyError, UpstreamRejected
+from codexproxy.turns.instructions import NEUTRAL_INSTRUCTIONS
+from codexproxy.turns.remedies import Remedy, change, remedy_for
+from codexproxy.turns.turn import Turn
+
+CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
+USER = {
+    "type": "message",
+    "role": "user",
+    "content": [{"type": "input_text", "text": "hi", "prompt_cache_breakpoint": 1}],
+}
+BODY: dict[str, Any] = {
+    "model": "m",
+    "input": [USER, CALL],
+    "instructions": "mine",
+    "text": {"verbosity": "low", "format": {"type": "text"}},
+    "reasoning": {"effort": "xhigh", "summary": "auto"},
+    "service_tier": "priority",
+}
+
+
+def refused(message: str, param: str | None = None) -> ProxyError:
+    return UpstreamRejected(message, param=param)
+
+
+def healed(error: ProxyError, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    remedy = remedy_for(error)
+    assert remedy is not None
+    turn = change(Turn("m", body or BODY), remedy, lambda slug: f"official of {slug}")
+    assert turn is not None
+    assert turn.adapted == (f"healed:{remedy}",)
+    return turn.body
+
+
+def test_an_unsupported_parameter_is_dropped_and_nothing_else() -> None:
+    assert healed(refused("Unsupported parameter: service_tier")) == {
+        k: v for k, v in BODY.items() if k != "service_tier"
+    }
+    assert healed(refused("Unsupported parameter: 'text.verbosity'"))["text"] == {"format": {"type": "text"}}
+    content = healed(refused("Unsupported parameter: prompt_cache_breakpoint"))["input"][0]["content"]
+    assert content == [{"type": "input_text", "text": "hi"}]
+
+
+def test_instructions_that_are_not_valid_give_way_to_the_official_ones() -> None:
+    body = healed(refused("Instructions are not valid"))
+    assert body["instructions"] == "official of m"
+    assert body["input"][0] == {
+        "type": "message",
+        "role": "developer",
+        "content": [{"type": "input_text", "text": "mine"}],
+    }
+    assert body["input"][1:] == BODY["input"]
+
+
+def test_instructions_that_are_required_are_one_neutral_sentence() -> None:
+    body = healed(refused("Instructions are required"), {**BODY, "instructions": ""})
+    assert body == {**BODY, "instructions": NEUTRAL_INSTRUCTIONS}
+
+
+def test_an_effort_that_is_refused_becomes_the_nearest_of_those_named() -> None:
+    message = "Unsupported value: 'xhigh' is not supported with the 'm' model. Supported values are: 'low', 'medium', and 'high'."
+    assert healed(refused(message, "reasoning.effort"))["reasoning"] == {"effort": "high", "summary": "auto"}
+
+
+def test_a_refused_value_that_can_be_done_without_is_dropped() -> None:
+    assert "verbosity" not in healed(refused("Unsupported value: 'low'", "text.verbosity"))["text"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "No tool output found for function call call_1.",
+        "No tool call found for function call output with call_id call_1.",
+    ],
+)
+def test_an_orphan_is_taken_out_and_not_remembered(message: str) -> None:
+    assert healed(refused(message))["input"] == [USER]
+    remedy = remedy_for(refused(message))
+    assert remedy is not None and not remedy.lasting
+
+
+@pytest.mark.parametrize(
+    "error",
+    [refused("Something else"), Overloaded("busy"), refused("Unsupported value", "model"), refused("", "input[0]")],
+)
+def test_other_refusals_ask_for_nothing(error: ProxyError) -> None:
+    assert remedy_for(error) is None
+
+
+@pytest.mark.parametrize("path", ["model", "input", "stream", "unknown", "text.unknown"])
+def test_what_cannot_be_dropped_heals_nothing(path: str) -> None:
+    turn = Turn("m", {**BODY, "input": []})
+    assert change(turn, Remedy("drop", path), str) is None
