@@ -134,6 +134,15 @@ def test_many_processes_at_expiry_refresh_once(world: World) -> None:
     assert world.issuer.refreshes == ["proactive_expiry"]
 
 
+def test_a_process_that_has_not_looked_for_long_adopts_inside_the_lock(world: World) -> None:
+    world.login()
+    first, second = world.process(look_every=1e9), world.process(look_every=1e9)
+    assert first.current() == second.current()
+    world.until_ended()
+    assert first.current() == second.current() == world.stored().access
+    assert world.issuer.asked == 1
+
+
 def test_many_threads_of_one_process_refresh_once(world: World) -> None:
     world.login()
     world.until_ended()
@@ -158,8 +167,10 @@ def test_while_one_refreshes_the_others_carry_on_with_a_token_that_still_works(w
     refreshing = threading.Thread(target=credentials.current)
     refreshing.start()
     assert asked.wait(10)
+    began = time.monotonic()
     assert credentials.current() == old.access
     assert world.process().current() == old.access
+    assert time.monotonic() - began < 2
     answer.set()
     refreshing.join(10)
     assert credentials.current() == world.stored().access != old.access
@@ -387,6 +398,18 @@ def test_a_verdict_is_reviewed_after_an_hour(world: World) -> None:
     world.clock.now += VERDICT_LASTS / 1000
     assert credentials.current() == world.stored().access
     assert world.stored().refresh_error == ""
+
+
+def test_a_verdict_that_is_confirmed_is_not_logged_again(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.login()
+    world.until_ended()
+    world.issuer.failures = [refused("refresh_token_expired") for _ in range(2)]
+    for _ in range(2):
+        with pytest.raises(LoginExpired):
+            world.process().current()
+        world.clock.now += VERDICT_LASTS / 1000
+    assert world.issuer.asked == 2
+    assert len(caplog.records) == 1
 
 
 def test_reused_reads_the_file_again_before_giving_up(world: World) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
@@ -136,6 +137,17 @@ def test_a_redirect_is_not_followed_with_the_secret(oauth: OAuthClient, wire: re
     with pytest.raises(RefreshFailed):
         oauth.refresh("r-old", "forced")
     assert elsewhere.call_count == 0
+
+
+def test_a_netrc_entry_adds_nothing(
+    oauth: OAuthClient, wire: responses.RequestsMock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine issuer.test login ann password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    wire.post(TOKEN_URL, json=PAIR)
+    oauth.refresh("r-old", "forced")
+    assert "authorization" not in wire.calls[0].request.headers
 
 
 def test_exchange_sends_the_form_of_the_real_client(oauth: OAuthClient, wire: responses.RequestsMock) -> None:

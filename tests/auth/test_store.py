@@ -136,6 +136,23 @@ def test_a_file_mounted_by_itself_is_overwritten_where_it_is(tmp_path: Path, num
     assert [path.name for path in tmp_path.iterdir()] == ["tokens.json"]
 
 
+def test_a_mounted_file_is_readable_even_when_its_overwriting_is_cut_before_the_end(tmp_path: Path) -> None:
+    class CutDisk(RefusingDisk):
+        writes = 0
+
+        def write(self, descriptor: int, data: bytes) -> None:
+            super().write(descriptor, data)
+            self.writes += 1
+            if self.writes == 2:
+                raise KeyboardInterrupt
+
+    store = FileTokenStore(tmp_path / "tokens.json", disk=CutDisk("rename", errno.EBUSY))
+    store.path.write_text(json.dumps({"access_token": "a" * 5000}))
+    with pytest.raises(KeyboardInterrupt):
+        store.save(a_login())
+    assert store.load() == a_login()
+
+
 def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
     real = tmp_path / "real.json"
     real.write_text("{}")
