@@ -5,7 +5,7 @@ deltas up to the cut, the ends of part and item, a terminal event. So whatever
 reads them, folding included, needs no knowledge of the cut.
 
 Upstream is closed at the cut, before it told its usage; the usage is estimated
-then (``tokens.py`` says how well) and carries ``"estimated": true``. Text and
+then (``meter.py`` says how well) and carries ``"estimated": true``. Text and
 tool arguments count against ``max_tokens``; reasoning, of which only a summary
 is seen, does not.
 """
@@ -14,24 +14,27 @@ from collections.abc import Callable
 from typing import Any
 
 from codexproxy.turns.events import Batch, Event
+from codexproxy.turns.meter import Meter
 from codexproxy.turns.stopping import Stopper
 from codexproxy.turns.stream import EventStream
-from codexproxy.turns.tokens import Meter
 from codexproxy.turns.transcript import WRITTEN, Data, Key, Transcript, as_list, key_of
 
 
-def cut(stream: EventStream, stop: tuple[str, ...], max_tokens: int | None, input_tokens: int = 0) -> EventStream:
+def cut(
+    stream: EventStream, stop: tuple[str, ...], max_tokens: int | None, count_input: Callable[[], int] | None = None
+) -> EventStream:
     """The stream, ended where the caller wants it to end.
 
     Args:
         stream: The answer; it is closed with the returned stream, and at the cut.
         stop: Texts before which the answer ends.
         max_tokens: Most tokens of the answer.
-        input_tokens: Estimated tokens of the request, for the usage of an answer that was cut.
+        count_input: Estimates the tokens of the request, for the usage of an answer that was cut;
+            called only then.
     """
     if not stop and max_tokens is None:
         return stream
-    source = _CutSource(stream, Cutter(stop, max_tokens, input_tokens))
+    source = _CutSource(stream, Cutter(stop, max_tokens, count_input))
     return EventStream(source, stream.patience, stream.answerer)
 
 
@@ -68,11 +71,13 @@ class Cutter:
         ended: Whether the answer was cut; nothing more is to be fed then.
     """
 
-    def __init__(self, stop: tuple[str, ...], max_tokens: int | None, input_tokens: int = 0) -> None:
+    def __init__(
+        self, stop: tuple[str, ...], max_tokens: int | None, count_input: Callable[[], int] | None = None
+    ) -> None:
         self.ended = False
         self._stop = stop
         self._meter = Meter(max_tokens)
-        self._input_tokens = input_tokens
+        self._count_input = count_input or _nothing
         self._said = Transcript()
         self._parts: dict[tuple[Key, int], _Part] = {}
         self._place: Any = None
@@ -209,16 +214,20 @@ class Cutter:
 
     def _end(self, data: Data, index: int | None, status: str) -> None:
         self.ended = True
-        spent = self._meter.count
+        asked, spent = self._count_input(), self._meter.count
         usage = {
-            "input_tokens": self._input_tokens,
+            "input_tokens": asked,
             "input_tokens_details": {"cached_tokens": 0},
             "output_tokens": spent,
             "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": self._input_tokens + spent,
+            "total_tokens": asked + spent,
             "estimated": True,
         }
         self._out += self._said.ending(data, index, status, usage)
+
+
+def _nothing() -> int:
+    return 0
 
 
 def _changed(event: Event, change: Data) -> Event:

@@ -7,7 +7,7 @@ backend has nothing like it, *ignored* and reported, *refused* with a reason.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 MAPPED, EMULATED, IGNORED, REFUSED = "mapped", "emulated", "ignored", "refused"
@@ -116,17 +116,19 @@ CLIENT = (
     Field("chat_template_kwargs", IGNORED, "The backend has no templates.", ({},)),
 )
 
-FIELDS: Mapping[str, Field] = {
-    **{field.name: field for field in PLATFORM},
-    **{field.name: Field(field.name, field.fate, field.note, field.neutral, "responses") for field in RESPONSES},
-    **{field.name: Field(field.name, field.fate, field.note, field.neutral, "client") for field in CLIENT},
-}
+
+def table(origin: str, *fields: Field) -> dict[str, Field]:
+    """Fields by name, all of one origin."""
+    return {field.name: replace(field, origin=origin) for field in fields}
 
 
-def ignored(payload: Mapping[str, Any]) -> Iterator[str]:
+FIELDS: Mapping[str, Field] = table("platform", *PLATFORM) | table("responses", *RESPONSES) | table("client", *CLIENT)
+
+
+def ignored(payload: Mapping[str, Any], fields: Mapping[str, Field] = FIELDS) -> Iterator[str]:
     """Names of the fields that are not honoured, unknown ones included; what asks for nothing is not named."""
     for name, value in payload.items():
-        field = FIELDS.get(name)
+        field = fields.get(name)
         if field is None or (field.fate == IGNORED and not field.is_neutral(value)):
             yield _printable(name)
 

@@ -7,6 +7,9 @@ from codexproxy.dialects.faults import bad_value, wrong_type
 # The platform's own bound for ``n``.
 MOST_ANSWERS = 128
 
+# Far beyond any real one; what may begin one is compared with every delta.
+LONGEST_STOP = 1000
+
 _CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
@@ -19,12 +22,14 @@ def read_stop(stop: Any) -> tuple[str, ...]:
     if stop is None:
         return ()
     if isinstance(stop, str):
-        return (stop,) if stop else ()
+        stop = [stop]
     if not isinstance(stop, list):
         raise wrong_type("stop", "a string or an array of strings", stop)
     for position, entry in enumerate(stop):
         if not isinstance(entry, str):
             raise wrong_type(f"stop[{position}]", "a string", entry)
+        if len(entry) > LONGEST_STOP:
+            raise bad_value(f"stop[{position}]", f"A stop text may have at most {LONGEST_STOP} characters.")
     return tuple(dict.fromkeys(entry for entry in stop if entry))
 
 
