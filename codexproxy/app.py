@@ -23,6 +23,7 @@ from codexproxy.guard.origin import OriginPolicy
 from codexproxy.instructions import load_family_prompts
 from codexproxy.observe.log import configure_logging
 from codexproxy.settings import Settings
+from codexproxy.state.conversations import Conversations
 from codexproxy.turns.deadlines import TimeLimits
 from codexproxy.turns.policy import Policy
 from codexproxy.web import failures, hooks, routes
@@ -118,6 +119,7 @@ def make_policy(settings: Settings) -> Policy:
         default_model=settings.default_model,
         strict=settings.models_strict,
         prompts=family_prompts(load_family_prompts()),
+        conversation=Conversations(settings.data_dir / "conversations.sqlite3").id_of,
     )
 
 

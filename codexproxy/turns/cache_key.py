@@ -1,32 +1,54 @@
-"""The identity of a conversation for the upstream's prompt cache (COMPAT.md U19, P12)."""
+"""The identity of a conversation for the upstream's prompt cache (COMPAT.md U19, P12).
+
+Explicit key, else the client's own session, else the start of the conversation:
+its instructions and first user message, which neither appended turns nor edits
+of later ones change. Never random per request, never shared between callers.
+"""
 
 import uuid
 from dataclasses import replace
+from typing import Any
 
 from codexproxy.turns.events import encode_json
 from codexproxy.turns.policy import Setting
-from codexproxy.turns.turn import Turn
+from codexproxy.turns.turn import Caller, Turn
 
-_CACHE_NAMESPACE = uuid.UUID("5c0de390-9b1d-4c44-8a6e-2f5b6f0a7c11")
+_NAMESPACE = uuid.UUID("5c0de390-9b1d-4c44-8a6e-2f5b6f0a7c11")
+
+# Callers of a service with one owner; all others are told apart.
+_SINGLE = frozenset({"anonymous", "default"})
 
 
 def settle_cache_key(turn: Turn, setting: Setting) -> Turn:
-    """Explicit key, else the client's session, else a fingerprint of the conversation's start."""
+    """The turn with its conversation's identity in ``prompt_cache_key`` and ``cache_key``."""
     given = turn.body.get("prompt_cache_key")
-    key = given if isinstance(given, str) and given else turn.caller.session or turn.cache_key
-    key = _header_safe(key) if key else _fingerprint(turn)
+    own = given if isinstance(given, str) and given else turn.caller.session
+    key = _presentable(own, turn.caller) if own else setting.policy.conversation(fingerprint(turn))
     return replace(turn, cache_key=key, body={**turn.body, "prompt_cache_key": key})
 
 
-def _header_safe(key: str) -> str:
-    # It travels in headers too, and upstream takes 64 characters at most (UPSTREAM.md §3.2).
-    if len(key) <= 64 and key.isascii() and key.isprintable() and key == key.strip():
-        return key
-    return str(uuid.uuid5(_CACHE_NAMESPACE, key))
-
-
-def _fingerprint(turn: Turn) -> str:
-    # The start of a conversation does not change when turns are appended.
-    users = [item for item in turn.body["input"] if isinstance(item, dict) and item.get("role") == "user"]
+def fingerprint(turn: Turn) -> str:
+    """What all turns of a conversation share, as a UUID; another caller's twin has another."""
+    users = [_words(item) for item in turn.body["input"] if isinstance(item, dict) and item.get("role") == "user"]
     start = [turn.caller.key, turn.body.get("instructions"), users[:1]]
-    return str(uuid.uuid5(_CACHE_NAMESPACE, encode_json(start).hex()))
+    return str(uuid.uuid5(_NAMESPACE, encode_json(start).hex()))
+
+
+def _words(item: dict[str, Any]) -> Any:
+    # Ids are the client's and may be new in every request.
+    return item.get("content")
+
+
+def _presentable(key: str, caller: Caller) -> str:
+    # It travels in headers too, and upstream takes 64 characters at most (UPSTREAM.md §3.2).
+    fits = len(key) <= 64 and key.isascii() and key.isprintable() and key == key.strip()
+    if fits and (caller.key in _SINGLE or _is_uuid(key)):
+        return key
+    return str(uuid.uuid5(_NAMESPACE, f"{caller.key}\n{key}".encode("utf-8", "surrogatepass").hex()))
+
+
+def _is_uuid(key: str) -> bool:
+    try:
+        return str(uuid.UUID(key)) == key.lower()
+    except ValueError:
+        return False

@@ -18,6 +18,7 @@ class Policy:
         default_model: Model of a request that names none.
         strict: Whether names outside the catalogue are refused here.
         prompts: A model's slug -> its family's instructions.
+        conversation: Fingerprint of a conversation's start -> its id upstream.
     """
 
     mode: str = "auto"
@@ -27,6 +28,7 @@ class Policy:
     default_model: str | None = None
     strict: bool = False
     prompts: Callable[[str], str] = field(default=lambda slug: "")
+    conversation: Callable[[str], str] = field(default=str)
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,18 @@ def test_the_cache_key_is_explicit_or_the_clients_session_or_the_start_of_the_co
     assert other.cache_key != planned().cache_key
 
 
+def test_the_same_words_of_two_callers_are_two_conversations() -> None:
+    def key(caller: Caller, given: str) -> str:
+        return plan(
+            Turn("gpt-5.2", {"input": HELLO, "prompt_cache_key": given}, caller=caller), Catalogue(), POLICY
+        ).cache_key
+
+    assert key(Caller("ann"), "default") != key(Caller("bob"), "default")
+    assert key(Caller("ann"), "default") == key(Caller("ann"), "default")
+    own = "0199e8a2-7c11-7c44-8a6e-2f5b6f0a7c11"
+    assert key(Caller("ann"), own) == own
+
+
 @pytest.mark.parametrize("key", ["x" * 65, "naïve", "two\nlines", " padded "])
 def test_a_cache_key_that_no_header_holds_becomes_a_stable_uuid(key: str) -> None:
     first, second = planned({"prompt_cache_key": key}), planned({"prompt_cache_key": key})
