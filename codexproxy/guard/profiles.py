@@ -99,7 +99,7 @@ PROFILES: tuple[Profile, ...] = (
     Profile("jetbrains", user_agents=("jetbrains", "intellij")),
     Profile("litellm", user_agents=("litellm",), titles=("litellm", "https://litellm.ai")),
     Profile("vercel-ai", user_agents=("ai-sdk", "ai")),
-    Profile("openai-sdk", user_agents=("openai", "asyncopenai")),
+    Profile("openai-sdk", user_agents=("openai", "asyncopenai", "agents")),
     Profile("curl", user_agents=("curl",)),
 )
 UNKNOWN = Profile("unknown")

@@ -178,9 +178,9 @@ def _type(schema: Any) -> str:
     """A JSON schema as the type that models are shown."""
     if not isinstance(schema, dict):
         return "any"
-    choices = schema.get("anyOf") or schema.get("oneOf")
-    if isinstance(choices, list):
-        return " | ".join(map(_type, choices))
+    kinds = schema.get("anyOf") or schema.get("oneOf")
+    if isinstance(kinds, list):
+        return " | ".join(map(_type, kinds))
     if isinstance(schema.get("enum"), list):
         return " | ".join(json.dumps(value) for value in schema["enum"])
     kind = schema.get("type")

@@ -23,7 +23,7 @@ from codexproxy.turns.fold import fold
 DONE = "response.done"
 
 # Client profiles (``Caller.client``) whose users read the final object.
-READS_FINAL_OBJECT = frozenset({"openai-sdk", "openai-agents", "n8n", "litellm"})
+READS_FINAL_OBJECT = frozenset({"openai-sdk", "n8n", "litellm"})
 
 _ENDS = frozenset({COMPLETED, INCOMPLETE, FAILED, DONE})
 _CARRIERS = frozenset({"response.created", "response.queued", "response.in_progress"}) | _ENDS
