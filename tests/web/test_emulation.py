@@ -1,0 +1,91 @@
+"""What the backend lacks and we emulate, over real HTTP: n, stop, max_tokens."""
+
+import json
+from typing import Any
+
+import pytest
+
+from codexproxy.simulator.client import SimulatorClient
+from tests.service import Answer, Service, wait_until
+
+CHAT = "/v1/chat/completions"
+ASK: dict[str, Any] = {"model": "gpt-5.2", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def chunks(answer: Answer) -> list[dict[str, Any]]:
+    *lines, done = [line[6:] for line in answer.body.decode().split("\n\n") if line.startswith("data: ")]
+    assert done == "[DONE]"
+    return [json.loads(line) for line in lines]
+
+
+def told(answer: Answer) -> dict[int, tuple[str, str]]:
+    """Text and finish reason of each choice, streamed or not."""
+    if not answer.body.startswith(b"data: "):
+        return {c["index"]: (c["message"]["content"], c["finish_reason"]) for c in answer.json["choices"]}
+    found: dict[int, tuple[str, str]] = {}
+    for chunk in chunks(answer):
+        for choice in chunk["choices"]:
+            text, finish = found.get(choice["index"], ("", ""))
+            found[choice["index"]] = (text + (choice["delta"].get("content") or ""), choice["finish_reason"] or finish)
+    return found
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_n_answers_are_n_turns_in_one_answer(service: Service, sim: SimulatorClient, stream: bool) -> None:
+    for word in ("one", "two", "three"):
+        sim.script({"text": f"answer {word}", "pace_ms": 5})
+    options = {"stream_options": {"include_usage": True}} if stream else {}
+    answer = service.post(CHAT, {**ASK, "n": 3, "stream": stream, **options})
+    assert sorted(text for text, _ in told(answer).values()) == ["answer one", "answer three", "answer two"]
+    assert set(told(answer)) == {0, 1, 2}
+    assert {finish for _, finish in told(answer).values()} == {"stop"}
+    usage = chunks(answer)[-1]["usage"] if stream else answer.json["usage"]
+    single = service.post(CHAT, ASK).json["usage"]
+    assert usage["prompt_tokens"] >= single["prompt_tokens"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_one_failed_answer_of_several_fails_them_all_and_frees_the_others(
+    service: Service, sim: SimulatorClient, stream: bool
+) -> None:
+    sim.script({"text": "word " * 3000, "pace_ms": 20}, {"text": "short one", "cut": {"event": 7, "how": "reset"}})
+    answer = service.post(CHAT, {**ASK, "n": 2, "stream": stream})
+    assert b"upstream_truncated" in answer.body
+    assert answer.status == (200 if stream else 502)
+    wait_until(lambda: sim.counters()["open_streams"] == 0, "the end of the other stream", 3)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_ends_before_its_stop_text_and_upstream_is_freed(
+    service: Service, sim: SimulatorClient, stream: bool
+) -> None:
+    sim.script({"text": "one two STOP three " + "word " * 2000, "pace_ms": 10})
+    answer = service.post(CHAT, {**ASK, "stop": ["STOP"], "stream": stream})
+    assert told(answer) == {0: ("one two ", "stop")}
+    wait_until(lambda: sim.counters()["open_streams"] == 0, "the end of the upstream stream", 2)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+def test_an_answer_ends_at_its_longest_length(service: Service, sim: SimulatorClient, stream: bool, field: str) -> None:
+    sim.script({"text": "word " * 2000, "pace_ms": 5})
+    answer = service.post(CHAT, {**ASK, field: 10, "stream": stream})
+    text, finish = told(answer)[0]
+    assert finish == "length"
+    assert 5 <= len(text.split()) <= 15
+    wait_until(lambda: sim.counters()["open_streams"] == 0, "the end of the upstream stream", 2)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_response_ends_at_its_longest_length(service: Service, sim: SimulatorClient, stream: bool) -> None:
+    sim.script({"text": "word " * 2000, "pace_ms": 5})
+    body = {"model": "gpt-5.2", "input": "hi", "max_output_tokens": 10, "stream": stream}
+    answer = service.post("/v1/responses", body)
+    if stream:
+        last = json.loads(answer.body.decode().rstrip().split("data: ")[-1])
+        assert last["type"] == "response.incomplete"
+        response = last["response"]
+    else:
+        response = answer.json
+    assert response["status"] == "incomplete"
+    assert response["incomplete_details"] == {"reason": "max_output_tokens"}
