@@ -86,10 +86,6 @@ def _todo(item: Json) -> str:
     return "".join(f"[{'x' if step.get('completed') else ' '}] {_text(step.get('text'))}\n" for step in steps)
 
 
-def _warning(item: Json) -> str:
-    return _text(item.get("message"))
-
-
 def _nothing(item: Json) -> str:
     return ""
 
@@ -107,5 +103,4 @@ _WORDS: dict[str, tuple[Callable[[Json], str], Callable[[Json], str]]] = {
     "collab_agent_tool_call": (_tool, _status),
     "web_search": (_nothing, _search),
     "todo_list": (_nothing, _todo),
-    "error": (_nothing, _warning),
 }

@@ -111,8 +111,7 @@ class AppDecoder:
     def _used(self, params: Json) -> Batch:
         # A fresh thread has one turn, so the thread's total is the turn's.
         total = _object(_object(params.get("tokenUsage")).get("total"))
-        names = ("inputTokens", "cachedInputTokens", "outputTokens", "reasoningOutputTokens")
-        self._usage = usage_object(*(_count(total.get(name)) for name in names))
+        self._usage = usage_object(*(_count(total.get(name)) for name in _COUNTS))
         return []
 
     def _completed(self, params: Json) -> Batch:
@@ -131,6 +130,8 @@ class AppDecoder:
             return self.failure
         return failure_of_exit(status, stderr, self._redact)
 
+
+_COUNTS = ("inputTokens", "cachedInputTokens", "cacheWriteInputTokens", "outputTokens", "reasoningOutputTokens")
 
 # A summary with more parts than this is garbage, and would cost memory.
 _MOST_PARTS = 1000

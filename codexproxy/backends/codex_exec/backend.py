@@ -119,6 +119,10 @@ class CodexCliBackend:
         """What keeps the CLI from working, in one line for ``/ready`` and ``doctor``; None when nothing is known."""
         return self._inquiries.problem()
 
+    def idle(self) -> int:
+        """How many warm processes wait for a turn."""
+        return len(self._app.pool)
+
     def close(self) -> None:
         """Ends the idle processes; running turns end with their streams."""
         self._app.close()

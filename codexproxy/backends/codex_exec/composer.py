@@ -16,6 +16,7 @@ class Item:
         self.index = index
         self.type = type
         self.texts: list[str] = []
+        self.finished_parts = 0
 
 
 class Composer:
@@ -71,7 +72,7 @@ class Composer:
         """
         events, item = self._opened(key, "reasoning")
         for index, text in enumerate(summary or list(item.texts)):
-            events += self._finish_part(item, index, text)
+            events += self._grow(item, index, "") + self._finish_part(item, index, text)
         return [*events, *self._finish(key, _reasoning(item, note))]
 
     def complete(self, usage: Json | None) -> Batch:
@@ -101,19 +102,27 @@ class Composer:
     def _grow(self, item: Item, index: int, text: str) -> Batch:
         events: Batch = []
         while len(item.texts) <= index:
+            events += self._finish_parts(item)
             item.texts.append("")
             events.append(self._part_event("added", item, len(item.texts) - 1))
-        if text:
+        if text and index >= item.finished_parts:
             item.texts[index] += text
             more: Json = {"delta": text, "logprobs": []} if item.type == "message" else {"delta": text}
             events.append(self._event(_TEXT_EVENT[item.type] + ".delta", **_place(item, index), **more))
         return events
 
+    def _finish_parts(self, item: Item) -> Batch:
+        unfinished = list(enumerate(item.texts))[item.finished_parts :]
+        return [event for index, text in unfinished for event in self._finish_part(item, index, text)]
+
     def _finish_part(self, item: Item, index: int, text: str) -> Batch:
+        if index < item.finished_parts:
+            return []
         sent = item.texts[index] if index < len(item.texts) else ""
         # Clients have read what was streamed, so only what is missing at its end can still be sent.
         events = self._grow(item, index, text[len(sent) :] if text.startswith(sent) else "")
         whole = item.texts[index]
+        item.finished_parts = index + 1
         more: Json = {"text": whole, "logprobs": []} if item.type == "message" else {"text": whole}
         events.append(self._event(_TEXT_EVENT[item.type] + ".done", **_place(item, index), **more))
         return [*events, self._part_event("done", item, index)]
@@ -196,11 +205,11 @@ def _response_object(body: Json, id: str, created_at: int) -> Json:
     }
 
 
-def usage_object(input: int, cached: int, output: int, reasoning: int) -> Json:
+def usage_object(input: int, cached: int, cache_written: int, output: int, reasoning: int) -> Json:
     """Token counts in the form of the terminal event (UPSTREAM.md §4)."""
     return {
         "input_tokens": input,
-        "input_tokens_details": {"cached_tokens": cached},
+        "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": cache_written},
         "output_tokens": output,
         "output_tokens_details": {"reasoning_tokens": reasoning},
         "total_tokens": input + output,

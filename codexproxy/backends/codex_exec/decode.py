@@ -71,8 +71,7 @@ class ExecDecoder:
         return []
 
     def _item_moved(self, event: Json) -> Batch:
-        item = _object(event.get("item"))
-        return [] if item.get("type") == "error" else self._reporter.activity(item, finished=False)
+        return self._reporter.activity(_object(event.get("item")), finished=False)
 
     def _item_completed(self, event: Json) -> Batch:
         item = _object(event.get("item"))
@@ -120,8 +119,16 @@ _EVENTS: dict[str, Callable[[ExecDecoder, Json], Batch]] = {
 
 def usage_of(usage: Json) -> Json:
     """The CLI's token counts in the form of the terminal event."""
-    names = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_output_tokens")
-    return usage_object(*(_count(usage.get(name)) for name in names))
+    return usage_object(*(_count(usage.get(name)) for name in _COUNTS))
+
+
+_COUNTS = (
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_input_tokens",
+    "output_tokens",
+    "reasoning_output_tokens",
+)
 
 
 def _count(value: Any) -> int:

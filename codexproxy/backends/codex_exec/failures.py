@@ -48,11 +48,12 @@ _SENTENCES: tuple[tuple[str, Meaning], ...] = (
     (r"ran out of room in the model's context window", _TOO_LONG),
     (r"model is at capacity|server_is_overloaded|currently overloaded", _OVERLOADED),
     (r"model_not_found|\bmodel\b.{0,200}\b(?:does not exist|not found|not supported|not available)", _NO_MODEL),
-    (r"not logged in|no api key|missing environment variable", Meaning(NotLoggedIn)),
+    (r"not logged in|no api key|missing environment variable|authentication required", Meaning(NotLoggedIn)),
     (r"\b401\b|unauthorized|refresh token|sign in again", _EXPIRED),
     (r"\b429\b|rate limit|too many requests", _LIMITED),
     (r"\b403\b|forbidden", _FORBIDDEN),
-    (r"\b50[0-4]\b|stream disconnected|stream closed|error sending request|connection failed", _UNAVAILABLE),
+    (r"stream closed before response\.completed", Meaning(UpstreamFailed, "upstream_truncated")),
+    (r"\b50[0-4]\b|stream disconnected|error sending request|connection failed", _UNAVAILABLE),
 )
 _PATTERNS = tuple((re.compile(pattern, re.IGNORECASE | re.DOTALL), meaning) for pattern, meaning in _SENTENCES)
 

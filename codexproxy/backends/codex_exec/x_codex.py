@@ -52,11 +52,11 @@ def wishes_of(value: Any) -> Wishes:
     return Wishes(**{key: _CHECKS[key](key, given) for key, given in value.items() if given is not None})
 
 
-def _choice(*choices: str) -> Callable[[str, Any], str]:
+def _choice(*names: str) -> Callable[[str, Any], str]:
     def check(key: str, value: Any) -> str:
         text = _text(key, value)
-        if text not in choices:
-            raise _wrong(key, f"must be one of {', '.join(choices)}")
+        if text not in names:
+            raise _wrong(key, f"must be one of {', '.join(names)}")
         return text
 
     return check
