@@ -5,6 +5,8 @@ from functools import cache
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from codexproxy.dialects.responses import ResponsesDialect
@@ -82,6 +84,25 @@ def test_upstreams_word_counts_and_the_request_fills_its_gaps():
     assert response["tools"] == [tool]
     assert response["temperature"] == 1.0
     assert response["user"] == "u1"
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "text", "id"]), inner),
+    max_leaves=8,
+)
+_NAMES = ("id", "output", "usage", "text", "tools", "model", "created_at", "metadata")
+_ITEMS = st.lists(st.fixed_dictionaries({"type": st.sampled_from(["message", "reasoning"]), "content": _VALUES}))
+_USAGE = st.dictionaries(st.sampled_from(["input_tokens", "input_tokens_details", "total_tokens"]), _VALUES)
+
+
+@given(
+    st.dictionaries(st.sampled_from(_NAMES), _VALUES),
+    st.fixed_dictionaries({}, optional={"output": _ITEMS, "usage": _USAGE}),
+)
+def test_whatever_upstream_says_an_object_comes_of_it(odd: dict[str, Any], odder: dict[str, Any]):
+    response = complete({**odd, **odder})
+    assert response["id"] and response["model"] == "my-model" and isinstance(response["output"], list)
 
 
 @pytest.mark.parametrize(("asked", "told"), [(None, True), (True, True), (False, False)])

@@ -95,8 +95,9 @@ class Envelope:
         filled["store"] = self._turn.options.get("store") is not False
         filled["id"] = filled.get("id") or self._identify("resp")
         filled.setdefault("created_at", int(self._clock()))
-        filled["output"] = [self._whole_item(item) for item in filled["output"]]
-        if "usage" in filled:
+        output = filled["output"] if isinstance(filled["output"], list) else []
+        filled["output"] = [self._whole_item(item) for item in output if isinstance(item, dict)]
+        if isinstance(filled.get("usage"), dict):
             filled["usage"] = _whole_usage(filled["usage"])
         if isinstance(filled.get("text"), dict):
             filled["text"] = _whole_text(filled["text"])
@@ -114,7 +115,7 @@ class Envelope:
         filled = {**_BLANK_ITEMS[kind], **{name: value for name, value in item.items() if value is not None}}
         filled["id"] = filled.get("id") or self._identify(_PREFIXES[kind])
         if isinstance(filled.get("content"), list):
-            filled["content"] = [{**_BLANK_PARTS.get(str(part.get("type")), {}), **part} for part in filled["content"]]
+            filled["content"] = [_whole_part(part) for part in filled["content"] if isinstance(part, dict)]
         return filled
 
 
@@ -133,6 +134,10 @@ def _may_stand(name: str, value: Any) -> bool:
     return value is not None or name not in _NEVER_NULL
 
 
+def _whole_part(part: Json) -> Json:
+    return {**_BLANK_PARTS.get(str(part.get("type")), {}), **part}
+
+
 def _whole_text(text: Json) -> Json:
     # Real traffic has ``description: null`` in a schema's format, the public schema never.
     form = text.get("format")
@@ -142,14 +147,26 @@ def _whole_text(text: Json) -> Json:
 
 
 def _whole_usage(usage: Json) -> Json:
-    inputs, outputs = int(usage.get("input_tokens") or 0), int(usage.get("output_tokens") or 0)
-    read = {"cached_tokens": 0, "cache_write_tokens": 0, **(usage.get("input_tokens_details") or {})}
-    thought = {"reasoning_tokens": 0, **(usage.get("output_tokens_details") or {})}
+    inputs, outputs = _count(usage, "input_tokens"), _count(usage, "output_tokens")
     return {
         **usage,
         "input_tokens": inputs,
-        "input_tokens_details": read,
+        "input_tokens_details": {
+            "cached_tokens": 0,
+            "cache_write_tokens": 0,
+            **_details(usage, "input_tokens_details"),
+        },
         "output_tokens": outputs,
-        "output_tokens_details": thought,
-        "total_tokens": usage.get("total_tokens") or inputs + outputs,
+        "output_tokens_details": {"reasoning_tokens": 0, **_details(usage, "output_tokens_details")},
+        "total_tokens": _count(usage, "total_tokens") or inputs + outputs,
     }
+
+
+def _count(usage: Json, name: str) -> int:
+    value = usage.get(name)
+    return value if isinstance(value, int) else 0
+
+
+def _details(usage: Json, name: str) -> Json:
+    value = usage.get(name)
+    return value if isinstance(value, dict) else {}
