@@ -69,6 +69,11 @@ class Health:
         condition = self._conditions.get(name)
         return condition is None or self._wait(condition) == 0.0
 
+    def is_warm(self, name: str) -> bool:
+        """Whether upstream itself has nothing against a turn now, whatever our breaker says."""
+        condition = self._conditions.get(name)
+        return condition is None or condition.cooling_until <= self._clock()
+
     def admit(self, name: str) -> bool:
         """Takes a turn for this provider; of a half-open breaker only one at a time."""
         if not self.is_usable(name):

@@ -146,10 +146,12 @@ class Router:
         return Course(turn, route, account, deque(ranked(candidates, account, self._uniform)), alone)
 
     def _take(self, course: Course) -> Provider | None:
-        while course.queue:
-            provider = course.queue.popleft()
-            if course.alone or self.health.admit(provider.name):
-                return provider
+        # An open breaker shuts a provider out only while another one may do better.
+        for fits in (self.health.admit, self.health.is_warm):
+            for provider in course.queue:
+                if course.alone or fits(provider.name):
+                    course.queue.remove(provider)
+                    return provider
         return None
 
     def _refusal(self, course: Course) -> ProxyError:
@@ -226,7 +228,7 @@ class Router:
         pause = error.retry_after or BACK_OFF * (0.5 + self._uniform())
         if not (row.again and error.retryable and in_time and course.repeats and pause <= self._absorb):
             return None
-        if not (course.alone or self.health.admit(outcome.provider.name)):
+        if not (course.alone or self.health.is_warm(outcome.provider.name)):
             return None
         course.repeats -= 1
         return Step(outcome.provider, pause)

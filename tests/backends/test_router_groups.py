@@ -232,6 +232,16 @@ def test_the_breaker_opens_after_failures_of_several_conversations(one: Scripted
     assert one.turns == []
 
 
+def test_open_breakers_do_not_shut_out_a_whole_group(one: ScriptedBackend, two: ScriptedBackend) -> None:
+    house = House(Provider(one), Provider(two, priority=1))
+    one.script, two.script = [UpstreamFailed("x")] * 20, [UpstreamFailed("x")] * 20
+    assert {house.ask(turn(f"c{n}")) for n in range(4)} == {"upstream_unavailable"}
+    assert not house.health.is_usable("one")
+    assert not house.health.is_usable("two")
+    one.script, two.script = [], []
+    assert house.ask(turn("next")) in ("one", "two")
+
+
 def test_one_conversation_alone_cannot_open_the_breaker(one: ScriptedBackend, two: ScriptedBackend) -> None:
     house = House(Provider(one), Provider(two, priority=1))
     for _ in range(THRESHOLD * 2):

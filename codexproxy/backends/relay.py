@@ -1,0 +1,161 @@
+"""Any upstream that speaks the Responses API and takes a key: a relay, another codexproxy, api.openai.com."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from codexproxy import __version__
+from codexproxy.backends.chatgpt.body import Wait
+from codexproxy.backends.chatgpt.refusals import MAX_BODY_BYTES, refusal
+from codexproxy.backends.chatgpt.source import ResponseSource
+from codexproxy.backends.chatgpt.transport import Transport
+from codexproxy.errors import LoginExpired, ProxyError, UpstreamFailed
+from codexproxy.turns.deadlines import Deadlines, TimeLimits, timed_out
+from codexproxy.turns.events import decode_object, encode_json
+from codexproxy.turns.stream import Answerer, EventStream
+from codexproxy.turns.turn import Turn
+
+_UNREACHABLE = "Upstream could not be reached. Please check its URL and the network, and try again."
+
+
+@dataclass(frozen=True, slots=True)
+class RelayAddress:
+    """Where a relay is and how it lets us in.
+
+    Attributes:
+        base_url: ``https://relay.example/v1``.
+        key: The key; never shown by ``repr``.
+        key_name: Where the key comes from, for error messages.
+    """
+
+    base_url: str
+    key: str = field(repr=False)
+    key_name: str = "its key"
+
+
+class RelayBackend:
+    """A keyed Responses API (``backends.base.Backend``).
+
+    Args:
+        name: The provider's name.
+        address: Where it is.
+        transport: The warm session.
+        kind: ``openai``, or ``codex`` for a relay that passes turns on to the Codex backend.
+        limits: Time limits of a turn.
+        wait: Waits for a socket, see ``chatgpt.body.body_of``.
+        patience: Seconds of silence after which a stream yields ``[]``.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        address: RelayAddress,
+        transport: Transport,
+        *,
+        kind: str = "openai",
+        limits: TimeLimits = TimeLimits(),
+        wait: Wait,
+        patience: float = 15.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self._address = address
+        self._base_url = address.base_url.rstrip("/")
+        self._transport = transport
+        self._limits = limits
+        self._wait = wait
+        self._patience = patience
+        self._clock = clock
+
+    def open(self, turn: Turn) -> EventStream:
+        """See ``Backend.open``."""
+        deadlines = Deadlines(self._limits, self._clock())
+        headers = {"accept": "text/event-stream", **_conversation(turn)}
+        response = self._send("POST", "/responses", headers, encode_json(turn.body), deadlines)
+        answerer = Answerer(self.name, {name.lower(): value for name, value in response.headers.items()})
+        source = ResponseSource(response, deadlines, self._wait, self._clock)
+        return EventStream(source, self._patience, answerer)
+
+    def models(self) -> list[dict[str, Any]]:
+        """See ``Backend.models``; of the public API's models only the names are known."""
+        answer = self._json("GET", "/models")
+        rows = answer.get("models") or answer.get("data")
+        if not isinstance(rows, list):
+            raise UpstreamFailed("Upstream's list of models has an unknown form.")
+        named = [{"slug": row.get("slug") or row.get("id"), **row} for row in rows if isinstance(row, dict)]
+        return [row for row in named if isinstance(row["slug"], str)]
+
+    def usage(self) -> dict[str, Any]:
+        """See ``Backend.usage``; a key has no quota that could be asked for."""
+        return {}
+
+    def compact(self, body: dict[str, Any]) -> dict[str, Any]:
+        """See ``Backend.compact``."""
+        return self._json("POST", "/responses/compact", encode_json(body))
+
+    def _json(self, method: str, path: str, body: bytes = b"") -> dict[str, Any]:
+        deadlines = Deadlines(self._limits, self._clock())
+        response = self._send(method, path, {"accept": "application/json"}, body, deadlines)
+        try:
+            return decode_object(response.content)
+        except requests.RequestException as error:
+            raise UpstreamFailed(_UNREACHABLE) from error
+        finally:
+            response.close()
+
+    def _send(
+        self, method: str, path: str, headers: dict[str, str], body: bytes, deadlines: Deadlines
+    ) -> requests.Response:
+        left = deadlines.left(self._clock())
+        own = {
+            "Authorization": f"Bearer {self._address.key}",
+            "User-Agent": f"codexproxy/{__version__}",
+            "Accept-Encoding": "identity",
+            "content-type": "application/json",
+        }
+        try:
+            response = self._transport.send(
+                method,
+                self._base_url + path,
+                {**own, **headers},
+                body,
+                (self._limits.connect, None if left == float("inf") else left),
+            )
+        except requests.RequestException as error:
+            raise self._unsent(error) from error
+        if response.status_code != 200:
+            raise self._refused(response)
+        return response
+
+    def _unsent(self, error: requests.RequestException) -> ProxyError:
+        if isinstance(error, requests.ConnectTimeout):
+            return timed_out("connect", self._limits.connect)
+        if isinstance(error, requests.Timeout):
+            return timed_out("first event", self._limits.first_event)
+        return UpstreamFailed(_UNREACHABLE)
+
+    def _refused(self, response: requests.Response) -> ProxyError:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        try:
+            body = response.raw.read(MAX_BODY_BYTES, decode_content=True)
+        except (HTTPError, OSError):
+            body = b""
+        finally:
+            response.close()
+        if response.status_code == 401:
+            return LoginExpired(
+                f"The provider '{self.name}' does not accept {self._address.key_name}. Please set a valid key there."
+            )
+        return refusal(response.status_code, headers, body)
+
+
+def _conversation(turn: Turn) -> dict[str, str]:
+    # Relays keep a conversation at one account by these, in the old form and the new (UPSTREAM.md §3.1).
+    key = turn.cache_key
+    return {"session_id": key, "conversation_id": key, "session-id": key} if key else {}
