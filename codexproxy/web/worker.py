@@ -1,59 +1,137 @@
-"""The gunicorn worker: gevent's, with our error object and a tuned collector."""
+"""The gunicorn worker: gevent's, with our error object, a tuned collector and a stop that loses nothing."""
 
 import gc
+import os
+import signal
+import sys
+import time
 from contextlib import suppress
+from functools import partial
+from types import FrameType
 from typing import Any
 
+import gevent
+from gevent.event import Event
+from gevent.pool import Pool
+from gevent.server import StreamServer
 from gunicorn import util
-from gunicorn.http import errors as http
+from gunicorn.sock import ssl_context
 from gunicorn.workers.ggevent import GeventWorker
 
 from codexproxy.errors import InvalidRequest, ProxyError
 from codexproxy.turns.events import encode_json
+from codexproxy.web import underway
+from codexproxy.web.idle import IdleConnections
+from codexproxy.web.refusals import refusal_of
+from codexproxy.web.stopping import LAST_WORDS, Stopping
 
-# gunicorn's parser errors -> status and reason (RFC 9110 §15.5, RFC 6585 §5).
-_REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
-    (http.LimitRequestLine, 414, "URI Too Long"),
-    (http.LimitRequestHeaders, 431, "Request Header Fields Too Large"),
-    (http.UnsupportedTransferCoding, 501, "Not Implemented"),
-    (http.ExpectationFailed, 417, "Expectation Failed"),
-    (http.ForbiddenProxyRequest, 403, "Forbidden"),
-    (http.ParseException, 400, "Bad Request"),
-)
+# How the master announces what a stop is about; its default action is to do nothing.
+ANNOUNCEMENT = signal.SIGURG
+
+_HEARTBEAT = 1.0
+_STEP = 0.1
 
 
 class ProxyWorker(GeventWorker):  # type: ignore[misc]
-    """A gevent worker whose own refusals are JSON, too."""
+    """A gevent worker that answers in JSON, and finishes what it began."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # gunicorn would stop accepting at once, and only then make room for another worker.
+        self._last_request, self.max_requests = self.max_requests, sys.maxsize
 
     def init_process(self) -> None:
         """Freezes what is loaded: collecting it again and again costs 13 % of all CPU under load."""
         gc.set_threshold(50_000, 50, 100)
+        self._stopping = Stopping(self.cfg.graceful_timeout)
+        self._idle = IdleConnections()
         super().init_process()
+
+    def init_signals(self) -> None:
+        """Adds the master's announcement to gunicorn's signals."""
+        super().init_signals()
+        self._wake = Event()
+        signal.signal(ANNOUNCEMENT, lambda number, frame: self._stopping.announced())
 
     def load_wsgi(self) -> None:
         """Loads the application, then takes all that is loaded out of the collector's way."""
         super().load_wsgi()
+        self._underway = underway.follow(self.wsgi)
         gc.collect()
         gc.freeze()
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM: accepts nothing more and finishes what is under way."""
+        self._stopping.told()
+        self.alive = False
+        self._wake.set()
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGINT, SIGQUIT: ends what is under way at once, but properly."""
+        self._stopping.quit()
+        self.alive = False
+        self._wake.set()
+
+    def timeout_ctx(self) -> Any:
+        """The wait for a connection's next request."""
+        return self._idle.waiting(self.cfg.keepalive)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
+        """Serves one request; after ``max_requests`` of them a successor is asked for."""
+        if self.nr + 1 >= self._last_request:
+            self._last_request = sys.maxsize
+            self.log.info("Served %s requests; asking for a fresh worker.", self.nr + 1)
+            os.kill(self.ppid, signal.SIGHUP)
+        super().handle_request(listener_name, req, sock, addr)
+
+    def run(self) -> None:
+        """Serves until told to stop, then until everything is finished or out of time."""
+        servers = [self._serve(listener) for listener in self.sockets]
+        while self.alive and self.ppid == os.getppid():
+            self.tmp.notify()
+            self._wake.wait(_HEARTBEAT)
+        self.alive = False
+        for server in servers:
+            server.close()
+        self._finish(servers)
+        for server in servers:
+            server.stop(timeout=_STEP)
+
+    def _serve(self, listener: Any) -> StreamServer:
+        listener.setblocking(1)
+        tls = {"ssl_context": ssl_context(self.cfg)} if self.cfg.is_ssl else {}
+        handle = partial(self.handle, listener)
+        server = StreamServer(listener, handle=handle, spawn=Pool(self.worker_connections), **tls)
+        if self.cfg.workers > 1:
+            # Whoever takes several connections at a time takes them from idle siblings.
+            server.max_accept = 1
+        server.start()
+        return server
+
+    def _finish(self, servers: list[StreamServer]) -> None:
+        cut_at: float | None = None
+        while any(server.pool for server in servers) and (cut_at is None or time.monotonic() < cut_at):
+            self.tmp.notify()
+            self._idle.hang_up()
+            if self._stopping.streams_must_end():
+                cut_at = cut_at or time.monotonic() + LAST_WORDS
+                self._underway.end_all()
+            gevent.sleep(_STEP)
+
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answers what gunicorn itself could not serve; anything but a parser's refusal is gunicorn's to report."""
-        for kind, status, reason in _REFUSALS:
-            if isinstance(exc, kind):
-                self.log.warning("refused a request from %s: %s", addr[0] if addr else "a socket", type(exc).__name__)
-                _write(client, status, reason, InvalidRequest(_message(exc), code="invalid_http", status=status))
-                return
-        super().handle_error(req, client, addr, exc)
+        refusal = refusal_of(exc)
+        if refusal is None:
+            super().handle_error(req, client, addr, exc)
+            return
+        self.log.warning("refused a request from %s: %s", addr[0] if addr else "a socket", type(exc).__name__)
+        _write(client, refusal.reason, InvalidRequest(refusal.message, code="invalid_http", status=refusal.status))
 
 
-def _message(exc: BaseException) -> str:
-    return f"The HTTP request cannot be read: {str(exc)[:200]}"
-
-
-def _write(client: Any, status: int, reason: str, error: ProxyError) -> None:
+def _write(client: Any, reason: str, error: ProxyError) -> None:
     body = encode_json({"error": error.as_dict()})
     head = (
-        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"HTTP/1.1 {error.status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     with suppress(OSError):  # The client did not wait for the answer.
