@@ -12,7 +12,11 @@ from pathlib import Path
 
 from codexproxy.errors import RateLimited
 from codexproxy.guard.keys import Identity
+from codexproxy.guard.slots import Slot
 from codexproxy.state.lock import try_lock
+
+# The descriptor of a slot that holds no file, since nothing limits its key.
+NOTHING_TAKEN = -1
 
 
 class ParallelTurns:
@@ -25,7 +29,7 @@ class ParallelTurns:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def acquire(self, identity: Identity) -> "Place":
+    def acquire(self, identity: Identity) -> Slot:
         """Takes a place for one turn; whoever takes it must ``release`` it.
 
         Raises:
@@ -33,11 +37,11 @@ class ParallelTurns:
         """
         allowed = identity.limits.max_parallel
         if not allowed:
-            return Place(None)
+            return Slot(NOTHING_TAKEN, 0.0)
         for path in self._places(identity.name, allowed):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             if try_lock(descriptor):
-                return Place(descriptor)
+                return Slot(descriptor, 0.0)
             os.close(descriptor)
         raise RateLimited(
             f"The key '{identity.name}' may run {allowed} turns at the same time, and does. "
@@ -52,30 +56,13 @@ class ParallelTurns:
         Raises:
             RateLimited: All places of the key are taken.
         """
-        place = self.acquire(identity)
+        slot = self.acquire(identity)
         try:
             yield
         finally:
-            place.release()
+            slot.release()
 
     def _places(self, name: str, allowed: int) -> Iterator[Path]:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         stem = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         yield from (self._folder / f"{stem}-{number}" for number in range(allowed))
-
-
-class Place:
-    """A place that is taken until it is released.
-
-    Args:
-        descriptor: The locked file; None where nothing limits the key.
-    """
-
-    def __init__(self, descriptor: int | None) -> None:
-        self._descriptor = descriptor
-
-    def release(self) -> None:
-        """Gives the place back; harmless when called twice."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
