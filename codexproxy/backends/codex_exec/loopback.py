@@ -46,7 +46,8 @@ def _host_of(authority: str) -> str | None:
 def _split_port(place: str) -> tuple[str, str]:
     if place.startswith("["):
         host, bracket, port = place.partition("]")
-        return (host + bracket, port[1:]) if not port or port[0] == ":" else ("", "")
+        whole = bracket and (not port or port[0] == ":")
+        return (host + bracket, port[1:]) if whole else ("", "")
     host, _, port = place.partition(":")
     return host, port
 
