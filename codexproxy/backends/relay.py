@@ -13,7 +13,7 @@ from codexproxy.backends.chatgpt.body import Wait
 from codexproxy.backends.chatgpt.refusals import MAX_BODY_BYTES, refusal
 from codexproxy.backends.chatgpt.source import ResponseSource
 from codexproxy.backends.chatgpt.transport import Transport
-from codexproxy.errors import LoginExpired, ProxyError, UpstreamFailed
+from codexproxy.errors import LoginExpired, NotLoggedIn, ProxyError, UpstreamFailed
 from codexproxy.turns.deadlines import Deadlines, TimeLimits, timed_out
 from codexproxy.turns.events import decode_object, encode_json
 from codexproxy.turns.stream import Answerer, EventStream
@@ -92,8 +92,12 @@ class RelayBackend:
         return [row for row in named if isinstance(row["slug"], str)]
 
     def usage(self) -> dict[str, Any]:
-        """See ``Backend.usage``; a key has no quota that could be asked for."""
-        return {}
+        """See ``Backend.usage``.
+
+        Raises:
+            NotLoggedIn: Always: a key has no quota that could be asked for.
+        """
+        raise NotLoggedIn(f"The provider '{self.name}' is used with a key, which has no quota windows.")
 
     def compact(self, body: dict[str, Any]) -> dict[str, Any]:
         """See ``Backend.compact``."""

@@ -9,7 +9,15 @@ import responses
 
 from codexproxy.backends.chatgpt.transport import Transport
 from codexproxy.backends.relay import RelayAddress, RelayBackend
-from codexproxy.errors import LoginExpired, Overloaded, ProxyError, RateLimited, UpstreamFailed, UpstreamTimeout
+from codexproxy.errors import (
+    LoginExpired,
+    NotLoggedIn,
+    Overloaded,
+    ProxyError,
+    RateLimited,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
 from codexproxy.turns.turn import Turn
 
 BASE = "https://relay.example/v1"
@@ -99,4 +107,5 @@ def test_a_list_of_models_of_another_form_is_told(relay: RelayBackend) -> None:
 def test_compaction_is_passed_on_and_there_is_no_quota(relay: RelayBackend) -> None:
     responses.post(f"{BASE}/responses/compact", json={"id": "resp_1", "output": []})
     assert relay.compact({"model": "m", "input": []}) == {"id": "resp_1", "output": []}
-    assert relay.usage() == {}
+    with pytest.raises(NotLoggedIn):
+        relay.usage()

@@ -15,6 +15,7 @@ from codexproxy.backends.chatgpt.client import ChatGptBackend
 from codexproxy.backends.chatgpt.transport import Transport
 from codexproxy.backends.codex_exec import CodexCliBackend, CodexCliOptions
 from codexproxy.backends.codex_exec.environment import RUN
+from codexproxy.backends.relay import RelayAddress, RelayBackend
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.recipes import cut_after, http, message, stall_at, think
 from codexproxy.turns.access import Access
@@ -116,6 +117,21 @@ class ChatGptStage:
 
     def close(self) -> None:
         self._sim.reset()
+
+
+class RelayStage(ChatGptStage):
+    """A relay with a key; the simulator plays it, and takes an access token for the key."""
+
+    has_quota = False
+
+    def backend(self, total: float | None = 30.0) -> Backend:
+        url = f"{self._sim.backend_url}/codex"
+        self._sim.rules(account_id_must_match=False, user_agent_like_codex=False)
+        models = {"object": "list", "data": [{"id": "gpt-5.5", "object": "model", "owned_by": "codex"}]}
+        self._sim.script(http(200, models), endpoint="models", repeat=-1)
+        address = RelayAddress(url, self._credentials.current().token)
+        limits = TimeLimits(total=total)
+        return RelayBackend("stage", address, Transport(url, {}), limits=limits, wait=wait_readable, patience=PATIENCE)
 
 
 class CliStage:

@@ -16,7 +16,7 @@ from codexproxy.turns.failures import failure_of
 from codexproxy.turns.fold import fold
 from codexproxy.turns.stream import EventStream, usage_of
 from codexproxy.turns.turn import Turn
-from tests.contracts.backend_stages import PATIENCE, ChatGptStage, CliStage, RealCliStage, Stage, eventually
+from tests.contracts.backend_stages import PATIENCE, ChatGptStage, CliStage, RealCliStage, RelayStage, Stage, eventually
 from tests.simulator.event_schemas import flaws
 
 ANSWER: tuple[dict[str, Any], ...] = (
@@ -29,12 +29,14 @@ ANSWER: tuple[dict[str, Any], ...] = (
 REAL = [pytest.param(f"real {transport}", marks=pytest.mark.real_cli) for transport in ("exec", "app-server")]
 
 
-@pytest.fixture(params=["chatgpt", "exec", "app-server", *REAL])
+@pytest.fixture(params=["chatgpt", "relay", "exec", "app-server", *REAL])
 def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
     real, _, transport = request.param.rpartition(" ")
     stage: Stage
     if transport == "chatgpt":
         stage = ChatGptStage(request.getfixturevalue("sim"))
+    elif transport == "relay":
+        stage = RelayStage(request.getfixturevalue("sim"))
     elif real:
         stage = RealCliStage(tmp_path, transport, request.getfixturevalue("sim"))
     else:
