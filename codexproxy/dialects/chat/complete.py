@@ -45,9 +45,13 @@ class Collector:
         self._refusal.append(delta)
 
     def reasoning(self, delta: str) -> None:
-        if self._wording.reasoning != "think":
+        style = self._wording.reasoning
+        if style in ("reasoning_content", "o3"):
             self._reasoning.append(delta)
-            return
+        elif style == "think":
+            self._think(delta)
+
+    def _think(self, delta: str) -> None:
         if not self._thinking:
             self._thinking = True
             self._add("<think>\n")

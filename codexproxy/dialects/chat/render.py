@@ -108,11 +108,14 @@ class ChatRenderer:
         self._write(self._chunks.refusal, delta)
 
     def reasoning(self, delta: str) -> None:
+        style = self._wording.reasoning
+        if style == "none":
+            return
         self._begin()
-        if self._wording.reasoning == "think":
+        if style == "think":
             self._think(delta)
         else:
-            self._write(self._chunks.thinking if self._wording.reasoning == "o3" else self._chunks.reasoning, delta)
+            self._write(self._chunks.thinking if style == "o3" else self._chunks.reasoning, delta)
 
     def citation(self, citation: dict[str, Any], start: int) -> None:
         told = url_citation(citation, start + self._own)
