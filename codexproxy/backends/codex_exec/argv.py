@@ -63,5 +63,6 @@ def toml_value(value: Any) -> str:
     """A string, number, boolean or list of these as TOML."""
     if isinstance(value, list):
         return "[" + ", ".join(toml_value(entry) for entry in value) + "]"
-    # JSON's strings, numbers and booleans are TOML's too, but for DEL, which TOML wants escaped.
-    return json.dumps(value).replace("\x7f", "\\u007f")
+    # JSON's strings, numbers and booleans are TOML's too, but for pairs of surrogates
+    # and for DEL, which TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

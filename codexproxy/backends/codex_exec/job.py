@@ -20,6 +20,7 @@ Json = dict[str, Any]
 MODEL_PREFIX = "cli/"
 
 _MODEL = re.compile(r"[\w][\w.:/@+-]{0,199}", re.ASCII)
+_WORD = re.compile(r"[\w-]{1,40}", re.ASCII)
 _WEB_SEARCH = frozenset({"web_search", "web_search_preview", "web_search_2025_08_26"})
 _TIERS = {"priority": "fast", "fast": "fast", "flex": "flex"}
 
@@ -91,7 +92,7 @@ def _settings_of(body: Json, effort: str | None, searches: bool) -> Json:
         "service_tier": _TIERS.get(str(body.get("service_tier"))),
     }
     # Like the other backend, it searches the web only when the caller lists the tool.
-    known = {key: value for key, value in settings.items() if isinstance(value, str) and value}
+    known = {key: value for key, value in settings.items() if isinstance(value, str) and _WORD.fullmatch(value)}
     return {**known, "web_search": "live" if searches else "disabled"}
 
 

@@ -174,14 +174,14 @@ class _Writer:
     def _part(self, part: Any, path: str) -> str:
         if isinstance(part, str):
             return part
-        kind = part.get("type") if isinstance(part, dict) else None
+        kind = str(part.get("type")) if isinstance(part, dict) else ""
         if kind == "input_image":
             self.images.append(image_of(part.get("image_url"), f"{path}.image_url"))
             return f"[Image #{len(self.images)}]"
         text = part.get(_TEXTS[kind]) if kind in _TEXTS else None
         if not isinstance(text, str):
             raise InvalidRequest(
-                f"The Codex CLI takes text and images, not a content part of type {str(kind)[:60]}.",
+                f"The Codex CLI takes text and images, not a content part of type {kind[:60]!r}.",
                 code="unsupported_content",
                 param=path,
             )
