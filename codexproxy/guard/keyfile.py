@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codexproxy.guard.keys import hash_key, new_key, parse_hash
+from codexproxy.guard.keys import check_name, hash_key, new_key, parse_hash
 from codexproxy.state.durable import write_durably
 from codexproxy.state.lock import HostLock
 
@@ -85,8 +85,9 @@ class KeyFile:
         """
         key = new_key()
         with self._changing() as records:
-            if not name.strip() or any(record["name"] == name for record in records):
-                raise ValueError(f"A key needs a name of its own; {name!r} is empty or taken.")
+            check_name(name)
+            if any(record["name"] == name for record in records):
+                raise ValueError(f"A key needs a name of its own; {name!r} is taken.")
             record = {"name": name, "apiKeyHash": hash_key(key), "isEnabled": True, **fields}
             _user(record)
             records.append(record)

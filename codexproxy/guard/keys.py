@@ -129,7 +129,7 @@ class KeyRing:
         source: Further users, read at every request.
 
     Raises:
-        ValueError: A user's hash is not of the documented form.
+        ValueError: A user's hash is not of the documented form, or its name is one of ours.
     """
 
     def __init__(
@@ -146,6 +146,7 @@ class KeyRing:
         self._source = source
         self._locked = bool(api_key or users)
         for user in self._users:
+            check_name(user.name)
             if user.api_key_hash:
                 parse_hash(user.api_key_hash)
 
@@ -185,6 +186,16 @@ class KeyRing:
             if user.api_key_hash and matches(presented, user.api_key_hash) and user.enabled:
                 found = identity_of(user)
         return found
+
+
+def check_name(name: str) -> None:
+    """Refuses names for users under which others are counted.
+
+    Raises:
+        ValueError: The name is empty, or that of the one key or of callers without any.
+    """
+    if not name.strip() or name in (OWNER, ANONYMOUS):
+        raise ValueError(f"A key needs a name of its own; {name!r} cannot be used.")
 
 
 _NEXT_STEP = "Send the key as 'Authorization: Bearer KEY', 'x-api-key' or 'api-key'."

@@ -70,8 +70,8 @@ def test_a_removed_key_is_refused(path: Path) -> None:
         ring.identify(key)
 
 
-@pytest.mark.parametrize("name", ["ann", "", "  "])
-def test_a_name_must_be_new_and_not_blank(path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["ann", "", "  ", "default", "anonymous"])
+def test_a_name_must_be_new_and_nobody_elses(path: Path, name: str) -> None:
     file = KeyFile(path)
     file.add("ann")
     with pytest.raises(ValueError, match="name"):

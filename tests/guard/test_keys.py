@@ -129,6 +129,12 @@ def test_removing_the_last_key_does_not_open_a_running_service() -> None:
         ring.identify(None)
 
 
+@pytest.mark.parametrize("name", ["", " ", "default", "anonymous"])
+def test_a_user_cannot_have_a_name_under_which_others_are_counted(name: str) -> None:
+    with pytest.raises(ValueError, match="name"):
+        KeyRing(users=[replace(ANN, name=name)])
+
+
 def test_two_users_are_told_apart_by_their_keys_alone() -> None:
     users = [replace(ANN, name=f"user {n}", api_key_hash=hash_key(f"key {n}")) for n in range(20)]
     ring = KeyRing(users=users)
