@@ -32,10 +32,7 @@ class OfficialTexts:
 
     def __contains__(self, text: object) -> bool:
         return (
-            isinstance(text, str)
-            and bool(self._known)
-            and len(text) <= MAX_LENGTH
-            and fingerprint(text) in self._known
+            isinstance(text, str) and bool(self._known) and len(text) <= MAX_LENGTH and fingerprint(text) in self._known
         )
 
     def __len__(self) -> int:

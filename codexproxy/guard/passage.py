@@ -14,7 +14,6 @@ COMPLETED_KINDS = frozenset({"codex"})
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
-
 class Passage:
     """A decision, and what came of it.
 

@@ -112,9 +112,7 @@ def _not_genuine(identity: Identity, client: Client, rules: Mapping[str, ClientR
         )
     name = client.name if client.name in ruled else ruled[0]
     rule = rules[name]
-    return Decision(
-        identity.name, allowed, client, NOT_GENUINE, name, rule.group, forced=True, complete=rule.complete
-    )
+    return Decision(identity.name, allowed, client, NOT_GENUINE, name, rule.group, forced=True, complete=rule.complete)
 
 
 def is_listed(client: Client, rule: ClientRule) -> bool:

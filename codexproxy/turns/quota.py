@@ -138,8 +138,10 @@ def limit_text(quota: Quota | None, resets_at: float | None, now: float, tell: T
     """
     window = quota.reached(now, resets_at) if quota else None
     moment = resets_at if resets_at is not None else window.resets_at if window else None
-    what = f"{window.label} usage limit of the account is reached ({window.used_percent:g} % used)" if window else (
-        "usage limit of the account is reached"
+    what = (
+        f"{window.label} usage limit of the account is reached ({window.used_percent:g} % used)"
+        if window
+        else ("usage limit of the account is reached")
     )
     when = f" It resets at {tell(moment)}, in {span(moment - now)}." if moment is not None else ""
     return f"The {what}.{when} 'codexproxy usage' shows all windows."

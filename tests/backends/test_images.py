@@ -76,9 +76,7 @@ class Names:
 
 def fetcher(names: Names, **further: Any) -> ImageFetcher:
     # In these tests 127.0.0.1 plays the internet, and all else is as in earnest.
-    return ImageFetcher(
-        lambda address: address == "127.0.0.1" or is_public_address(address), resolve=names, **further
-    )
+    return ImageFetcher(lambda address: address == "127.0.0.1" or is_public_address(address), resolve=names, **further)
 
 
 def test_an_image_becomes_a_data_url_from_the_very_address_that_was_checked(gallery: Gallery) -> None:

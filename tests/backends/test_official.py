@@ -55,13 +55,20 @@ def cli(tmp_path: Path, script: str) -> list[str]:
 
 
 def test_an_installed_cli_is_asked(tmp_path: Path) -> None:
-    command = cli(tmp_path, f"print(json.dumps({json.dumps({'models': [{'slug': 'gpt-6', 'base_instructions': BASE}]})}))")
+    command = cli(
+        tmp_path, f"print(json.dumps({json.dumps({'models': [{'slug': 'gpt-6', 'base_instructions': BASE}]})}))"
+    )
     assert texts_of_cli(command) == {"gpt-6": [BASE]}
 
 
 @pytest.mark.parametrize(
     ("script", "says"),
-    [("sys.exit(3)", "exit code 3"), ("print('hello')", "not JSON"), ("print('{}')", "no list"), ("print('[]')", "no list")],
+    [
+        ("sys.exit(3)", "exit code 3"),
+        ("print('hello')", "not JSON"),
+        ("print('{}')", "no list"),
+        ("print('[]')", "no list"),
+    ],
 )
 def test_a_cli_that_says_something_else_is_told(tmp_path: Path, script: str, says: str) -> None:
     with pytest.raises(UpstreamFailed, match=says):

@@ -46,7 +46,11 @@ def test_headers_that_hold_no_quota_give_none(headers: dict[str, str]) -> None:
 
 
 def test_garbage_beside_a_percentage_is_left_out() -> None:
-    headers = {"x-codex-primary-used-percent": "5", "x-codex-primary-window-minutes": "x", "x-codex-primary-reset-at": "-"}
+    headers = {
+        "x-codex-primary-used-percent": "5",
+        "x-codex-primary-window-minutes": "x",
+        "x-codex-primary-reset-at": "-",
+    }
     assert quota_from_headers(headers, NOW) == Quota((QuotaWindow("primary", 5.0),), None, NOW)
 
 

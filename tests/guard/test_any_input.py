@@ -16,18 +16,26 @@ from codexproxy.turns.ciphertext import has_ciphertext, has_compaction, without_
 from codexproxy.turns.turn import Turn
 
 NAMES = ("user-agent", "originator", "session-id", "session_id", "thread-id", "x-title", "authorization", "x-api-key")
-WORDS = st.sampled_from(["developer", "message", "reasoning", "compaction", "additional_tools", "text", "You operate in Cursor"])
+WORDS = st.sampled_from(
+    ["developer", "message", "reasoning", "compaction", "additional_tools", "text", "You operate in Cursor"]
+)
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20) | WORDS,
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.sampled_from(["type", "role", "content", "text", "encrypted_content"]), inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["type", "role", "content", "text", "encrypted_content"]), inner, max_size=5)
+    ),
     max_leaves=20,
 )
 BODIES = st.dictionaries(
-    st.sampled_from(["instructions", "input", "messages", "metadata", "model"]), JSON | st.lists(JSON, max_size=5), max_size=5
+    st.sampled_from(["instructions", "input", "messages", "metadata", "model"]),
+    JSON | st.lists(JSON, max_size=5),
+    max_size=5,
 )
 HEADERS = st.dictionaries(st.sampled_from(NAMES), st.text(max_size=40) | st.sampled_from(["Bearer x", "codex_exec/1"]))
-LOCAL_PARTS = st.sampled_from(["localhost", "127.0.0.1", "[::1]", "evil.example", "@", ":", ".", "/", "\\", "3000", "[", "]", "#", "?", " "])
+LOCAL_PARTS = st.sampled_from(
+    ["localhost", "127.0.0.1", "[::1]", "evil.example", "@", ":", ".", "/", "\\", "3000", "[", "]", "#", "?", " "]
+)
 HOSTS = st.text(max_size=20) | st.lists(LOCAL_PARTS, max_size=6).map("".join)
 OFFICIAL = OfficialTexts(["official"])
 
@@ -69,8 +77,10 @@ def test_any_host_and_origin_get_a_decision(host: str | None, origin: str | None
     except PermissionRefused:
         return
     assert is_loopback_host(host)
-    assert origin is None or urlsplit(origin.lower()).hostname in {urlsplit(f"http://{host}".lower()).hostname, "app.example"} or (
-        normal_origin(origin) is not None
+    assert (
+        origin is None
+        or urlsplit(origin.lower()).hostname in {urlsplit(f"http://{host}".lower()).hostname, "app.example"}
+        or (normal_origin(origin) is not None)
     )
 
 

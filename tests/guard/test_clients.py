@@ -112,8 +112,11 @@ def test_a_request_that_lacks_one_proof_is_not_genuine(
 ) -> None:
     client = detect(headers, body, OFFICIAL)
     assert client.genuine == frozenset()
-    assert [name for name in ("officialInstructions", "codexUserAgent", "sessionIdIsUuid", "conversationIdIsUuid")
-            if not client.marks[name]] == [missing]
+    assert [
+        name
+        for name in ("officialInstructions", "codexUserAgent", "sessionIdIsUuid", "conversationIdIsUuid")
+        if not client.marks[name]
+    ] == [missing]
 
 
 def test_old_and_new_session_headers_joined_by_a_comma_are_split() -> None:

@@ -213,9 +213,16 @@ def test_a_storage_that_cannot_be_used_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0ms"), (0.0204, "21ms"), (1, "1s"), (8.64, "8.7s"), (59.99, "60s"), (60, "1m0s"), (360, "6m0s"), (3725.2, "1h2m6s")],
+    [
+        (0, "0ms"),
+        (0.0204, "21ms"),
+        (1, "1s"),
+        (8.64, "8.7s"),
+        (59.99, "60s"),
+        (60, "1m0s"),
+        (360, "6m0s"),
+        (3725.2, "1h2m6s"),
+    ],
 )
 def test_durations_are_written_as_the_openai_api_does(seconds: float, text: str) -> None:
     assert duration(seconds) == text
-
-

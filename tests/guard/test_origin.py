@@ -222,9 +222,7 @@ def test_logins_need_the_key_or_loopback_even_when_turns_are_open(
 
 def test_a_preflight_of_an_allowed_origin_grants_every_header_it_asks_for() -> None:
     asked = "authorization,x-stainless-os, X-Anything"
-    headers = POLICY.cors_headers(
-        "https://app.example", requested_headers=asked, private_network=True, preflight=True
-    )
+    headers = POLICY.cors_headers("https://app.example", requested_headers=asked, private_network=True, preflight=True)
     assert headers["Access-Control-Allow-Origin"] == "https://app.example"
     assert headers["Access-Control-Allow-Headers"] == asked
     assert headers["Access-Control-Allow-Private-Network"] == "true"

@@ -21,11 +21,15 @@ def test_turns_of_all_processes_are_added_up_by_key_and_model(tmp_path: Path, cl
     two.add("ann", "gpt-5.2", input_tokens=5, output_tokens=1)
     two.add("ann", "gpt-5.1", input_tokens=1, output_tokens=1)
     one.add("bob", "gpt-5.2", input_tokens=1000, output_tokens=0)
-    assert one.totals() == two.totals() == [
-        Use("bob", "gpt-5.2", 1, 1000, 0, 0),
-        Use("ann", "gpt-5.2", 2, 105, 40, 11),
-        Use("ann", "gpt-5.1", 1, 1, 0, 1),
-    ]
+    assert (
+        one.totals()
+        == two.totals()
+        == [
+            Use("bob", "gpt-5.2", 1, 1000, 0, 0),
+            Use("ann", "gpt-5.2", 2, 105, 40, 11),
+            Use("ann", "gpt-5.1", 1, 1, 0, 1),
+        ]
+    )
 
 
 def test_totals_cover_as_many_days_as_asked(tmp_path: Path, clock: Clock) -> None:

@@ -78,8 +78,16 @@ FIVE_HOURS, WEEK = window(100, 2 * HOUR), window(40.5, 4 * DAY, 7 * DAY, "second
 @pytest.mark.parametrize(
     ("quota", "resets_at", "text"),
     [
-        (Quota((FIVE_HOURS, WEEK)), None, "The 5-hour usage limit of the account is reached (100 % used). It resets at T+7200, in 2 h 0 min."),
-        (Quota((FIVE_HOURS, WEEK)), NOW + 4 * DAY, "The weekly usage limit of the account is reached (40.5 % used). It resets at T+345600, in 4 d 0 h."),
+        (
+            Quota((FIVE_HOURS, WEEK)),
+            None,
+            "The 5-hour usage limit of the account is reached (100 % used). It resets at T+7200, in 2 h 0 min.",
+        ),
+        (
+            Quota((FIVE_HOURS, WEEK)),
+            NOW + 4 * DAY,
+            "The weekly usage limit of the account is reached (40.5 % used). It resets at T+345600, in 4 d 0 h.",
+        ),
         (None, NOW + 90 * 60, "The usage limit of the account is reached. It resets at T+5400, in 1 h 30 min."),
         (Quota(), None, "The usage limit of the account is reached."),
     ],
