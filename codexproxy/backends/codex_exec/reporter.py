@@ -51,13 +51,13 @@ class Reporter:
         """Further text of a message whose phase is known, or does not matter."""
         if self._json_answer and phase != FINAL:
             return []
-        return self._composer.message_delta(key, text, phase)
+        return self.release(COMMENTARY) + self._composer.message_delta(key, text, phase)
 
     def message(self, key: str, text: str, phase: str | None) -> Batch:
         """A message at its end."""
         if self._json_answer and phase == COMMENTARY:
             return []
-        return self._composer.message_done(key, text, phase)
+        return self.release(COMMENTARY) + self._composer.message_done(key, text, phase)
 
     def knows_better(self, phase: str | None) -> bool:
         """Whether a finished message has to be held back."""
