@@ -35,8 +35,8 @@ ROOTS = {"__init__.py", "web/server.py"}
 
 # Module that belongs to few -> where it may be imported (path prefixes below codexproxy/).
 HOMES = {
-    "flask": ("web/", "simulator/", "app.py"),
-    "werkzeug": ("web/", "simulator/", "app.py"),
+    "flask": ("web/", "simulator/", "app/"),
+    "werkzeug": ("web/", "simulator/", "app/"),
     "marshmallow": ("dialects/", "settings/", "web/"),
     "requests": ("backends/", "auth/", "commands/"),
     "urllib3": ("backends/", "auth/"),

@@ -194,6 +194,15 @@ class Settings:
     rate_per_minute: int | None = row(
         "limits.ratePerMinute", "RATE_LIMIT_PER_MINUTE", p.integer(1), None, "Turns per minute and key."
     )
+    limits_storage: str | None = row(
+        "limits.storage",
+        "LIMITS_STORAGE",
+        p.secret,
+        None,
+        "Where limits are counted, as a URI of the `limits` library; a server such as Redis serves several hosts.",
+        secret=True,
+        shown="a database in `DATA_DIR`",
+    )
     max_parallel_requests: int | None = row(
         "limits.maxParallelRequests", "CODEX_MAX_PARALLEL_REQUESTS", p.integer(1), None, "Turns at the same time."
     )

@@ -1,6 +1,6 @@
 """An answer under way: batches of events that end exactly once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -56,6 +56,11 @@ class EventStream:
         self.terminal: Event | None = None
         self._source = source
         self._held: Batch = []
+        self._closers: list[Callable[[], object]] = []
+
+    def on_close(self, close: Callable[[], object]) -> None:
+        """Frees something else together with the stream; called once."""
+        self._closers.append(close)
 
     def prime(self) -> Batch:
         """Reads until the first meaningful event and holds all that came.
@@ -96,7 +101,11 @@ class EventStream:
 
     def close(self) -> None:
         """Frees the source; safe to call at any time, also twice."""
-        self._source.close()
+        try:
+            self._source.close()
+        finally:
+            while self._closers:
+                self._closers.pop()()
 
 
 def truncated() -> UpstreamFailed:

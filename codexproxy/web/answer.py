@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import gevent
 from flask import Response, g, request
@@ -12,6 +13,7 @@ from codexproxy.turns.events import encode_json
 from codexproxy.turns.failures import failure_of
 from codexproxy.turns.fold import Fold
 from codexproxy.turns.turn import Turn
+from codexproxy.web import dryrun
 from codexproxy.web.body import parse_object, read_body
 from codexproxy.web.merge import merge
 from codexproxy.web.opening import Opening
@@ -33,11 +35,16 @@ log = logging.getLogger(__name__)
 def answer(dialect: Dialect, wiring: Wiring) -> Response:
     """Answers one turn request in its dialect."""
     payload = parse_object(read_body(request.environ, wiring.max_body_bytes))
-    caller = wiring.caller(request.headers, payload, g.identity)
-    turns = wiring.plan(dialect, dialect.parse(payload, caller))
+    held = wiring.gate.recognise(g.identity, request.headers, payload, request.path)
+    turns = wiring.plan(dialect, dialect.parse(payload, held.caller))
     turn = g.log.turn = turns[0]
-    opening = Opening(wiring.open, turns)
-    g.log.on_end(opening.close)
+    if request.headers.get(dryrun.HEADER) == "1":
+        return _json(dryrun.explain(turns, wiring.router.providers))
+    requestlog: RequestLog = g.log
+    requestlog.headers = wiring.gate.admit(held, turn, requestlog.on_end).headers()
+    requestlog.on_end(lambda: wiring.gate.close(held, requestlog.tokens))
+    opening = Opening(wiring.opener(held.route), turns)
+    requestlog.on_end(opening.close)
     if turn.stream:
         return _streamed(dialect, turn, opening, wiring.heartbeat_seconds)
     return _whole(dialect, turn, opening)
@@ -55,7 +62,7 @@ def _whole(dialect: Dialect, turn: Turn, opening: Opening) -> Response:
         if failure is not None:
             raise failure
     body = dialect.complete(turn, [fold.response() for fold in folds])
-    return Response(encode_json(body), content_type="application/json")
+    return _json(body)
 
 
 def _streamed(dialect: Dialect, turn: Turn, opening: Opening, heartbeat: float) -> Response:
@@ -97,6 +104,10 @@ def _pieces(
         bug = internal_error(requestlog.request_id)
         requestlog.failed(bug)
         yield renderers[0].fail(bug)
+
+
+def _json(value: Any) -> Response:
+    return Response(encode_json(value), content_type="application/json")
 
 
 def internal_error(request_id: str) -> ProxyError:

@@ -10,6 +10,7 @@ from codexproxy.guard.origin import Approach, forwarding_header, is_loopback_add
 from codexproxy.observe.context import bind_request_id
 from codexproxy.web.departures import Departures
 from codexproxy.web.requestlog import RequestLog
+from codexproxy.web.underway import Underway
 from codexproxy.web.wiring import Wiring
 
 # Open without a key (CONTRACT.md, "Safe by construction"); nothing else is.
@@ -21,6 +22,7 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 def register(app: Flask, wiring: Wiring) -> None:
     """Installs the hooks: id, log, keys, origin, CORS, and the watch for clients that leave."""
     departures = Departures()
+    underway = app.extensions["codexproxy.underway"] = Underway()
 
     def begin() -> Response | None:
         request_id = request.headers.get("x-request-id", "")
@@ -33,6 +35,7 @@ def register(app: Flask, wiring: Wiring) -> None:
             return None
         g.log.begin(request.method, request.environ.get("codexproxy.path", request.path))
         g.identity = admit(wiring)
+        g.log.on_end(underway.enter(g.log))
         sock = request.environ.get("gunicorn.socket")
         if sock is not None and request.method == "POST":
             g.log.on_end(lambda number=departures.watch(sock): departures.forget(number))

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from flask import Response
 
@@ -30,7 +31,8 @@ class RequestLog:
         self.turn: Turn | None = None
         self.answerer: Answerer | None = None
         self.status = 0
-        self.followed = False
+        self.headers: dict[str, str] = {}
+        self.followed: Any = None
         self.logged = False
         self._clock = clock
         self._began = clock()
@@ -44,6 +46,11 @@ class RequestLog:
         """Time since the request came in."""
         return round((self._clock() - self._began) * 1000)
 
+    @property
+    def tokens(self) -> int:
+        """Tokens spent, in and out, as far as upstream told."""
+        return self._usage.get("in", 0) + self._usage.get("out", 0)
+
     def begin(self, method: str, path: str) -> None:
         """Logs the start; requests that never begin, such as health checks, are not logged."""
         self.logged = True
@@ -54,13 +61,14 @@ class RequestLog:
         self._closers.append(close)
 
     def follow(self, response: Response) -> None:
-        """Ends with this streamed response instead of with the view."""
-        self.followed = True
+        """Ends with this streamed response instead of with the view; ``followed`` is its generator."""
+        self.followed = response.response
         response.call_on_close(self.finish)
 
     def decorate(self, response: Response) -> None:
         """Puts on the answer what is known of the request by now."""
         self.status = response.status_code
+        response.headers.update(self.headers)
         response.headers["x-request-id"] = self.request_id
         response.headers["openai-processing-ms"] = str(self.milliseconds)
         if self.answerer and self.answerer.backend:

@@ -2,21 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
-from codexproxy.backends.router import Router
+from codexproxy.backends.healing import Healing
+from codexproxy.backends.router import Route, Router
 from codexproxy.dialects.base import Dialect
-from codexproxy.guard.clients import detect
-from codexproxy.guard.headers import Headers
-from codexproxy.guard.keys import Identity, KeyRing
-from codexproxy.guard.official import OfficialTexts
+from codexproxy.guard.keys import KeyRing
 from codexproxy.guard.origin import OriginPolicy
 from codexproxy.turns.catalogue import Catalogue
 from codexproxy.turns.cut import cut
 from codexproxy.turns.plan import plan
 from codexproxy.turns.policy import Policy
 from codexproxy.turns.stream import EventStream
-from codexproxy.turns.turn import Caller, Turn
+from codexproxy.turns.turn import Turn
+from codexproxy.web.gate import Gate
 
 
 class CatalogueSource(Protocol):
@@ -33,11 +32,12 @@ class Wiring:
     Attributes:
         dialects: Route -> dialect.
         router: Opens turns; retries and fails over before the first event.
+        gate: What every turn passes.
         catalogue: The models.
         policy: What the owner decided for all turns.
+        healing: What was learned of upstream's refusals.
         keys: Who may ask.
         origins: From where.
-        official: The official instructions, by which the Codex CLI is recognised.
         ready: Reasons why turns cannot be served now; empty when they can.
         max_body_bytes: Largest request, before and after unpacking.
         heartbeat_seconds: Silence after which a stream says so.
@@ -46,29 +46,28 @@ class Wiring:
 
     dialects: Mapping[str, Dialect]
     router: Router
+    gate: Gate
     catalogue: CatalogueSource
     policy: Policy
+    healing: Healing
     keys: KeyRing
     origins: OriginPolicy
-    official: OfficialTexts
     ready: Callable[[], list[str]]
     max_body_bytes: int
     heartbeat_seconds: float
     reverse_names: bool = False
 
-    def caller(self, headers: Headers, payload: Mapping[str, Any], identity: Identity) -> Caller:
-        """Who asks: which key, which client, which conversation of its own."""
-        client = detect(headers, payload, self.official)
-        return Caller(identity.name, client.name, client.session)
-
     def plan(self, dialect: Dialect, turn: Turn) -> list[Turn]:
         """The turns ready to send, one per answer the caller wants."""
         options = {**turn.options, "forwards_failures": dialect.forwards_failures and turn.stream}
         catalogue = self.catalogue.current()
-        return [
-            plan(replace(turn, body=body, options=options), catalogue, self.policy) for body in dialect.bodies(turn)
-        ]
+        drafts = [replace(turn, body=body, options=options) for body in dialect.bodies(turn)]
+        return [self.healing.prepare(plan(draft, catalogue, self.policy)) for draft in drafts]
 
-    def open(self, turn: Turn) -> EventStream:
-        """Opens one turn upstream; what the backend cannot do is emulated on its stream."""
-        return cut(self.router.open(turn), turn.stop, turn.max_tokens)
+    def opener(self, route: Route) -> Callable[[Turn], EventStream]:
+        """Opens turns upstream; what the backend cannot do is emulated on the stream."""
+
+        def open(turn: Turn) -> EventStream:
+            return cut(self.router.open(turn, route), turn.stop, turn.max_tokens)
+
+        return open

@@ -8,7 +8,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from codexproxy.backends.chatgpt.body import Wait
-from codexproxy.backends.chatgpt.headers import ClientIdentity, account_headers, turn_headers
+from codexproxy.backends.chatgpt.headers import ClientIdentity, account_headers, redacted, turn_headers
 from codexproxy.backends.chatgpt.quota import quota_from_headers
 from codexproxy.backends.chatgpt.refusals import MAX_BODY_BYTES, refusal
 from codexproxy.backends.chatgpt.source import ResponseSource
@@ -79,6 +79,11 @@ class ChatGptBackend:
         answerer = Answerer(self.name, lower_names(response.headers))
         source = ResponseSource(response, deadlines, self._wait, self._clock)
         return EventStream(source, self._patience, answerer)
+
+    def preview(self, turn: Turn) -> dict[str, Any]:
+        """What ``open`` would send, for a human to read: nothing is sent and no credential is in it."""
+        headers = turn_headers(self._identity, Access("", "***"), turn)
+        return {"url": f"{self._base_url}/codex/responses", "headers": redacted(headers), "body": turn.body}
 
     def models(self) -> list[dict[str, Any]]:
         """See ``Backend.models`` (UPSTREAM.md §5)."""

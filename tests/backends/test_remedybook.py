@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from codexproxy.state.remedies import LASTS, LOOK_EVERY, RemedyBook
+from codexproxy.backends.remedybook import LASTS, LOOK_EVERY, RemedyBook
 from codexproxy.turns.remedies import Remedy
 
 DROP = Remedy("drop", "service_tier")

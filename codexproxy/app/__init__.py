@@ -1,0 +1,161 @@
+"""The composition root: the only place where the parts meet."""
+
+import os
+from collections.abc import Callable, Mapping
+
+from flask import Flask
+
+from codexproxy.app.logins import Login, seed_login
+from codexproxy.app.providers import Providers, first_models
+from codexproxy.backends.affinity import HostAffinity
+from codexproxy.backends.catalogue import LiveCatalogue
+from codexproxy.backends.healing import Healing
+from codexproxy.backends.provider import Provider
+from codexproxy.backends.quotabook import QuotaBook
+from codexproxy.backends.remedybook import RemedyBook
+from codexproxy.backends.router import Router
+from codexproxy.dialects.chat.dialect import ChatDialect
+from codexproxy.dialects.responses import ResponsesDialect
+from codexproxy.errors import ProxyError
+from codexproxy.guard.keyfile import KeyFile
+from codexproxy.guard.keys import KeyRing
+from codexproxy.guard.limits import Limiter, open_storage
+from codexproxy.guard.limitstore import storage_uri
+from codexproxy.guard.official import Library
+from codexproxy.guard.origin import OriginPolicy
+from codexproxy.guard.parallel import ParallelTurns
+from codexproxy.guard.slots import Slots
+from codexproxy.instructions import load_family_prompts
+from codexproxy.observe.log import configure_logging
+from codexproxy.settings import Settings
+from codexproxy.state.conversations import Conversations
+from codexproxy.state.prompts import PromptStore
+from codexproxy.turns.policy import Policy
+from codexproxy.web import failures, hooks, routes
+from codexproxy.web.gate import Gate
+from codexproxy.web.paths import CanonicalPaths
+from codexproxy.web.wiring import Wiring
+
+
+def create_app(settings: Settings, environ: Mapping[str, str] = os.environ) -> Flask:
+    """The service as a WSGI application; made once per worker, after the fork.
+
+    Args:
+        settings: What the user decided.
+        environ: Where proxies of the network and keys of relays are looked up.
+    """
+    configure_logging(settings.log_level, settings.log_format, directory=settings.log_dir, secrets=_secrets(settings))
+    return assemble(make_wiring(settings, environ))
+
+
+def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
+    """The parts, joined."""
+    quotas = QuotaBook(settings.data_dir / "quotas.sqlite3")
+    made = Providers(settings, environ, quotas, _slots(settings))
+    providers = made.all()
+    login = made.login("default")
+    seed_login(login, environ)
+    stand_ins = load_family_prompts()
+    library = Library(PromptStore(settings.data_dir / "prompts"), stand_ins)
+    healing = Healing(RemedyBook(settings.data_dir / "remedies.sqlite3"), library.for_model)
+    affinity = HostAffinity(settings.data_dir / "affinity.sqlite3")
+    return Wiring(
+        dialects={"/chat/completions": ChatDialect(settings.reasoning_compat), "/responses": ResponsesDialect()},
+        router=Router(providers, affinity=affinity, healers=[healing.heal], explain=quotas.explain),
+        gate=make_gate(settings, library, quotas, providers),
+        catalogue=LiveCatalogue(
+            first_models(providers),
+            aliases=settings.model_aliases,
+            refresh_seconds=settings.models_refresh_seconds,
+        ),
+        policy=make_policy(settings, library, stand_ins),
+        healing=healing,
+        keys=KeyRing(
+            api_key=settings.api_key,
+            users=settings.users,
+            allow_unauthenticated=settings.allow_unauthenticated,
+            source=KeyFile(settings.data_dir / "keys.json"),
+        ),
+        origins=OriginPolicy(settings.allow_unauthenticated, settings.cors_allow_origins),
+        ready=_readiness(login, providers),
+        max_body_bytes=settings.max_body_bytes,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        reverse_names=settings.reverse_names,
+    )
+
+
+def assemble(wiring: Wiring) -> Flask:
+    """The application around its parts."""
+    app = Flask("codexproxy", static_folder=None)
+    app.url_map.strict_slashes = False
+    hooks.register(app, wiring)
+    failures.register(app)
+    for blueprint in (routes.turn_routes, routes.model_routes, routes.status_routes):
+        app.register_blueprint(blueprint(wiring))
+    app.wsgi_app = CanonicalPaths(app.wsgi_app)  # type: ignore[method-assign]
+    return app
+
+
+def make_gate(settings: Settings, library: Library, quotas: QuotaBook, providers: list[Provider]) -> Gate:
+    """What every turn passes."""
+    counted = open_storage(settings.limits_storage or storage_uri(settings.data_dir / "limits.sqlite3"))
+    return Gate(
+        rules={rule.client: rule for rule in settings.guard},
+        library=library,
+        limiter=Limiter(counted, counted, per_minute=settings.rate_per_minute),
+        parallel=ParallelTurns(settings.data_dir / "parallel"),
+        quotas=quotas,
+        providers=providers,
+    )
+
+
+def make_policy(settings: Settings, library: Library, stand_ins: Mapping[str, str]) -> Policy:
+    """What the owner decided for all turns."""
+    official = settings.codex_mode == "true"
+    return Policy(
+        mode=settings.codex_mode,
+        effort=settings.reasoning_effort,
+        verbosity=settings.text_verbosity,
+        summary=settings.reasoning_summary,
+        default_model=settings.default_model,
+        strict=settings.models_strict,
+        prompts=library.for_model if official else family_prompts(stand_ins),
+        conversation=Conversations(settings.data_dir / "conversations.sqlite3").id_of,
+    )
+
+
+def family_prompts(texts: Mapping[str, str]) -> Callable[[str], str]:
+    """A model's slug -> its family's text; models newer than the texts get the newest of their kind."""
+    families = sorted(texts, reverse=True)
+    codex = next((name for name in families if name.endswith("-codex")), families[0])
+    plain = next((name for name in families if "codex" not in name), families[0])
+
+    def text_for(slug: str) -> str:
+        return texts.get(slug) or texts[codex if "codex" in slug else plain]
+
+    return text_for
+
+
+def _slots(settings: Settings) -> Slots | None:
+    if settings.max_parallel_requests is None:
+        return None
+    return Slots(settings.data_dir / "slots", settings.max_parallel_requests, settings.queue_timeout_seconds)
+
+
+def _secrets(settings: Settings) -> list[str]:
+    return [settings.api_key] if settings.api_key else []
+
+
+def _readiness(login: Login, providers: list[Provider]) -> Callable[[], list[str]]:
+    needs_login = all(provider.account == f"profile:{login.profile}" for provider in providers)
+
+    def reasons() -> list[str]:
+        if not needs_login:
+            return []
+        try:
+            login.credentials.current()
+        except ProxyError as error:
+            return [error.message]
+        return []
+
+    return reasons

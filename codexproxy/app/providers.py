@@ -1,0 +1,153 @@
+"""The providers of the settings as backends."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from codexproxy.app.logins import Login, make_identity, make_login
+from codexproxy.backends.base import Backend
+from codexproxy.backends.chatgpt.client import ChatGptBackend
+from codexproxy.backends.chatgpt.transport import Transport
+from codexproxy.backends.codex_exec import CodexCliBackend, CodexCliOptions, is_local_url
+from codexproxy.backends.codex_exec.permits import Permits
+from codexproxy.backends.provider import Provider
+from codexproxy.backends.quotabook import QuotaBook
+from codexproxy.backends.refusing import RefusingBackend
+from codexproxy.backends.relay import RelayAddress, RelayBackend
+from codexproxy.backends.slotted import SlottedBackend
+from codexproxy.settings import Provider as ProviderRow
+from codexproxy.settings import Settings
+from codexproxy.turns.deadlines import TimeLimits
+from codexproxy.web.readiness import wait_readable
+
+# Names that begin so go to the local Codex CLI, whatever group it is in.
+CLI_PREFIX = "cli/"
+
+
+@dataclass
+class Providers:
+    """Makes the backends of the settings; one per worker, after the fork.
+
+    Attributes:
+        settings: What the user decided.
+        environ: Where keys of relays and the network's proxies are looked up.
+        quotas: Told the quotas that upstreams mention.
+        slots: Places for turns; None where nothing limits them.
+        logins: The logins in use, by profile.
+    """
+
+    settings: Settings
+    environ: Mapping[str, str]
+    quotas: QuotaBook
+    slots: Permits | None = None
+    logins: dict[str, Login] = field(default_factory=dict)
+
+    def all(self) -> list[Provider]:
+        """All enabled providers; each Codex CLI also in a group of its own, for ``cli/`` names."""
+        made = [self._provider(row) for row in self._rows() if row.enabled]
+        local = [replace(provider, group=CLI_PREFIX) for provider in made if provider.kind == "codex-cli"]
+        return made + local
+
+    def login(self, profile: str) -> Login:
+        """The login of a profile, made once."""
+        if profile not in self.logins:
+            self.logins[profile] = make_login(self.settings, profile)
+        return self.logins[profile]
+
+    def _rows(self) -> list[ProviderRow]:
+        rows = list(self.settings.providers)
+        if len(rows) == 1 and rows[0] == ProviderRow(name="default"):
+            return [replace(rows[0], type=self.settings.default_provider_type)]
+        return rows
+
+    def _provider(self, row: ProviderRow) -> Provider:
+        backend = self._refused(row) or _MAKERS[self._kind(row)](self, row)
+        account = "" if row.api_key_env else f"profile:{row.profile}"
+        return Provider(backend, row.group, row.priority, row.weight, row.models, account)
+
+    def _kind(self, row: ProviderRow) -> str:
+        return "relay" if row.api_key_env else row.type
+
+    def _refused(self, row: ProviderRow) -> Backend | None:
+        url = row.url or self.settings.backend_url
+        if not self.settings.local_only or row.type == "codex-cli" or is_local_url(url):
+            return None
+        message = (
+            f"The provider '{row.name}' is not on this machine, and CODEX_LOCAL_ONLY=1 permits nothing else. "
+            "Use a local one, or unset CODEX_LOCAL_ONLY."
+        )
+        return RefusingBackend(row.name, row.type, message, "local_only")
+
+    def _codex(self, row: ProviderRow) -> Backend:
+        url = row.url or self.settings.backend_url
+        backend = ChatGptBackend(
+            row.name,
+            url,
+            Transport(url, self.environ),
+            self.login(row.profile).credentials,
+            identity=make_identity(self.settings),
+            limits=self._limits(),
+            wait=wait_readable,
+            patience=self.settings.heartbeat_seconds,
+            heard=self.quotas.note,
+        )
+        return self._slotted(backend)
+
+    def _relay(self, row: ProviderRow) -> Backend:
+        url, name = row.url or "https://api.openai.com/v1", row.api_key_env or "OPENAI_API_KEY"
+        backend = RelayBackend(
+            row.name,
+            RelayAddress(url, self.environ.get(name, ""), name),
+            Transport(url, self.environ),
+            kind=row.type,
+            limits=self._limits(),
+            wait=wait_readable,
+            patience=self.settings.heartbeat_seconds,
+        )
+        return self._slotted(backend)
+
+    def _cli(self, row: ProviderRow) -> Backend:
+        settings = self.settings
+        scratch = settings.data_dir / "runs"
+        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        options = CodexCliOptions(
+            bin=settings.cli_bin,
+            home=settings.cli_home,
+            workdir=settings.cli_workdir,
+            sandbox_mode=settings.cli_sandbox_mode,
+            local_only=settings.local_only,
+            allow_danger_full_access=settings.allow_danger_full_access,
+            limits=TimeLimits(settings.connect_timeout, None, None, settings.turn_timeout),
+            environment=self.environ,
+            scratch=scratch,
+        )
+        return CodexCliBackend(row.name, options, permits=self.slots, patience=settings.heartbeat_seconds)
+
+    def _slotted(self, backend: Backend) -> Backend:
+        return SlottedBackend(backend, self.slots) if self.slots is not None else backend
+
+    def _limits(self) -> TimeLimits:
+        settings = self.settings
+        return TimeLimits(
+            settings.connect_timeout, settings.first_event_timeout, settings.idle_timeout, settings.turn_timeout
+        )
+
+
+_MAKERS: dict[str, Callable[[Providers, ProviderRow], Backend]] = {
+    "codex": Providers._codex,
+    "relay": Providers._relay,
+    "openai": Providers._relay,
+    "codex-cli": Providers._cli,
+}
+
+
+def first_models(providers: list[Provider]) -> Callable[[], list[dict[str, object]]]:
+    """Fetches the catalogue of the provider that is asked first."""
+    ordered = sorted(providers, key=lambda provider: provider.priority)
+
+    def fetch() -> list[dict[str, object]]:
+        return ordered[0].backend.models()
+
+    return fetch
+
+
+__all__ = ["CLI_PREFIX", "Providers", "first_models"]

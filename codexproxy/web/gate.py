@@ -1,0 +1,111 @@
+"""What every turn passes before it is opened: the guard, the limits, the reserve.
+
+There is one gate and every turn route goes through it, since a guard that is
+called by each route is forgotten on one of them.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from codexproxy.backends.provider import Provider
+from codexproxy.backends.quotabook import QuotaBook
+from codexproxy.backends.router import Route
+from codexproxy.guard.clients import Client, detect
+from codexproxy.guard.headers import Headers
+from codexproxy.guard.keys import Identity
+from codexproxy.guard.limits import Limiter, Standing
+from codexproxy.guard.official import Library
+from codexproxy.guard.parallel import ParallelTurns
+from codexproxy.guard.passage import Passage
+from codexproxy.guard.reserve import check_reserve
+from codexproxy.guard.routing import ClientRule, check_model, decide
+from codexproxy.observe.log import fields
+from codexproxy.turns.turn import Caller, Turn
+
+log = logging.getLogger("codexproxy.guard")
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A request that may go on.
+
+    Attributes:
+        identity: Who asks.
+        client: With which program.
+        passage: Where its turns go, and what they need there.
+    """
+
+    identity: Identity
+    client: Client
+    passage: Passage
+
+    @property
+    def caller(self) -> Caller:
+        """What the turn carries of all this."""
+        return Caller(self.identity.name, self.client.name, self.client.session)
+
+    @property
+    def route(self) -> Route:
+        """Where the router sends it."""
+        return Route(self.passage.decision.group, self.passage.adapt)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The one gate.
+
+    Attributes:
+        rules: Client -> what the configuration says about it.
+        library: The official instructions.
+        limiter: Counts requests and tokens.
+        parallel: Counts turns at the same time.
+        quotas: The account's windows.
+        providers: Where turns may go.
+    """
+
+    rules: Mapping[str, ClientRule]
+    library: Library
+    limiter: Limiter
+    parallel: ParallelTurns
+    quotas: QuotaBook
+    providers: Sequence[Provider]
+
+    def recognise(self, identity: Identity, headers: Headers, payload: Mapping[str, Any], route: str) -> Pass:
+        """Who asks with what, and where that goes.
+
+        Raises:
+            PermissionRefused: The key is bound to clients, and this is none of them.
+        """
+        client = detect(headers, payload, self.library.current())
+        return Pass(identity, client, Passage(decide(identity, client, self.rules), route, self.library))
+
+    def admit(self, held: Pass, turn: Turn, on_end: Callable[[Callable[[], object]], None]) -> Standing:
+        """Lets a planned turn in, and takes its place until the request ends.
+
+        Args:
+            held: The request's pass.
+            turn: Its turn, planned.
+            on_end: Registers what has to be freed at the request's end.
+
+        Raises:
+            ModelNotFound: The key is not for this model.
+            RateLimited: A limit of the key, or the reserve, is reached.
+        """
+        identity = held.identity
+        check_model(identity, turn.model, str(turn.body.get("model") or ""))
+        if identity.limits.reserve_weekly_percent:
+            names = [provider.name for provider in self.providers if provider.group == held.route.group]
+            check_reserve(identity, self.quotas.least_used(names), time.time())
+        standing = self.limiter.admit(identity)
+        place = self.parallel.acquire(identity)
+        on_end(place.release)
+        return standing
+
+    def close(self, held: Pass, tokens: int) -> None:
+        """Counts what a request spent, and logs the decision now that its provider is known."""
+        self.limiter.spend(held.identity, tokens)
+        if held.identity.allowed_clients:
+            log.log(held.passage.level, "guard decision", extra=fields(**held.passage.record()))
