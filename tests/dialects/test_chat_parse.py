@@ -468,9 +468,8 @@ KNOWN = {
     "tool_call_id": JSON,
     "name": JSON,
 }
-FIELDS = {
-    name: JSON
-    for name in [
+FIELDS = dict.fromkeys(
+    [
         "model",
         "stream",
         "tools",
@@ -488,8 +487,9 @@ FIELDS = {
         "functions",
         "function_call",
         "modalities",
-    ]
-}
+    ],
+    JSON,
+)
 
 
 @settings(max_examples=400, deadline=None)

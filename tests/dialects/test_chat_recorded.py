@@ -1,6 +1,7 @@
 """Recorded traffic through the chat dialect: every stream, every request body."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -98,7 +99,7 @@ def test_any_chunking_of_any_stream_gives_the_same_bytes(data: st.DataObject):
     cuts = data.draw(st.lists(st.integers(0, len(recording.stream)), max_size=12).map(sorted))
     decoder, sut = Decoder(), renderer_of(reasoning_compat="think")
     edges = [0, *cuts, len(recording.stream)]
-    pieces = [recording.stream[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [recording.stream[start:end] for start, end in pairwise(edges)]
     written = b"".join(sut.render(decoder.feed(piece)) for piece in pieces)
     assert written + sut.render(decoder.end()) == renderer_of(reasoning_compat="think").render(recording.events())
 

@@ -129,7 +129,8 @@ def checked(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
     except ValidationError as error:
         name, reasons = next(iter(error.messages_dict.items()))
         raise wrong_type(name, reasons[0], given.get(name)) from None
-    return loaded
+    # In the caller's order, which marshmallow does not keep.
+    return {name: loaded[name] for name in given}
 
 
 def _rename(given: dict[str, Any]) -> list[str]:
