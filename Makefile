@@ -9,10 +9,10 @@ LOCK := constraints.txt setup.cfg setup.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test check docs lock clean
+.PHONY: help demo run test check docs bench bench-quick lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.ready ## try it without an account: one streamed answer, then serve on PORT (3000)
 	@exec $(PY) -m codexproxy demo
@@ -33,6 +33,12 @@ docs: $(VENV)/.ready ## write the generated pages of docs/
 	$(PY) -m codexproxy.settings > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
 
+bench: $(VENV)/.ready .venv-bench/.ready ## measure everything (half an hour), against nginx and ChatMock where they are installed
+	$(PY) -m bench $(BENCH_ARGS)
+
+bench-quick: $(VENV)/.ready .venv-bench/.ready ## the same in three minutes, less exactly
+	$(PY) -m bench --quick $(BENCH_ARGS)
+
 lock: ## renew constraints.txt from what is published now
 	rm -rf .venv-lock build codexproxy.egg-info
 	$(PYTHON) -m venv .venv-lock
@@ -43,7 +49,7 @@ lock: ## renew constraints.txt from what is published now
 	rm -rf .venv-lock build codexproxy.egg-info
 
 clean: ## remove .venv and everything that was built
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # One stamp per set of packages, so that the demo need not wait for test tools.
 $(VENV)/.made:
@@ -67,3 +73,9 @@ $(VENV)/.ready-dev: $(VENV)/.ready-test
 	@echo "Installing the checkers ..."
 	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[test,dev]'
 	@touch $@
+
+# A peer to compare with, in an environment of its own; without it its goals are 'not measured'.
+.venv-bench/.ready:
+	@echo "Installing ChatMock to compare with ..."
+	@-$(PYTHON) -m venv .venv-bench && .venv-bench/bin/python -m pip --disable-pip-version-check --quiet install chatmock==1.40
+	@mkdir -p .venv-bench && touch $@
