@@ -203,7 +203,15 @@ class Cutter:
         for place, item in self._said.unseen(response):
             if not self.ended:
                 self._settle_item({**event.data, "output_index": place, "item_id": item.get("id")}, item)
+        self._flush(event.data)
         self._pass_unless_cut(event)
+
+    def _flush(self, data: Data) -> None:
+        # Parts whose end never came must not keep what was held back.
+        for (key, index), part in self._parts.items():
+            if part.stopper.held and not self.ended:
+                place = {"output_index": key} if isinstance(key, int) else {"item_id": key}
+                self._settle({**data, **place}, index, None)
 
     def _end_if_cut(self, data: Data, index: int | None) -> None:
         stopped = index is not None and self._parts[key_of(data), index].stopper.hit

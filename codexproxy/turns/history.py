@@ -62,7 +62,7 @@ def _mend_assistant(item: Item, content: list[Any], note: Note) -> list[Any]:
     said = [part for part in content if _type(part) not in ("input_image", "input_file")]
     shown = [part for part in content if _type(part) in ("input_image", "input_file")]
     parts = [_without_thoughts(_suited(part, "output_text", _OUTPUT, note), note) for part in said]
-    mended = _with_parts(item, said, [part for part in parts if part is not None], note) if said else []
+    mended = _with_parts(item, content, [part for part in parts if part is not None], note) if said else []
     if not shown:
         return mended
     # An assistant's message holds text only; what it showed follows in a user's.
