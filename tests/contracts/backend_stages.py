@@ -167,7 +167,7 @@ class CliStage:
 
     def backend(self, total: float | None = 30.0, **more: Any) -> CodexCliBackend:
         limits = TimeLimits(first_event=None, idle=None, total=total)
-        backend = CodexCliBackend("stage", self.options(limits=limits, **more), patience=PATIENCE)
+        backend = CodexCliBackend("stage", self.options(**{"limits": limits, **more}), patience=PATIENCE)
         self._made.append(backend)
         return backend
 
