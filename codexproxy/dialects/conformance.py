@@ -29,7 +29,7 @@ def _violation(schema: Schema, value: Any) -> str | None:
     from referencing import Registry
     from referencing.exceptions import Unresolvable
 
-    checked = _without_patterns(schema)
+    checked = _checkable(schema)
     kind = validators.validator_for(checked, default=Draft202012Validator)
     try:
         error = exceptions.best_match(kind(checked, registry=Registry()).iter_errors(value))
@@ -41,15 +41,16 @@ def _violation(schema: Schema, value: Any) -> str | None:
     return f"At {error.json_path}: {error.message}"[:_LONGEST_REASON]
 
 
-def _without_patterns(schema: Any) -> Any:
+def _checkable(schema: Any) -> Any:
     if isinstance(schema, list):
-        return [_without_patterns(entry) for entry in schema]
+        return [_checkable(entry) for entry in schema]
     if not isinstance(schema, dict):
         return schema
     kept = {}
     for key, value in schema.items():
         if key == "properties" and isinstance(value, dict):
-            kept[key] = {name: _without_patterns(child) for name, child in value.items()}
+            kept[key] = {name: _checkable(child) for name, child in value.items()}
         elif key not in _UNCHECKED:
-            kept[key] = _without_patterns(value)
+            # Tuples had another keyword in older drafts, which many schemas use without naming their draft.
+            kept["prefixItems" if key == "items" and isinstance(value, list) else key] = _checkable(value)
     return kept

@@ -1,0 +1,60 @@
+"""Whether an answer fits its schema."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from codexproxy.dialects.conformance import flaw_of
+
+PERSON = {"type": "object", "properties": {"age": {"type": "integer", "minimum": 0}}, "required": ["age"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [('{"age": 5}', None), ('{"age": -5}', "$.age"), ("{}", "age"), ("[]", "object"), ("{", "JSON"), ("", "JSON")],
+)
+def test_the_flaw_names_its_place(text: str, word: str | None):
+    flaw = flaw_of(PERSON, text)
+    assert (flaw is None) if word is None else (flaw is not None and word in flaw)
+
+
+def test_a_long_reason_is_cut():
+    flaw = flaw_of({"type": "string"}, json.dumps(["x" * 5000]))
+    assert flaw is not None and len(flaw) <= 300
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "nonsense"},
+        {"$ref": "#/$defs/nowhere"},
+        {"$ref": "http://127.0.0.1:9/x.json"},
+        {"minimum": "x"},
+        {"required": 5},
+        {"$schema": "http://json-schema.org/draft-07/schema#", "type": "integer"},
+        {"type": "string", "pattern": "((", "format": "date"},
+        {"properties": {"pattern": {"type": "integer"}}},
+    ],
+    ids=str,
+)
+def test_a_broken_schema_finds_no_flaws(schema: dict[str, Any]):
+    assert flaw_of(schema, "5") is None or schema["type"] == "string"
+
+
+def test_a_property_may_be_called_pattern():
+    assert flaw_of({"properties": {"pattern": {"type": "integer"}}}, '{"pattern": "x"}') is not None
+
+
+def test_old_tuples_are_checked():
+    schema = {"type": "array", "items": [{"type": "string"}, {"type": "integer"}]}
+    assert flaw_of(schema, '["a", 1]') is None
+    assert flaw_of(schema, '["a", "b"]') is not None
+
+
+def test_what_takes_long_to_load_is_loaded_only_when_it_is_needed():
+    code = "import sys, codexproxy.dialects.chat.dialect; print('jsonschema' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
