@@ -44,7 +44,7 @@ class Sink(Protocol):
     """What receives an answer."""
 
     def message(self) -> None:
-        """A further message begins; called before its first text."""
+        """A further message with text begins; called before that text."""
 
     def text(self, delta: str) -> None:
         """More text of the current message."""

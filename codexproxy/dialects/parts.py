@@ -179,19 +179,15 @@ class Parts:
     def _open_text(self, part: Part) -> Callable[[str], None]:
         if self._asides and self._phases.get(part.owner) == "commentary":
             return self._open_thought(part)
-        self._open_message(part)
+        if self._message not in (None, part.owner):
+            self._sink.message()
+        self._message = part.owner
         part.start = sum(text.shown for text in self._texts)
         self._texts.append(part)
         return self._sink.text
 
     def _open_refusal(self, part: Part) -> Callable[[str], None]:
-        self._open_message(part)
         return self._sink.refusal
-
-    def _open_message(self, part: Part) -> None:
-        if self._message not in (None, part.owner):
-            self._sink.message()
-        self._message = part.owner
 
     def _open_thought(self, part: Part) -> Callable[[str], None]:
         if self._thought:
