@@ -149,7 +149,7 @@ class CliStage:
         self.cli = FakeCli(folder)
         self.scratch = folder / "scratch"
         self.scratch.mkdir()
-        self._transport = transport
+        self.transport = transport
         self._made: list[CodexCliBackend] = []
 
     def options(self, **more: Any) -> CodexCliOptions:
@@ -157,7 +157,7 @@ class CliStage:
             "bin": str(self.cli.bin),
             "home": self.cli.home,
             "scratch": self.scratch,
-            "transport": self._transport,
+            "transport": self.transport,
             "environment": {"PATH": os.environ["PATH"]},
         }
         return CodexCliOptions(**{**values, **more})

@@ -14,6 +14,9 @@ from codexproxy.backends.codex_exec.permits import Permits
 # How often, in seconds, idle processes are looked after.
 TICK = 0.05
 
+# Longest wait, in seconds, for processes that are being ended already.
+CLOSING = 5.0
+
 
 class Warm(Protocol):
     """A process that can serve another turn.
@@ -119,8 +122,11 @@ class Pool(Generic[Kept]):
         return [kept for _, kept in due]
 
     def close(self) -> None:
-        """Ends all idle processes."""
+        """Ends all idle processes, and waits for those that are being ended."""
         with self._lock:
             idle, self._idle = self._idle, []
+            kept_by = self._kept_by
         for _, kept in idle:
             kept.end()
+        if kept_by is not None and kept_by is not threading.current_thread():
+            kept_by.join(CLOSING)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.backend_stages import CliStage
+from tests.contracts.backend_stages import CliStage, eventually
 
 
 @pytest.fixture(params=["exec", "app-server"])
@@ -30,4 +30,4 @@ def _played(stage: CliStage) -> Iterator[CliStage]:
     yield stage
     stage.close()
     assert stage.in_use() == 0
-    assert list(stage.scratch.iterdir()) == []
+    eventually(lambda: list(stage.scratch.iterdir()) == [])
