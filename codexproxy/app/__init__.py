@@ -15,6 +15,7 @@ from codexproxy.backends.quotabook import QuotaBook
 from codexproxy.backends.remedybook import RemedyBook
 from codexproxy.backends.router import Router
 from codexproxy.dialects.chat.dialect import ChatDialect
+from codexproxy.dialects.completions import CompletionsDialect
 from codexproxy.dialects.responses import ResponsesDialect
 from codexproxy.errors import ProxyError
 from codexproxy.guard.keyfile import KeyFile
@@ -60,7 +61,11 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
     healing = Healing(RemedyBook(settings.data_dir / "remedies.sqlite3"), library.for_model)
     affinity = HostAffinity(settings.data_dir / "affinity.sqlite3")
     return Wiring(
-        dialects={"/chat/completions": ChatDialect(settings.reasoning_compat), "/responses": ResponsesDialect()},
+        dialects={
+            "/chat/completions": ChatDialect(settings.reasoning_compat),
+            "/responses": ResponsesDialect(),
+            "/completions": CompletionsDialect(),
+        },
         router=Router(providers, affinity=affinity, healers=[healing.heal], explain=quotas.explain),
         gate=make_gate(settings, library, quotas, providers),
         catalogue=LiveCatalogue(

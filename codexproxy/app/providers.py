@@ -61,7 +61,8 @@ class Providers:
 
     def _provider(self, row: ProviderRow) -> Provider:
         backend = self._refused(row) or _MAKERS[self._kind(row)](self, row)
-        account = "" if row.api_key_env else f"profile:{row.profile}"
+        # Keys and the CLI's own login are accounts of their own.
+        account = f"profile:{row.profile}" if self._kind(row) == "codex" else ""
         return Provider(backend, row.group, row.priority, row.weight, row.models, account)
 
     def _kind(self, row: ProviderRow) -> str:
