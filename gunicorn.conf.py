@@ -3,10 +3,13 @@
 import os
 import sys
 
-from codexproxy.settings import SettingsError, load_settings
-from codexproxy.web.server import gunicorn_options
+from codexproxy.settings import SettingsError
+from codexproxy.web.server import IN_FORCE, gunicorn_options, log_to
 
 try:
-    globals().update(gunicorn_options(load_settings(os.environ)))
+    settings = IN_FORCE.load(os.environ)
 except SettingsError as error:
     sys.exit(str(error))
+log_to(settings)
+globals().update(gunicorn_options(settings))
+del settings

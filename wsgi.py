@@ -3,6 +3,6 @@
 import os
 
 from codexproxy.app import create_app
-from codexproxy.settings import load_settings
+from codexproxy.web.server import IN_FORCE
 
-app = create_app(load_settings(os.environ))
+app = create_app(IN_FORCE.current(os.environ))

@@ -1,20 +1,69 @@
 """gunicorn as we run it: one table of options, one application around it."""
 
+import logging
+import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from codexproxy.settings import Settings, refuse_public_bind
+from codexproxy.observe.log import configure_logging
+from codexproxy.settings import Settings, SettingsError, load_settings, refuse_public_bind
+from codexproxy.web.gunicornlog import GunicornLog
+from codexproxy.web.master import Replacements
 
 # Idle keep-alive connections count too; the default of 1,000 makes the next ones wait without an error.
 WORKER_CONNECTIONS = 10_000
 BACKLOG = 4096
 # Longer than nginx's own keep-alive to us, so that it never writes into a closed connection.
 KEEPALIVE_SECONDS = 75
+# How long a service that stops lets open streams finish; `--graceful-timeout` overrides it.
+GRACEFUL_SECONDS = 30
+
+log = logging.getLogger(__name__)
 
 
-def gunicorn_options(settings: Settings) -> dict[str, Any]:
+class InForce:
+    """The settings that this service runs with, also after a reload with a broken config file."""
+
+    def __init__(self) -> None:
+        self._settings: Settings | None = None
+
+    def load(self, environ: Mapping[str, str]) -> Settings:
+        """Reads the settings; at a reload, mistakes leave the earlier ones in force.
+
+        Raises:
+            SettingsError: There are mistakes, and nothing earlier.
+        """
+        try:
+            self._take(load_settings(environ))
+        except SettingsError as error:
+            if self._settings is None:
+                raise
+            log.error("Not reloaded, the earlier settings stay in force: %s", error)
+        return self.current(environ)
+
+    def current(self, environ: Mapping[str, str]) -> Settings:
+        """The settings in force, for a worker."""
+        return self._settings or load_settings(environ)
+
+    def _take(self, fresh: Settings) -> None:
+        before = self._settings
+        refusal = refuse_public_bind(fresh, [_bind(fresh)])
+        # An address of the command line counts instead, and is judged once gunicorn knows it.
+        if before and refusal and not refuse_public_bind(before, [_bind(before)]):
+            log.error("Not reloaded, the earlier settings stay in force: %s", refusal)
+        else:
+            self._settings = fresh
+
+
+IN_FORCE = InForce()
+# gunicorn reads its options anew at every reload; what it knows of its workers has to last.
+_REPLACEMENTS = Replacements()
+
+
+def gunicorn_options(settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """gunicorn's settings for these settings of ours."""
     return {
         "bind": [_bind(settings)],
@@ -24,20 +73,32 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
         "backlog": BACKLOG,
         "keepalive": KEEPALIVE_SECONDS,
         "timeout": 120,
-        "graceful_timeout": 30,
+        "graceful_timeout": GRACEFUL_SECONDS,
+        "logger_class": GunicornLog,
+        # Whose word about the original request counts: a proxy on this machine, and what the owner adds.
+        "forwarded_allow_ips": environ.get("FORWARDED_ALLOW_IPS") or "127.0.0.1,::1",
         # Session headers of older clients have underscores, which gunicorn drops unless told so.
         "forwarder_headers": "SESSION_ID,CONVERSATION_ID",
         "limit_request_line": 8190,
         "limit_request_field_size": 32_768,
         # Two instances of one user would fight for the one socket under the home folder.
         "control_socket_disable": True,
-        "on_starting": _checked(settings),
+        "on_starting": _on_starting(settings),
+        "on_reload": _on_reload(settings),
+        "child_exit": _REPLACEMENTS.child_exit,
         "loglevel": {"warn": "warning"}.get(settings.log_level, settings.log_level),
     }
 
 
+def log_to(settings: Settings) -> None:
+    """Sets up logging for gunicorn's master."""
+    secrets = [settings.api_key] if settings.api_key else []
+    configure_logging(settings.log_level, settings.log_format, directory=settings.log_dir, secrets=secrets)
+
+
 def run(settings: Settings) -> None:
     """Serves until told to stop; the way of ``codexproxy serve``."""
+    log_to(settings)
     Server(settings).run()
 
 
@@ -65,11 +126,36 @@ def _bind(settings: Settings) -> str:
     return f"{host}:{settings.port}"
 
 
-def _checked(settings: Settings) -> Any:
+def _on_starting(settings: Settings) -> Any:
     def on_starting(server: Any) -> None:
-        # The effective bind, ``--bind`` on the command line included.
-        refusal = refuse_public_bind(settings, list(server.cfg.settings["bind"].get()))
-        if refusal:
+        if refusal := refuse_public_bind(settings, _effective_binds(server)):
             sys.exit(refusal)
+        if settings.allow_unauthenticated:
+            log.warning("%s", _OPEN)
 
     return on_starting
+
+
+def _on_reload(settings: Settings) -> Any:
+    def on_reload(server: Any) -> None:
+        if refusal := refuse_public_bind(settings, _effective_binds(server)):
+            # Nobody may be served without a key; a restart would refuse, too.
+            log.error("%s", refusal)
+            server.stop(graceful=True)
+            sys.exit(refusal)
+        if settings.allow_unauthenticated:
+            log.warning("%s", _OPEN)
+        _REPLACEMENTS.on_reload(server)
+
+    return on_reload
+
+
+_OPEN = (
+    "ALLOW_UNAUTHENTICATED is set: everybody who can reach this address may use your account. "
+    "Set PROXY_API_KEY instead if that is not what you want."
+)
+
+
+def _effective_binds(server: Any) -> list[str]:
+    # ``--bind`` on the command line included.
+    return list(server.cfg.settings["bind"].get())

@@ -62,7 +62,7 @@ class Underway:
         for request, greenlet in list(self._requests.items()):
             if not _is_writing(request):
                 del self._requests[request]
-                gevent.kill(greenlet, stopping(), block=False)
+                gevent.kill(greenlet, stopping())
 
 
 def _is_writing(request: Followed) -> bool:

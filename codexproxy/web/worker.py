@@ -20,10 +20,10 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from codexproxy.errors import InvalidRequest, ProxyError
 from codexproxy.turns.events import encode_json
-from codexproxy.web import underway
 from codexproxy.web.idle import IdleConnections
 from codexproxy.web.refusals import refusal_of
 from codexproxy.web.stopping import LAST_WORDS, Stopping
+from codexproxy.web.underway import underway_in
 
 # How the master announces what a stop is about; its default action is to do nothing.
 ANNOUNCEMENT = signal.SIGURG
@@ -38,7 +38,8 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # gunicorn would stop accepting at once, and only then make room for another worker.
-        self._last_request, self.max_requests = self.max_requests, sys.maxsize
+        self._last_request: int = self.max_requests
+        self.max_requests: int = sys.maxsize
 
     def init_process(self) -> None:
         """Freezes what is loaded: collecting it again and again costs 13 % of all CPU under load."""
@@ -56,7 +57,7 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
     def load_wsgi(self) -> None:
         """Loads the application, then takes all that is loaded out of the collector's way."""
         super().load_wsgi()
-        self._underway = underway.follow(self.wsgi)
+        self._underway = underway_in(self.wsgi)
         gc.collect()
         gc.freeze()
 
@@ -91,6 +92,9 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
             self.tmp.notify()
             self._wake.wait(_HEARTBEAT)
         self.alive = False
+        while self._stopping.may_accept():
+            self.tmp.notify()
+            gevent.sleep(_STEP)
         for server in servers:
             server.close()
         self._finish(servers)
