@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from flask import Flask
 
+from codexproxy.app.instructions import keeping, notes_on
 from codexproxy.app.logins import Login, seed_login
 from codexproxy.app.providers import Providers, first_models
 from codexproxy.backends.affinity import HostAffinity
@@ -45,7 +46,14 @@ def create_app(settings: Settings, environ: Mapping[str, str] = os.environ) -> F
         settings: What the user decided.
         environ: Where proxies of the network and keys of relays are looked up.
     """
-    configure_logging(settings.log_level, settings.log_format, directory=settings.log_dir, secrets=_secrets(settings))
+    configure_logging(
+        settings.log_level,
+        settings.log_format,
+        directory=settings.log_dir,
+        keep_days=settings.log_keep_days,
+        bodies=settings.log_requests,
+        secrets=_secrets(settings),
+    )
     return assemble(make_wiring(settings, environ))
 
 
@@ -57,7 +65,8 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
     login = made.login("default")
     seed_login(login, environ)
     stand_ins = load_family_prompts()
-    library = Library(PromptStore(settings.data_dir / "prompts"), stand_ins)
+    store = PromptStore(settings.data_dir / "prompts")
+    library = Library(store, stand_ins)
     healing = Healing(RemedyBook(settings.data_dir / "remedies.sqlite3"), library.for_model)
     affinity = HostAffinity(settings.data_dir / "affinity.sqlite3")
     return Wiring(
@@ -69,7 +78,7 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
         router=Router(providers, affinity=affinity, healers=[healing.heal], explain=quotas.explain),
         gate=make_gate(settings, library, quotas, providers),
         catalogue=LiveCatalogue(
-            first_models(providers),
+            keeping(first_models(providers), store),
             aliases=settings.model_aliases,
             refresh_seconds=settings.models_refresh_seconds,
         ),
@@ -83,6 +92,7 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
         ),
         origins=OriginPolicy(settings.allow_unauthenticated, settings.cors_allow_origins),
         ready=_readiness(login, providers),
+        notes=lambda: notes_on(library),
         max_body_bytes=settings.max_body_bytes,
         heartbeat_seconds=settings.heartbeat_seconds,
         reverse_names=settings.reverse_names,

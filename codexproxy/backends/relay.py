@@ -14,6 +14,7 @@ from codexproxy.backends.chatgpt.refusals import MAX_BODY_BYTES, refusal
 from codexproxy.backends.chatgpt.source import ResponseSource
 from codexproxy.backends.chatgpt.transport import Transport
 from codexproxy.errors import LoginExpired, NotLoggedIn, ProxyError, UpstreamFailed
+from codexproxy.observe.bodies import log_body
 from codexproxy.turns.deadlines import Deadlines, TimeLimits, timed_out
 from codexproxy.turns.events import decode_object, encode_json
 from codexproxy.turns.stream import Answerer, EventStream
@@ -152,6 +153,7 @@ class RelayBackend:
             body = b""
         finally:
             response.close()
+        log_body("upstream error body", body)
         if response.status_code == 401:
             return LoginExpired(
                 f"The provider '{self.name}' does not accept {self._address.key_name}. Please set a valid key there."

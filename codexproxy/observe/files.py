@@ -2,11 +2,17 @@
 
 import logging
 import os
+import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+# Days that files are kept, today included.
+KEEP_DAYS = 14
+
 _LEVELS = ((logging.ERROR, "error"), (logging.WARNING, "warn"), (logging.INFO, "info"))
+_OURS = re.compile(r"(\d{4}-\d\d-\d\d)-(?:error|warn|info|debug)\.log")
 
 
 class DailyFiles(logging.Handler):
@@ -18,10 +24,14 @@ class DailyFiles(logging.Handler):
     Args:
         directory: Made when it is missing, readable by its owner only.
         on_error: Told about a line that could not be written.
+        keep_days: Days that files are kept, today included; older ones are removed when a new day begins.
     """
 
-    def __init__(self, directory: Path, on_error: Callable[[logging.LogRecord], None]) -> None:
+    def __init__(
+        self, directory: Path, on_error: Callable[[logging.LogRecord], None], keep_days: int = KEEP_DAYS
+    ) -> None:
         super().__init__()
+        self._keep_days = keep_days
         self._directory = directory
         self._on_error = on_error
         self._open: dict[str, tuple[str, int]] = {}
@@ -45,6 +55,7 @@ class DailyFiles(logging.Handler):
         if opened != date:
             self._forget(level)
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._sweep(record.created)
             path = self._directory / f"{date}-{level}.log"
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._open[level] = (date, descriptor)
@@ -54,6 +65,17 @@ class DailyFiles(logging.Handler):
         _, descriptor = self._open.pop(level, ("", -1))
         if descriptor >= 0:
             os.close(descriptor)
+
+    def _sweep(self, now: float) -> None:
+        # Noon, so that neither a leap second nor the clock's summer time moves the day.
+        local = time.localtime(now)
+        noon = time.mktime((local.tm_year, local.tm_mon, local.tm_mday - self._keep_days + 1, 12, 0, 0, 0, 0, -1))
+        oldest = time.strftime("%Y-%m-%d", time.localtime(noon))
+        for name in os.listdir(self._directory):
+            ours = _OURS.fullmatch(name)
+            if ours and ours[1] < oldest:
+                with suppress(FileNotFoundError):  # Another worker has just removed it.
+                    (self._directory / name).unlink()
 
     def close(self) -> None:
         """Closes the files."""

@@ -13,14 +13,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from codexproxy.observe.bodies import allow_bodies
 from codexproxy.observe.context import current_request_id
-from codexproxy.observe.files import DailyFiles
+from codexproxy.observe.files import KEEP_DAYS, DailyFiles
 from codexproxy.observe.redaction import Redactor
 
 LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
 
 _NAMES = {logging.WARNING: "WARN", logging.CRITICAL: "ERROR"}
 _FIELDS = "codexproxy_fields"
+
+# ECMA-48 §8.3.117: red, yellow, green, faint.
+_COLOURS = {"ERROR": 31, "WARN": 33, "INFO": 32, "DEBUG": 2}
 
 # One message is one line, also when it quotes what a client sent.
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {10: "\\n", 13: "\\r", 9: "\\t"}
@@ -51,13 +55,25 @@ class _Formatter(logging.Formatter):
 
 
 class TextFormatter(_Formatter):
-    """``[time] [LEVEL] [request-id] message name=value``, local time."""
+    """``[time] [LEVEL] [request-id] message name=value``, local time.
+
+    Args:
+        redact: Takes secrets out.
+        coloured: Whether the level is coloured, for a terminal.
+    """
+
+    def __init__(self, redact: Redactor, coloured: bool = False) -> None:
+        super().__init__(redact)
+        self._colours = _COLOURS if coloured else {}
 
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
         values = "".join(f" {name}={value}" for name, value in self.values(record).items())
         message = self.redact(record.getMessage() + values).translate(_CONTROL)
-        line = f"[{moment}] [{level_name(record)}] [{current_request_id()}] {message}"
+        level = level_name(record)
+        colour = self._colours.get(level)
+        shown = f"\x1b[{colour}m{level}\x1b[0m" if colour else level
+        line = f"[{moment}] [{shown}] [{current_request_id()}] {message}"
         trace = self.traceback(record)
         return f"{line}\n{trace}" if trace else line
 
@@ -81,7 +97,13 @@ class JsonFormatter(_Formatter):
         return json.dumps(line)
 
     def _plain(self, value: object) -> object:
-        return value if isinstance(value, bool | int | float) else self.redact(str(value))
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, Mapping):
+            return {self.redact(str(name)): self._plain(inner) for name, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._plain(inner) for inner in value]
+        return self.redact(str(value))
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
@@ -111,6 +133,8 @@ def configure_logging(
     format: str | None = None,
     *,
     directory: Path | None = None,
+    keep_days: int = KEEP_DAYS,
+    bodies: bool = False,
     secrets: Iterable[str] = (),
     stream: TextIO | None = None,
 ) -> None:
@@ -122,23 +146,27 @@ def configure_logging(
         format: ``text`` or ``json``; None means text on a terminal and JSON elsewhere.
         directory: Where to write ``{date}-{level}.log`` files too; they hold text lines
             unless ``format`` is ``json``.
+        keep_days: Days after which those files are removed.
+        bodies: Whether bodies of requests are logged at debug.
         secrets: Values that must not appear in any line.
         stream: Where console lines go, standard error by default.
     """
     redact = Redactor(secrets)
     target = stream or sys.stderr
     console = ConsoleHandler(target)
-    console.setFormatter(_formatter(format or ("text" if target.isatty() else "json"), redact))
+    form = format or ("text" if target.isatty() else "json")
+    console.setFormatter(_formatter(form, redact, coloured=target.isatty()))
     handlers: list[logging.Handler] = [console]
     if directory is not None:
-        files = DailyFiles(directory, on_error=complain)
+        files = DailyFiles(directory, on_error=complain, keep_days=keep_days)
         files.setFormatter(_formatter(format or "text", redact))
         handlers.append(files)
     _install(handlers, LEVELS[level])
+    allow_bodies(bodies)
 
 
-def _formatter(format: str, redact: Redactor) -> logging.Formatter:
-    return JsonFormatter(redact) if format == "json" else TextFormatter(redact)
+def _formatter(format: str, redact: Redactor, coloured: bool = False) -> logging.Formatter:
+    return JsonFormatter(redact) if format == "json" else TextFormatter(redact, coloured)
 
 
 def _install(handlers: list[logging.Handler], level: int) -> None:

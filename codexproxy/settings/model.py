@@ -123,6 +123,9 @@ class Settings:
         False,
         "Log redacted bodies at debug.",
     )
+    log_keep_days: int = row(
+        "logging.keepDays", "LOG_KEEP_DAYS", p.integer(1, 3650), 14, "Days that log files are kept."
+    )
 
     codex_mode: str = row(
         "codex.mode",

@@ -93,7 +93,13 @@ def gunicorn_options(settings: Settings, environ: Mapping[str, str] = os.environ
 def log_to(settings: Settings) -> None:
     """Sets up logging for gunicorn's master."""
     secrets = [settings.api_key] if settings.api_key else []
-    configure_logging(settings.log_level, settings.log_format, directory=settings.log_dir, secrets=secrets)
+    configure_logging(
+        settings.log_level,
+        settings.log_format,
+        directory=settings.log_dir,
+        keep_days=settings.log_keep_days,
+        secrets=secrets,
+    )
 
 
 def run(settings: Settings) -> None:

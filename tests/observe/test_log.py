@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextvars import copy_context
+from datetime import date, timedelta
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
+from codexproxy.observe.bodies import SHOWN, log_body
 from codexproxy.observe.context import bind_request_id
 from codexproxy.observe.log import configure_logging, fields
 
@@ -175,3 +177,43 @@ def test_lines_of_several_processes_never_mix(tmp_path: Path) -> None:
     lines = next(tmp_path.iterdir()).read_text().splitlines()
     assert len(lines) == 900
     assert all(re.fullmatch(r"\[.{19}\] \[INFO\] \[-\] p\d \d+ x{500}", line) for line in lines)
+
+
+def test_a_terminal_gets_the_level_in_colour_and_a_file_never(tmp_path: Path) -> None:
+    terminal = Terminal()
+    configure_logging("info", None, stream=terminal, directory=tmp_path)
+    log.error("broken")
+    assert "[\x1b[31mERROR\x1b[0m] [-] broken" in terminal.getvalue()
+    assert "[ERROR] [-] broken" in next(tmp_path.iterdir()).read_text()
+
+
+def test_files_older_than_they_are_kept_are_removed_and_no_others(tmp_path: Path) -> None:
+    days = [(date.today() - timedelta(days=ago)).isoformat() for ago in range(5)]
+    for day in days:
+        (tmp_path / f"{day}-info.log").touch()
+    for other in ("2001-01-01-info.log.gz", "notes.txt", "2001-01-01.log"):
+        (tmp_path / other).touch()
+    written("text", directory=tmp_path, keep_days=3)
+    log.info("a new day")
+    kept = {f"{day}-info.log" for day in days[:3]}
+    assert {path.name for path in tmp_path.iterdir()} == kept | {
+        "2001-01-01-info.log.gz",
+        "notes.txt",
+        "2001-01-01.log",
+    }
+
+
+def test_bodies_are_logged_only_when_asked_for_redacted_and_cut() -> None:
+    body = {"api_key": "sk-abcdefghijklmnop", "input": "x" * 3 * SHOWN}
+    stream = written("text")
+    log_body("request body", body)
+    assert stream.getvalue() == ""
+    stream = written("text", bodies=True)
+    log_body("request body", body)
+    log_body("upstream error body", b'{"detail": "no \xff"}')
+    first, second = stream.getvalue().splitlines()
+    assert "[DEBUG] [-] request body: {" in first
+    assert "sk-abc" not in first
+    assert SHOWN < len(first) < SHOWN + 200
+    assert first.endswith("bytes more")
+    assert "upstream error body" in second

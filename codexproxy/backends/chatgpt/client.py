@@ -14,6 +14,7 @@ from codexproxy.backends.chatgpt.refusals import MAX_BODY_BYTES, refusal
 from codexproxy.backends.chatgpt.source import ResponseSource
 from codexproxy.backends.chatgpt.transport import Transport
 from codexproxy.errors import LoginExpired, ProxyError, UpstreamFailed
+from codexproxy.observe.bodies import log_body
 from codexproxy.turns.access import Access, CredentialSource
 from codexproxy.turns.deadlines import Deadlines, TimeLimits, timed_out
 from codexproxy.turns.events import decode_object, encode_json
@@ -159,6 +160,7 @@ def _refused(response: requests.Response) -> ProxyError:
         body = b""
     finally:
         response.close()
+    log_body("upstream error body", body)
     if response.status_code == 401:
         return LoginExpired(
             "Upstream does not accept the login any more. Please sign in again with `codexproxy login`."
