@@ -277,7 +277,7 @@ def test_afterwards_every_call_is_answered_once_and_after_it(items: list[Item]):
 def test_mending_twice_changes_nothing_more_and_results_are_never_lost(items: list[Item]):
     mended, _ = repair(items)
     assert repair(mended) == (mended, [])
-    assert str(mended).count("'7'") == sum(item.get("output") == "7" for item in items)
+    assert str(mended).count("'a result'") == sum(item.get("output") == "a result" for item in items)
 
 
 JSON = st.recursive(
