@@ -14,13 +14,11 @@ from codexproxy.backends.quotabook import QuotaBook
 from codexproxy.backends.refusing import RefusingBackend
 from codexproxy.backends.relay import RelayAddress, RelayBackend
 from codexproxy.backends.slotted import SlottedBackend
+from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.settings import Provider as ProviderRow
 from codexproxy.settings import Settings
 from codexproxy.turns.deadlines import TimeLimits
 from codexproxy.web.readiness import wait_readable
-
-# Names that begin so go to the local Codex CLI, whatever group it is in.
-CLI_PREFIX = "cli/"
 
 
 @dataclass
@@ -42,10 +40,8 @@ class Providers:
     logins: dict[str, Login] = field(default_factory=dict)
 
     def all(self) -> list[Provider]:
-        """All enabled providers; each Codex CLI also in a group of its own, for ``cli/`` names."""
-        made = [self._provider(row) for row in self._rows() if row.enabled]
-        local = [replace(provider, group=CLI_PREFIX) for provider in made if provider.kind == "codex-cli"]
-        return made + local
+        """All enabled providers."""
+        return [self._provider(row) for row in self._rows() if row.enabled]
 
     def login(self, profile: str) -> Login:
         """The login of a profile, made once."""
@@ -142,13 +138,16 @@ _MAKERS: dict[str, Callable[[Providers, ProviderRow], Backend]] = {
 
 
 def first_models(providers: list[Provider]) -> Callable[[], list[dict[str, object]]]:
-    """Fetches the catalogue of the provider that is asked first."""
-    ordered = sorted(providers, key=lambda provider: provider.priority)
+    """Fetches the catalogue of the first provider that has one; those of type ``codex`` know most of it."""
+    ordered = sorted(providers, key=lambda provider: (provider.kind != "codex", provider.priority))
 
     def fetch() -> list[dict[str, object]]:
-        return ordered[0].backend.models()
+        refusal: ProxyError = UpstreamFailed("No provider is enabled. Check 'providers' in the config file.")
+        for provider in ordered:
+            try:
+                return provider.backend.models()
+            except ProxyError as error:
+                refusal = error
+        raise refusal
 
     return fetch
-
-
-__all__ = ["CLI_PREFIX", "Providers", "first_models"]

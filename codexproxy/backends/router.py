@@ -42,10 +42,12 @@ class Route:
     Attributes:
         group: The group of providers.
         adapt: Makes the turn fit for the provider that was chosen, before it is sent there.
+        anywhere: Whether a turn for the local Codex CLI may find one in any group.
     """
 
     group: str = DEFAULT_GROUP
     adapt: Adapter | None = None
+    anywhere: bool = False
 
 
 @dataclass(slots=True)
@@ -137,8 +139,15 @@ class Router:
                 self._sleep(step.pause)
             provider = step.provider
 
+    def preference(self, turn: Turn, route: Route = Route()) -> list[Provider]:
+        """The providers a turn may go to, in the order of their priority."""
+        return sorted(self._members(route, turn), key=lambda provider: provider.priority)
+
+    def _members(self, route: Route, turn: Turn) -> list[Provider]:
+        return members(self.providers, route.group, turn, anywhere=route.anywhere)
+
     def _course(self, turn: Turn, route: Route) -> Course:
-        candidates = members(self.providers, route.group, turn)
+        candidates = self._members(route, turn)
         account = self._account_of(turn)
         alone = len(candidates) == 1
         if account is not None and has_compaction(turn.body):
@@ -155,7 +164,7 @@ class Router:
         return None
 
     def _refusal(self, course: Course) -> ProxyError:
-        candidates = members(self.providers, course.route.group, course.turn)
+        candidates = self._members(course.route, course.turn)
         for provider in sorted(candidates, key=lambda candidate: self.health.wait(candidate.name)):
             reason = self.health.reason(provider.name)
             if reason is not None:
@@ -168,7 +177,7 @@ class Router:
             )
         return UpstreamFailed(
             f"No enabled provider of group '{course.route.group}' serves the model '{course.turn.model}'. "
-            "Check 'providers' in the config file.",
+            "Check 'providers' in the config file; names that begin with 'cli/' need one of type 'codex-cli'.",
             retryable=False,
         )
 

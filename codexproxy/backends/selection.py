@@ -7,11 +7,27 @@ from codexproxy.backends.provider import Provider
 from codexproxy.turns.turn import Turn
 
 
-def members(providers: Sequence[Provider], group: str, turn: Turn) -> list[Provider]:
-    """The providers of a group that serve a turn's model, by the caller's name for it or upstream's."""
+# The type of providers that a turn for the local Codex CLI (``cli/…``) may go to.
+LOCAL_KIND = "codex-cli"
+
+
+def members(providers: Sequence[Provider], group: str, turn: Turn, *, anywhere: bool = False) -> list[Provider]:
+    """The providers that may run a turn: those of its group that serve its model.
+
+    Args:
+        providers: All of them.
+        group: The group.
+        turn: The turn; its model is known by the caller's name and by upstream's.
+        anywhere: Whether a turn for the local Codex CLI finds one in any group.
+    """
+    local = bool(turn.options.get("local"))
     names = (turn.model, str(turn.body.get("model") or ""))
     return [
-        provider for provider in providers if provider.group == group and any(provider.serves(name) for name in names)
+        provider
+        for provider in providers
+        if (provider.group == group or (local and anywhere))
+        and (provider.kind == LOCAL_KIND or not local)
+        and any(provider.serves(name) for name in names)
     ]
 
 

@@ -3,7 +3,9 @@
 import logging
 import re
 
+from codexproxy.guard.clients import Client
 from codexproxy.guard.completion import complete, instructions_of
+from codexproxy.guard.keys import Identity
 from codexproxy.guard.official import Library
 from codexproxy.guard.routing import Decision
 from codexproxy.turns.turn import Turn
@@ -12,6 +14,23 @@ from codexproxy.turns.turn import Turn
 COMPLETED_KINDS = frozenset({"codex"})
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+
+
+def facts(identity: Identity, client: Client, route: str) -> dict[str, object]:
+    """What is known of a request that was refused; never any text of the caller's."""
+    return {"user": identity.name, "allowedClients": list(identity.allowed_clients), **told(client, route)}
+
+
+def told(client: Client, route: str) -> dict[str, object]:
+    """What a request tells of its program, and the route it came by."""
+    return {
+        "route": route,
+        "profile": client.name,
+        "marks": dict(client.marks),
+        "genuine": sorted(client.genuine),
+        "hasInstructions": client.has_instructions,
+        "instructionsLengthBefore": client.instructions_length,
+    }
 
 
 class Passage:
@@ -49,17 +68,12 @@ class Passage:
 
     def record(self) -> dict[str, object]:
         """The facts the decision rests on and what was done; never any text of the caller's."""
-        decision, client = self.decision, self.decision.client
+        decision = self.decision
         official = self._library.current()
         return {
             "user": decision.user,
             "allowedClients": list(decision.allowed_clients),
-            "route": self._route,
-            "profile": client.name,
-            "marks": dict(client.marks),
-            "genuine": sorted(client.genuine),
-            "hasInstructions": client.has_instructions,
-            "instructionsLengthBefore": client.instructions_length,
+            **told(decision.client, self._route),
             "instructionsLengthAfter": self._length_after,
             "officialTexts": "stand-ins" if official.stand_ins else "synchronised",
             "rule": decision.rule or None,
@@ -74,5 +88,7 @@ class Passage:
 
     @property
     def level(self) -> int:
-        """How loud the log line is: a turn that could not be completed is a warning."""
-        return logging.WARNING if self._mismatch else logging.INFO
+        """How loud the log line is: a turn that could not be completed is a warning, an unchecked one no news."""
+        if self._mismatch:
+            return logging.WARNING
+        return logging.INFO if self.decision.allowed_clients else logging.DEBUG

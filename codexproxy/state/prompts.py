@@ -18,6 +18,8 @@ from codexproxy.state.lock import HostLock
 log = logging.getLogger(__name__)
 
 PATIENCE = 10.0
+# Earlier texts of a model that are still recognised.
+EARLIER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class PromptStore:
             log.warning("the index of synchronised instructions cannot be read; synchronise again: %s", error)
             return []
 
-    def load(self) -> Mapping[str, Sequence[str]]:
+    def load(self) -> Mapping[str, list[str]]:
         """Texts by model, the one that is sent first."""
         found: dict[str, list[str]] = {}
         for entry in sorted(self.entries(), key=lambda entry: (entry.model, entry.number)):
@@ -88,6 +90,9 @@ class PromptStore:
 
     def save(self, found: Mapping[str, Sequence[str]], source: str, now: float) -> list[str]:
         """Takes the texts of a source; models it does not know keep theirs.
+
+        A model's earlier texts stay behind the new ones: they are not sent any
+        more, but a client that is a little older still sends them.
 
         Args:
             found: Texts by model, the one that is to be sent first.
@@ -105,16 +110,29 @@ class PromptStore:
             return []
         with HostLock(self._folder / ".lock").held(PATIENCE):
             changed = self._changed(found)
-            kept = [entry for entry in self.entries() if entry.model not in changed]
-            texts = [(model, number, text) for model in changed for number, text in enumerate(found[model])]
-            added = [self._write(model, number, text, source, now) for model, number, text in texts]
-            index = json.dumps([asdict(entry) for entry in (*kept, *added)], indent=2)
-            write_durably(self._index, index.encode())
+            entries = self.entries()
+            index = [entry for entry in entries if entry.model not in changed]
+            for model in changed:
+                index += self._write_all(model, self._merged(model, found[model], entries, source, now))
+            write_durably(self._index, json.dumps([asdict(entry) for entry in index], indent=2).encode())
         return changed
 
     def _changed(self, found: Mapping[str, Sequence[str]]) -> list[str]:
         known = self.load()
-        return [model for model, texts in found.items() if texts and list(texts) != list(known.get(model, ()))]
+        return [model for model, texts in found.items() if texts and list(texts) != known.get(model, [])[: len(texts)]]
+
+    def _merged(
+        self, model: str, texts: Sequence[str], entries: Sequence[Entry], source: str, now: float
+    ) -> list[tuple[str, str, float]]:
+        """Each text with its source and time, the new ones first."""
+        earlier = [entry for entry in sorted(entries, key=lambda entry: entry.number) if entry.model == model]
+        known = {text: entry for entry in reversed(earlier) if (text := self._read(entry)) is not None}
+        kept = [(text, entry.source, entry.fetched_at) for text, entry in known.items() if text not in texts][::-1]
+        fresh = [(text, source, now) for text in texts]
+        return fresh + kept[:EARLIER]
+
+    def _write_all(self, model: str, texts: Sequence[tuple[str, str, float]]) -> list[Entry]:
+        return [self._write(model, number, *text) for number, text in enumerate(texts)]
 
     def _write(self, model: str, number: int, text: str, source: str, now: float) -> Entry:
         data = text.encode("utf-8")

@@ -13,6 +13,9 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra")
 TIERS = {"fast": "priority"}
 _SUFFIXES = frozenset({*EFFORTS, *TIERS})
 
+# A name that begins so asks for the local Codex CLI; the rest is the model.
+LOCAL_PREFIX = "cli/"
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:

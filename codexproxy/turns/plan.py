@@ -10,7 +10,7 @@ from typing import Any
 
 from codexproxy.errors import InvalidRequest, ModelNotFound
 from codexproxy.turns.cache_key import settle_cache_key
-from codexproxy.turns.catalogue import EFFORTS, Catalogue, Wanted
+from codexproxy.turns.catalogue import EFFORTS, LOCAL_PREFIX, Catalogue, Wanted
 from codexproxy.turns.instructions import settle_instructions
 from codexproxy.turns.lite import lite_shape
 from codexproxy.turns.policy import Policy, Setting
@@ -43,8 +43,11 @@ def plan(turn: Turn, catalogue: Catalogue, policy: Policy) -> Turn:
         ModelNotFound: The name is unknown and ``strict`` is set.
     """
     name = turn.model or _default_model(catalogue, policy)
-    setting = Setting(policy, catalogue, _wanted(name, catalogue, policy.strict))
+    meant = catalogue.aliases.get(name, name)
+    setting = Setting(policy, catalogue, _wanted(meant.removeprefix(LOCAL_PREFIX), catalogue, policy.strict))
     turn = replace(turn, model=name)
+    if meant.startswith(LOCAL_PREFIX):
+        turn = replace(turn, options={**turn.options, "local": True})
     for step in STEPS:
         turn = step(turn, setting)
     return turn
@@ -58,7 +61,8 @@ def _default_model(catalogue: Catalogue, policy: Policy) -> str:
             code="missing_required_parameter",
             param="model",
         )
-    if catalogue.is_live and catalogue.find(name) is None and catalogue.models:
+    known = catalogue.find(name.removeprefix(LOCAL_PREFIX))
+    if catalogue.is_live and known is None and catalogue.models:
         return catalogue.models[0].slug
     return name
 

@@ -9,6 +9,7 @@ from flask import Response, g, request
 
 from codexproxy.dialects.base import Dialect, Renderer
 from codexproxy.errors import ProxyError
+from codexproxy.observe.bodies import log_body
 from codexproxy.turns.events import encode_json
 from codexproxy.turns.failures import failure_of
 from codexproxy.turns.fold import Fold
@@ -35,14 +36,16 @@ log = logging.getLogger(__name__)
 def answer(dialect: Dialect, wiring: Wiring) -> Response:
     """Answers one turn request in its dialect."""
     payload = parse_object(read_body(request.environ, wiring.max_body_bytes))
+    log_body("request body", payload)
     held = wiring.gate.recognise(g.identity, request.headers, payload, request.path)
     turns = wiring.plan(dialect, dialect.parse(payload, held.caller))
     turn = g.log.turn = turns[0]
+    log_body("upstream body", turn.body)
     if request.headers.get(dryrun.HEADER) == "1":
-        return _json(dryrun.explain(turns, wiring.router.providers))
+        return _json(dryrun.explain(turns, wiring.router, held.route))
     requestlog: RequestLog = g.log
-    requestlog.headers = wiring.gate.admit(held, turn, requestlog.on_end).headers()
     requestlog.on_end(lambda: wiring.gate.close(held, requestlog.tokens))
+    requestlog.headers = wiring.gate.admit(held, turn, requestlog.on_end).headers()
     opening = Opening(wiring.opener(held.route), turns)
     requestlog.on_end(opening.close)
     if turn.stream:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from codexproxy.backends.provider import Provider
+from codexproxy.backends.router import Route, Router
 from codexproxy.turns.turn import Turn
 
 HEADER = "x-codexproxy-dry-run"
@@ -17,29 +18,36 @@ class Previewing(Protocol):
         """URL, headers without credentials, body."""
 
 
-def explain(turns: Sequence[Turn], providers: Sequence[Provider]) -> dict[str, Any]:
+def explain(turns: Sequence[Turn], router: Router, route: Route) -> dict[str, Any]:
     """What would be sent for these turns, and each rule that was applied.
 
     Args:
         turns: The turns of one request, planned.
-        providers: Where they may go, the likeliest first.
+        router: Knows the providers.
+        route: Where the turns may go.
     """
+    sent = [_prepared(turn, router, route) for turn in turns]
     return {
         "dry_run": True,
         "model": turns[0].model,
-        "ignored": list(turns[0].ignored),
-        "adapted": list(turns[0].adapted),
+        "ignored": list(sent[0][0].ignored),
+        "adapted": list(sent[0][0].adapted),
         "emulated": _emulated(turns[0]),
-        "upstream": [_preview(turn, providers) for turn in turns],
+        "upstream": [_preview(turn, provider) for turn, provider in sent],
     }
 
 
-def _preview(turn: Turn, providers: Sequence[Provider]) -> dict[str, Any]:
-    for provider in providers:
-        backend = getattr(provider.backend, "inner", provider.backend)
-        if isinstance(backend, Previewing):
-            return {"backend": provider.name, **backend.preview(turn)}
-    return {"backend": providers[0].name if providers else None, "body": turn.body}
+def _prepared(turn: Turn, router: Router, route: Route) -> tuple[Turn, Provider | None]:
+    provider = next(iter(router.preference(turn, route)), None)
+    if provider is not None and route.adapt is not None:
+        turn = route.adapt(turn, provider.name, provider.kind)
+    return turn, provider
+
+
+def _preview(turn: Turn, provider: Provider | None) -> dict[str, Any]:
+    backend = getattr(provider.backend, "inner", provider.backend) if provider else None
+    shown = backend.preview(turn) if isinstance(backend, Previewing) else {"body": turn.body}
+    return {"backend": provider.name if provider else None, **shown}
 
 
 def _emulated(turn: Turn) -> dict[str, Any]:

@@ -13,13 +13,14 @@ from typing import Any
 from codexproxy.backends.provider import Provider
 from codexproxy.backends.quotabook import QuotaBook
 from codexproxy.backends.router import Route
+from codexproxy.errors import PermissionRefused, ProxyError
 from codexproxy.guard.clients import Client, detect
 from codexproxy.guard.headers import Headers
-from codexproxy.guard.keys import Identity
+from codexproxy.guard.keys import ANONYMOUS, OWNER, Identity
 from codexproxy.guard.limits import Limiter, Standing
 from codexproxy.guard.official import Library
 from codexproxy.guard.parallel import ParallelTurns
-from codexproxy.guard.passage import Passage
+from codexproxy.guard.passage import Passage, facts
 from codexproxy.guard.reserve import check_reserve
 from codexproxy.guard.routing import ClientRule, check_model, decide
 from codexproxy.observe.log import fields
@@ -50,7 +51,10 @@ class Pass:
     @property
     def route(self) -> Route:
         """Where the router sends it."""
-        return Route(self.passage.decision.group, self.passage.adapt)
+        decision = self.passage.decision
+        # Only who owns everything may reach a local CLI outside of its group.
+        owner = self.identity.name in (OWNER, ANONYMOUS)
+        return Route(decision.group, self.passage.adapt, anywhere=owner and not decision.forced)
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,12 @@ class Gate:
             PermissionRefused: The key is bound to clients, and this is none of them.
         """
         client = detect(headers, payload, self.library.current())
-        return Pass(identity, client, Passage(decide(identity, client, self.rules), route, self.library))
+        try:
+            decision = decide(identity, client, self.rules)
+        except PermissionRefused:
+            log.warning("guard decision", extra=fields(**facts(identity, client, route), reason="refused"))
+            raise
+        return Pass(identity, client, Passage(decision, route, self.library))
 
     def admit(self, held: Pass, turn: Turn, on_end: Callable[[Callable[[], object]], None]) -> Standing:
         """Lets a planned turn in, and takes its place until the request ends.
@@ -106,6 +115,9 @@ class Gate:
 
     def close(self, held: Pass, tokens: int) -> None:
         """Counts what a request spent, and logs the decision now that its provider is known."""
-        self.limiter.spend(held.identity, tokens)
-        if held.identity.allowed_clients:
+        if log.isEnabledFor(held.passage.level):
             log.log(held.passage.level, "guard decision", extra=fields(**held.passage.record()))
+        try:
+            self.limiter.spend(held.identity, tokens)
+        except ProxyError as error:
+            log.error("the tokens of a turn of '%s' were not counted: %s", held.identity.name, error.message)

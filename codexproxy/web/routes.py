@@ -82,8 +82,11 @@ def status_routes(wiring: Wiring) -> Blueprint:
 
     @blueprint.get("/ready")
     def ready() -> Response:
-        reasons = wiring.ready()
-        return _json({"status": "not_ready", "reasons": reasons}, 503) if reasons else _json({"status": "ready"})
+        reasons, notes = wiring.ready(), wiring.notes()
+        told = {"notes": notes} if notes else {}
+        if reasons:
+            return _json({"status": "not_ready", "reasons": reasons, **told}, 503)
+        return _json({"status": "ready", **told})
 
     return blueprint
 

@@ -39,6 +39,7 @@ class Wiring:
         keys: Who may ask.
         origins: From where.
         ready: Reasons why turns cannot be served now; empty when they can.
+        notes: What the owner should know although turns can be served.
         max_body_bytes: Largest request, before and after unpacking.
         heartbeat_seconds: Silence after which a stream says so.
         reverse_names: Whether each model is listed by its reversed name, too.
@@ -53,6 +54,7 @@ class Wiring:
     keys: KeyRing
     origins: OriginPolicy
     ready: Callable[[], list[str]]
+    notes: Callable[[], list[str]]
     max_body_bytes: int
     heartbeat_seconds: float
     reverse_names: bool = False

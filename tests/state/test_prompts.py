@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codexproxy.state.prompts import PromptStore, texts_in_folder
+from codexproxy.state.prompts import EARLIER, PromptStore, texts_in_folder
 
 OLD, NEW = "You are old.\r\n\r\nBe kind.\r\n", "You are new.\n"
 
@@ -50,7 +50,30 @@ def test_a_change_is_seen_by_other_processes_and_other_models_keep_their_texts(f
     stamp = other.stamp()
     assert store.save({"gpt-5.2": [NEW]}, "catalogue", 2) == ["gpt-5.2"]
     assert other.stamp() != stamp
-    assert other.load() == {"gpt-5.2": [NEW], "gpt-5.1": [OLD]}
+    assert other.load() == {"gpt-5.2": [NEW, OLD], "gpt-5.1": [OLD]}
+
+
+def test_earlier_texts_stay_behind_the_new_ones_with_their_own_source(folder: Path) -> None:
+    store = PromptStore(folder)
+    store.save({"m": ["one", "two"]}, "catalogue", 1)
+    assert store.save({"m": ["three"]}, "codex cli", 2) == ["m"]
+    assert store.load() == {"m": ["three", "one", "two"]}
+    assert [(entry.source, entry.fetched_at) for entry in store.entries()] == [
+        ("codex cli", 2),
+        ("catalogue", 1),
+        ("catalogue", 1),
+    ]
+    assert store.save({"m": ["three"]}, "catalogue", 3) == []
+    assert store.save({"m": ["two"]}, "catalogue", 4) == ["m"]
+    assert store.load() == {"m": ["two", "three", "one"]}
+
+
+def test_only_so_many_earlier_texts_are_kept(folder: Path) -> None:
+    store = PromptStore(folder)
+    for number in range(EARLIER + 3):
+        store.save({"m": [f"text {number}"]}, "catalogue", number)
+    assert len(store.load()["m"]) == EARLIER + 1
+    assert store.verify() == []
 
 
 def test_an_empty_list_of_texts_does_not_erase_what_is_known(folder: Path) -> None:
