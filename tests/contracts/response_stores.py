@@ -179,6 +179,17 @@ class ResponseStoreContract:
         store.delete("ann", "r1")
         assert not store.advance("ann", "r1")
 
+    def test_it_is_known_when_somebody_last_read_along(self, store: ResponseStore, clock: Clock) -> None:
+        store.begin(stored("r1", status="in_progress"))
+        assert store.attended("ann", "r1") is None
+        store.attend("bob", "r1")
+        assert store.attended("ann", "r1") is None
+        store.attend("ann", "r1")
+        seen = clock.now
+        clock.now += 5
+        assert store.attended("ann", "r1") == seen
+        assert store.attended("ann", "nothing") is None
+
     def test_a_maker_that_falls_silent_has_failed(self, make: Make, clock: Clock) -> None:
         store = make(Limits(lease=60))
         store.begin(stored("r1", status="in_progress"))

@@ -28,6 +28,18 @@ class OwnedResponses:
         self.store.begin(Stored(self.owner, response, input, previous))
         return Journal(self.store, self.owner, str(response["id"]))
 
+    def vouch(self, id: str) -> bool:
+        """Says that an unfinished response is being made; False when nobody wants it any more."""
+        return self.store.advance(self.owner, id)
+
+    def attend(self, id: str) -> None:
+        """Says that somebody reads along at this moment."""
+        self.store.attend(self.owner, id)
+
+    def attended(self, id: str) -> float | None:
+        """When somebody last read along, in epoch seconds; None when nobody did."""
+        return self.store.attended(self.owner, id)
+
     def get(self, id: str) -> Json | None:
         """The Response object, None when there is none."""
         return self.store.get(self.owner, id)

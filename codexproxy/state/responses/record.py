@@ -108,6 +108,12 @@ class ResponseStore(Protocol):
     def finish(self, owner: str, id: str, response: Json, frames: Sequence[Frame] = ()) -> bool:
         """Ends an unfinished response; False when it had ended already."""
 
+    def attend(self, owner: str, id: str) -> None:
+        """Says that somebody reads along at this moment."""
+
+    def attended(self, owner: str, id: str) -> float | None:
+        """When somebody last read along, in epoch seconds; None when nobody did."""
+
     def cancel(self, owner: str, id: str) -> Json | None:
         """Ends an unfinished response as cancelled.
 

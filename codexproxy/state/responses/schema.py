@@ -90,4 +90,7 @@ _TOTALS = (
     END""",
 )
 
-SCHEMA: tuple[str, ...] = _THREADS + _RESPONSES + _ITEMS + _EVENTS + _TOTALS
+# ``attended`` is the moment at which somebody last read along while it was made.
+_READERS = ("ALTER TABLE responses ADD COLUMN attended REAL",)
+
+SCHEMA: tuple[str, ...] = _THREADS + _RESPONSES + _ITEMS + _EVENTS + _TOTALS + _READERS

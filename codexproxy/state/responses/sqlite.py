@@ -86,6 +86,16 @@ class SqliteResponseStore:
             sql.end(connection, row, now)
             return True
 
+    def attend(self, owner: str, id: str) -> None:
+        """Says that somebody reads along at this moment."""
+        with self._database.transaction() as connection:
+            connection.execute(sql.ATTEND, (self._clock(), owner, id))
+
+    def attended(self, owner: str, id: str) -> float | None:
+        """When somebody last read along, in epoch seconds; None when nobody did."""
+        rows = self._database.rows(sql.ATTENDED, (owner, id))
+        return rows[0][0] if rows else None
+
     def cancel(self, owner: str, id: str) -> Json | None:
         """Ends an unfinished response as cancelled; a finished one stays what it was."""
         response = self.get(owner, id)

@@ -43,6 +43,8 @@ LOG = f"""
     SELECT f.lease, e.number, e.frame
     FROM ({FIND}) f LEFT JOIN events e ON e.row = f.row AND e.number > ? ORDER BY e.number LIMIT ?
 """
+ATTEND = "UPDATE responses SET attended = ? WHERE owner = ? AND id = ?"
+ATTENDED = "SELECT attended FROM responses WHERE owner = ? AND id = ?"
 OVERDUE = "SELECT row, body FROM responses WHERE lease < ? LIMIT ?"
 
 _EXPIRED = """
