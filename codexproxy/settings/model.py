@@ -213,6 +213,23 @@ class Settings:
         "limits.queueTimeoutSeconds", "CODEX_QUEUE_TIMEOUT_SECONDS", p.number(0), 30.0, "Longest wait for a free slot."
     )
 
+    store_responses: bool = row(
+        "responses.store", "CODEX_STORE_RESPONSES", p.flag, True, "Keep responses, so that they can be continued."
+    )
+    store_max_days: float = row(
+        "responses.maxAgeDays", "CODEX_STORE_MAX_AGE_DAYS", p.number(0.01), 30.0, "Days a conversation is kept for after its last turn."
+    )
+    store_max_bytes: int = row(
+        "responses.maxBytes", "CODEX_STORE_MAX_BYTES", p.integer(2**20), 2**30, "Most bytes of all that is kept."
+    )
+    resume_grace_seconds: float = row(
+        "responses.resumeGraceSeconds",
+        "CODEX_RESUME_GRACE_SECONDS",
+        p.number(0),
+        0.0,
+        "How long a stored stream goes on after its client left, so that it can be resumed; 0 ends it at once.",
+    )
+
     cli_bin: str = row("cli.bin", "CODEX_BIN", p.text, "codex", "The local Codex CLI.")
     cli_home: Path = row("cli.home", "CODEX_HOME", p.folder, "~/.codex", "The local Codex CLI's own folder.")
     cli_workdir: Path | None = row(

@@ -141,6 +141,9 @@ _FOLDS: dict[str, Callable[[Fold, dict[str, Any]], None]] = {
     "response.custom_tool_call_input.delta": lambda fold, data: fold._grow(data, "input"),
 }
 
+# The types a whole answer can be rebuilt from: every item is told again when it is done.
+STRUCTURE = frozenset(type for type in _FOLDS if not type.endswith(".delta"))
+
 
 def fold(batches: list[Batch]) -> dict[str, Any]:
     """The final Response object of a whole stream."""

@@ -25,6 +25,7 @@ class Entry:
     parent: "Entry | None"
     touched: float
     lease: float | None = None
+    attended: float | None = None
     frames: dict[int, bytes] = field(default_factory=dict)
 
 
@@ -56,6 +57,15 @@ class MemoryResponseStore:
             return False
         self.entries[owner, id].lease = None
         return True
+
+    def attend(self, owner: str, id: str) -> None:
+        entry = self._find(owner, id)
+        if entry is not None:
+            entry.attended = self.clock()
+
+    def attended(self, owner: str, id: str) -> float | None:
+        entry = self._find(owner, id)
+        return entry.attended if entry else None
 
     def cancel(self, owner: str, id: str) -> Json | None:
         entry = self._unfinished(owner, id)
