@@ -217,7 +217,11 @@ class Settings:
         "responses.store", "CODEX_STORE_RESPONSES", p.flag, True, "Keep responses, so that they can be continued."
     )
     store_max_days: float = row(
-        "responses.maxAgeDays", "CODEX_STORE_MAX_AGE_DAYS", p.number(0.01), 30.0, "Days a conversation is kept for after its last turn."
+        "responses.maxAgeDays",
+        "CODEX_STORE_MAX_AGE_DAYS",
+        p.number(0.01),
+        30.0,
+        "Days a conversation is kept for after its last turn.",
     )
     store_max_bytes: int = row(
         "responses.maxBytes", "CODEX_STORE_MAX_BYTES", p.integer(2**20), 2**30, "Most bytes of all that is kept."
