@@ -1,90 +1,145 @@
-"""What each key used, day by day, counted by all processes of the host."""
+"""The request ledger: one row per turn, never a text, counted by all processes of the host."""
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from codexproxy.state.database import Database
 
-# Days of which use is kept.
-KEPT_DAYS = 400
+# Rows that are kept, the newest; some 60 MB.
+KEPT_ROWS = 250_000
 
-_SCHEMA = (
-    "CREATE TABLE usage (day TEXT, key TEXT, model TEXT, turns INTEGER, input INTEGER, cached INTEGER,"
-    " output INTEGER, PRIMARY KEY (day, key, model)) WITHOUT ROWID",
-)
-_ADD = (
-    "INSERT INTO usage VALUES (?, ?, ?, 1, ?, ?, ?) ON CONFLICT (day, key, model) DO UPDATE SET"
-    " turns = turns + 1, input = input + excluded.input, cached = cached + excluded.cached,"
-    " output = output + excluded.output"
-)
-_SUM = (
-    "SELECT key, model, sum(turns), sum(input), sum(cached), sum(output) FROM usage WHERE day >= ?"
-    " GROUP BY key, model ORDER BY sum(input) + sum(output) DESC, key, model"
-)
+# What usage is told by -> how its value is found in a row. Days are UTC.
+DIMENSIONS = {
+    "day": "strftime('%Y-%m-%d', at, 'unixepoch')",
+    "model": "model",
+    "key": "key",
+    "client": "client",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """What is remembered of one turn.
+
+    Attributes:
+        at: When it began, in epoch seconds.
+        key: Name of the key that asked, never the key itself.
+        client: The client's profile.
+        dialect: ``chat``, ``responses``, …
+        model: The model's name upstream; as asked for where no turn came about.
+        effort: Reasoning effort that was sent, ``""`` for the model's own.
+        backend: The provider that answered, ``""`` where none did.
+        status: The HTTP status; 499 for a client that left.
+        code: The error's code, ``""`` where it went well.
+        input_tokens: Tokens read, cached ones included.
+        cached_tokens: Those of them that upstream had in its cache.
+        output_tokens: Tokens written, reasoning included.
+        reasoning_tokens: Those of them that were reasoning.
+        first_ms: Milliseconds until the answer began; None where it never did.
+        total_ms: Milliseconds until it was over.
+        adapted: What was changed on the way, comma-separated.
+    """
+
+    at: float
+    key: str
+    client: str
+    dialect: str
+    model: str
+    effort: str
+    backend: str
+    status: int
+    code: str
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    first_ms: int | None
+    total_ms: int
+    adapted: str
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What one key used of one model.
+    """What one value of a dimension used of one model.
 
     Attributes:
-        key: The key's name.
+        name: The day, model, key or client.
         model: The model's name upstream.
-        turns: Finished turns.
-        input_tokens: Tokens read, cached ones included.
-        cached_tokens: Those of them that upstream had in its cache.
-        output_tokens: Tokens written, reasoning included.
+        turns: Turns, failed ones included.
+        failed: Turns that ended with an error.
+        input_tokens: See ``TurnRecord``.
+        cached_tokens: See ``TurnRecord``.
+        output_tokens: See ``TurnRecord``.
     """
 
-    key: str
+    name: str
     model: str
     turns: int
+    failed: int
     input_tokens: int
     cached_tokens: int
     output_tokens: int
 
 
+_COLUMNS = ", ".join(field.name for field in fields(TurnRecord))
+_SCHEMA = (
+    "CREATE TABLE turns (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL, key TEXT, client TEXT, dialect TEXT,"
+    " model TEXT, effort TEXT, backend TEXT, status INTEGER, code TEXT, input_tokens INTEGER, cached_tokens INTEGER,"
+    " output_tokens INTEGER, reasoning_tokens INTEGER, first_ms INTEGER, total_ms INTEGER, adapted TEXT)",
+)
+_ADD = f"INSERT INTO turns ({_COLUMNS}) VALUES ({', '.join('?' for _ in fields(TurnRecord))})"
+_FORGET = "DELETE FROM turns WHERE id <= (SELECT max(id) FROM turns) - ?"
+_SUM = (
+    "SELECT {name} AS name, model, count(*), sum(status >= 400 OR code <> ''), sum(input_tokens),"
+    " sum(cached_tokens), sum(output_tokens) FROM turns WHERE at >= ? GROUP BY name, model ORDER BY name, model"
+)
+_NEWEST = f"SELECT {_COLUMNS} FROM turns WHERE at >= ? ORDER BY id DESC LIMIT ?"
+
+
 class Ledger:
-    """Use by key, model and day (UTC).
+    """The rows of this host.
 
     Args:
         path: The database file.
-        clock: Epoch seconds.
+        keep: Rows that are kept.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, keep: int = KEPT_ROWS) -> None:
         self._database = Database(path, _SCHEMA)
-        self._clock = clock
-        self._swept = ""
+        self._keep = keep
 
-    def add(self, key: str, model: str, *, input_tokens: int, cached_tokens: int = 0, output_tokens: int) -> None:
-        """Counts one finished turn.
+    def add(self, records: Iterable[TurnRecord]) -> None:
+        """Writes rows down and forgets the oldest beyond the bound.
 
         Raises:
             DatabaseFailed: The file cannot be used.
         """
-        day = self._day(0)
         with self._database.transaction() as connection:
-            connection.execute(_ADD, (day, key, model, input_tokens, cached_tokens, output_tokens))
-            if self._swept != day:
-                connection.execute("DELETE FROM usage WHERE day < ?", (self._day(KEPT_DAYS),))
-                self._swept = day
+            connection.executemany(_ADD, [astuple(record) for record in records])
+            connection.execute(_FORGET, (self._keep,))
 
-    def totals(self, days: int = 1) -> list[Use]:
-        """Use of the last so many days, today included, the most first.
+    def used(self, dimension: str, since: float) -> list[Use]:
+        """What was used, by one of ``DIMENSIONS`` and model.
+
+        Args:
+            dimension: What it is told by.
+            since: Epoch seconds.
 
         Raises:
             DatabaseFailed: The file cannot be used.
         """
-        return [Use(*row) for row in self._database.rows(_SUM, (self._day(days - 1),))]
+        sql = _SUM.format(name=DIMENSIONS[dimension])
+        return [Use(*row) for row in self._database.rows(sql, (since,))]
+
+    def newest(self, count: int, since: float = 0.0) -> list[TurnRecord]:
+        """The last rows, the newest first.
+
+        Raises:
+            DatabaseFailed: The file cannot be used.
+        """
+        return [TurnRecord(*row) for row in self._database.rows(_NEWEST, (since, count))]
 
     def close(self) -> None:
         """Closes the file."""
         self._database.close()
-
-    def _day(self, ago: int) -> str:
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        return (now - timedelta(days=ago)).date().isoformat()
