@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from codexproxy.backends.codex_exec.composer import Composer, usage_object
-from codexproxy.backends.codex_exec.failures import failure_of_exit, failure_of_text
+from codexproxy.backends.codex_exec.failures import OFFLINE_REPORTS, failure_of_exit, failure_of_text, is_offline
 from codexproxy.backends.codex_exec.reporter import Reporter
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.observe.redaction import Redactor
@@ -38,6 +38,7 @@ class AppDecoder:
         self._reporter = reporter
         self._redact = redact
         self._begun = False
+        self._offline = 0
         self._phases: dict[str, str | None] = {}
         self._usage: Json | None = None
         self.finished = False
@@ -108,6 +109,14 @@ class AppDecoder:
         texts = [text for text in summary if isinstance(text, str)] if isinstance(summary, list) else []
         return self._composer.reasoning_done(str(item.get("id")), texts)
 
+    def _passing(self, params: Json) -> Batch:
+        # Only turn/completed ends a turn.
+        message = str(_object(params.get("error")).get("message") or "")
+        self._offline += is_offline(message)
+        if self._offline >= OFFLINE_REPORTS:
+            self.failure = failure_of_text(message, self._redact)
+        return []
+
     def _used(self, params: Json) -> Batch:
         # A fresh thread has one turn, so the thread's total is the turn's.
         total = _object(_object(params.get("tokenUsage")).get("total"))
@@ -143,6 +152,7 @@ _NOTIFICATIONS: dict[str, Callable[[AppDecoder, Json], Batch]] = {
     "item/agentMessage/delta": AppDecoder._message_delta,
     "item/reasoning/summaryTextDelta": AppDecoder._reasoning_delta,
     "thread/tokenUsage/updated": AppDecoder._used,
+    "error": AppDecoder._passing,
     "turn/completed": AppDecoder._completed,
 }
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from codexproxy.backends.codex_exec.composer import Composer, usage_object
-from codexproxy.backends.codex_exec.failures import failure_of_exit, failure_of_text
+from codexproxy.backends.codex_exec.failures import OFFLINE_REPORTS, failure_of_exit, failure_of_text, is_offline
 from codexproxy.backends.codex_exec.reporter import Reporter
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.observe.redaction import Redactor
@@ -36,6 +36,7 @@ class ExecDecoder:
         self._reporter = reporter
         self._redact = redact
         self._begun = False
+        self._offline = 0
         self.finished = False
         self.failure: ProxyError | None = None
         self.skipped = 0
@@ -85,6 +86,9 @@ class ExecDecoder:
     def _passing(self, event: Json) -> Batch:
         # "Reconnecting… 2/5": only turn.failed ends a turn.
         self.last_error = str(event.get("message") or "")
+        self._offline += is_offline(self.last_error)
+        if self._offline >= OFFLINE_REPORTS:
+            self.failure = failure_of_text(self.last_error, self._redact)
         return []
 
     def _completed(self, event: Json) -> Batch:

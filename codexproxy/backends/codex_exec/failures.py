@@ -83,6 +83,10 @@ _STATUSES: dict[int, Meaning] = {
     429: _LIMITED,
 }
 
+# The CLI says so after some seconds, and again with ever longer pauses; the second time we give up.
+OFFLINE_REPORTS = 2
+_OFFLINE = "waiting for network"
+
 # What a CLI says that does not know an option or a subcommand of ours.
 _ANCIENT = re.compile(r"unexpected argument|unrecognized (?:subcommand|option)|invalid value .{0,80} for '--", re.I)
 
@@ -115,6 +119,11 @@ def failure_of_exit(status: int | None, stderr: str, redact: Redactor) -> ProxyE
         return _error({"message": f"The installed Codex CLI is too old. {UPDATE_HINT}{said}"}, _FAILED)
     ending = "" if status is None else f" by signal {-status}" if status < 0 else f" with status {status}"
     return _error({"message": f"The Codex CLI ended{ending} before the answer was complete.{said}"}, _FAILED)
+
+
+def is_offline(text: str) -> bool:
+    """Whether the CLI has no connection and waits for one, which it does without an end."""
+    return _OFFLINE in text
 
 
 def is_ancient(stderr: str) -> bool:

@@ -13,6 +13,7 @@ from codexproxy.backends.codex_exec.local_only import local_pins, require_local,
 from codexproxy.backends.codex_exec.options import CodexCliOptions
 from codexproxy.backends.codex_exec.permits import Permits, Unlimited
 from codexproxy.backends.codex_exec.process import CliProcess
+from codexproxy.backends.codex_exec.redirects import Redirects
 from codexproxy.backends.codex_exec.run_folder import RunFolder
 from codexproxy.observe.redaction import Redactor
 
@@ -56,6 +57,7 @@ class Launcher:
         self.clock = clock
         self.permits: Permits = permits or Unlimited()
         self._config = ConfigFile(options.home)
+        self._redirects = Redirects(clock)
 
     def surroundings(self) -> Surroundings:
         """What the CLI's configuration says now.
@@ -66,7 +68,7 @@ class Launcher:
         """
         stamp = self._config.stamp()
         config = self._config.read()
-        hosts = require_local(config) if self.options.local_only else None
+        hosts = require_local(config, self._redirects.leads_elsewhere) if self.options.local_only else None
         pins = {**_ALWAYS, **hidden_from_commands(config.secret_names, _excluded(config))}
         pins.update(local_pins(config) if self.options.local_only else {})
         return Surroundings(pins, config.secret_names, hosts, stamp)

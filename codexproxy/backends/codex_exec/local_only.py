@@ -1,14 +1,15 @@
 """``CODEX_LOCAL_ONLY``: nothing may be sent to another machine.
 
-Three walls, since each has a gap. What config.toml says is inspected before each
-run. What was inspected is pinned on the command line, so that no other layer of
-configuration (the system's, a project's) changes it. And the CLI gets a dead
-proxy for every host that is not this one, so that neither a redirect of the
-local server nor anything else the CLI does reaches out.
+Several walls, since each has a gap. What config.toml says is inspected before
+each run, and the local server is asked whether it redirects. What was inspected
+is pinned on the command line, so that no other layer of configuration (the
+system's, a project's) changes it. And the CLI gets a dead proxy for every host
+that is not this one, so that neither a redirect nor anything else it does
+reaches out.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from codexproxy.backends.codex_exec.config_file import BUILT_IN, CliConfig
@@ -28,8 +29,12 @@ _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 NOWHERE = "http://127.0.0.1:9"
 
 
-def require_local(config: CliConfig) -> tuple[str, ...]:
+def require_local(config: CliConfig, leads_elsewhere: Callable[[str], bool] = lambda url: False) -> tuple[str, ...]:
     """Refuses a configuration that leads to another machine.
+
+    Args:
+        config: The CLI's configuration.
+        leads_elsewhere: Whether the server at a local URL sends its callers to another machine.
 
     Returns:
         The local hosts the CLI will call.
@@ -37,14 +42,21 @@ def require_local(config: CliConfig) -> tuple[str, ...]:
     Raises:
         InvalidRequest: ``local_only``.
     """
-    hosts = [local_host(url) if isinstance(url, str) else None for url in provider_urls(config).values()]
+    urls = [url if isinstance(url, str) else "" for url in provider_urls(config).values()]
+    hosts = [local_host(url) for url in urls]
     if None in hosts or not _PLAIN_ID.fullmatch(config.provider):
-        raise InvalidRequest(
-            f"CODEX_LOCAL_ONLY is set, and the Codex CLI's provider {config.provider[:60]!r} is not on this machine. "
-            "Please choose a `model_provider` with a local `base_url` in its config.toml.",
-            code="local_only",
-        )
+        raise _refusal(config, "is not on this machine")
+    if any(leads_elsewhere(url) for url in urls):
+        raise _refusal(config, "redirects to another machine")
     return tuple(dict.fromkeys(host for host in hosts if host))
+
+
+def _refusal(config: CliConfig, what: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"CODEX_LOCAL_ONLY is set, and the Codex CLI's provider {config.provider[:60]!r} {what}. "
+        "Please choose a `model_provider` with a local `base_url` in its config.toml.",
+        code="local_only",
+    )
 
 
 def provider_urls(config: CliConfig) -> dict[str, Any]:

@@ -76,13 +76,15 @@ class CliProcess:
         return self._popen.poll() is None
 
     def send(self, data: bytes) -> None:
-        """Sends this to its standard input; written while ``read`` waits."""
-        if self._in >= 0:
+        """Sends this to its standard input: what fits now, the rest while ``read`` waits."""
+        if self._in >= 0 and data:
             self._outgoing.append(memoryview(data))
+            self._write()
 
     def end_input(self) -> None:
         """Closes its standard input once everything is sent."""
         self._input_ends = True
+        self._close_input()
 
     def read(self, timeout: float) -> list[bytes] | None:
         """Lines of its standard output.
@@ -128,8 +130,6 @@ class CliProcess:
         for descriptor in (self._out, self._err):
             if descriptor >= 0:
                 poll.register(descriptor, select.POLLIN)
-        if self._in >= 0 and not self._outgoing and self._input_ends:
-            self._in = _closed(self._in)
         if self._in >= 0 and self._outgoing:
             poll.register(self._in, select.POLLOUT)
         return [descriptor for descriptor, _ in poll.poll(seconds * 1000)]
@@ -154,19 +154,23 @@ class CliProcess:
 
     def _write(self) -> None:
         try:
-            written = os.write(self._in, self._outgoing[0][:WRITE_SIZE])
+            while self._outgoing:
+                rest = self._outgoing[0][os.write(self._in, self._outgoing[0][:WRITE_SIZE]) :]
+                if rest:
+                    self._outgoing[0] = rest
+                else:
+                    self._outgoing.popleft()
         except BlockingIOError:
             return
         except OSError:
             # It reads no further; what it says about that is in its output.
             self._outgoing.clear()
             self._in = _closed(self._in)
-            return
-        rest = self._outgoing[0][written:]
-        if rest:
-            self._outgoing[0] = rest
-        else:
-            self._outgoing.popleft()
+        self._close_input()
+
+    def _close_input(self) -> None:
+        if self._input_ends and not self._outgoing:
+            self._in = _closed(self._in)
 
     def stderr(self) -> str:
         """The end of what it wrote to standard error, not redacted yet."""

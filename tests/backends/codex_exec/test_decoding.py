@@ -411,3 +411,14 @@ def test_what_is_still_open_at_the_end_is_closed() -> None:
     assert [event.type for event in events].count("response.output_item.done") == 2
     output = events[-1].data["response"]["output"]
     assert (output[0]["content"][0]["text"], output[1]["summary"][0]["text"]) == ("half", "thought")
+
+
+def test_a_cli_that_waits_for_a_network_is_not_waited_for() -> None:
+    offline = "Reconnecting... waiting for network (Connection failed: error sending request)"
+    by_lines, by_messages = exec_decoder(), app_decoder()
+    for _ in range(2):
+        assert by_lines.failure is None and by_messages.failure is None
+        by_lines.feed(lines({"type": "error", "message": offline}))
+        by_messages.feed([said("error", error={"message": offline}, willRetry=True)])
+    for decoder in (by_lines, by_messages):
+        assert decoder.failure is not None and decoder.failure.code == "upstream_unavailable"
