@@ -17,6 +17,8 @@ COMMANDS = {
     "serve": "serve",
     "demo": "demo",
     "models": "models",
+    "keys": "keys",
+    "prompts": "prompts",
 }
 
 

@@ -1,0 +1,169 @@
+"""``codexproxy keys``: named keys, each with its own limits, taken up by a running service at once."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from codexproxy.commands.loading import settings_or_exit
+from codexproxy.errors import ProxyError
+from codexproxy.guard.keyfile import KeyFile
+from codexproxy.guard.keys import OWNER
+from codexproxy.settings import Settings, User
+
+DOTENV = Path(".env")
+FILE, CONFIG, ENVIRONMENT = "keys.json", "config file", "PROXY_API_KEY"
+
+Record = dict[str, Any]
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and end the keys of people and programs."""
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--client", "allowedClients", multiple=True, help="Client it is for, such as codex-cli; may be repeated.")
+@click.option("--group", "providerGroup", help="Group of providers its turns go to.")
+@click.option("--model", "models", multiple=True, help="Model it may ask, or a pattern such as 'gpt-5*'; repeatable.")
+@click.option("--rate", "ratePerMinute", type=click.IntRange(1), help="Requests per minute.")
+@click.option("--tokens", "tokensPerDay", type=click.IntRange(1), help="Tokens per day, in and out.")
+@click.option("--parallel", "maxParallel", type=click.IntRange(1), help="Turns at the same time.")
+@click.option("--reserve", "reserveWeeklyPercent", type=click.FloatRange(0, 100), help="Percent of the week to leave.")
+@as_json
+def add(name: str, as_json: bool, **fields: Any) -> None:
+    """Make a key and show it, this once."""
+    settings = settings_or_exit(dotenv=DOTENV)
+    given = {field: list(value) if isinstance(value, tuple) else value for field, value in fields.items() if value}
+    with _told():
+        _refuse_taken(name, settings)
+        key = _file(settings).add(name, **given)
+    _warn_of_group(fields["providerGroup"], settings)
+    _show_key(name, key, as_json)
+
+
+@keys.command("list")
+@as_json
+def list_keys(as_json: bool) -> None:
+    """List all keys, without what they are."""
+    settings = settings_or_exit(dotenv=DOTENV)
+    with _told():
+        rows = [*_configured(settings), *({**record, "from": FILE} for record in _file(settings).records())]
+    if as_json:
+        click.echo(json.dumps({"keys": rows}, indent=2))
+        return
+    for row in rows:
+        click.echo(_line(row))
+    if not rows:
+        click.echo("There are no keys yet; 'codexproxy keys add NAME' makes one.", err=True)
+
+
+@keys.command()
+@click.argument("name")
+@as_json
+def rotate(name: str, as_json: bool) -> None:
+    """Give a key's holder a new one; the old one ends at once."""
+    settings = settings_or_exit(dotenv=DOTENV)
+    with _told():
+        key = _file(settings).rotate(name)
+    _show_key(name, key, as_json)
+
+
+def _show_key(name: str, key: str, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"name": name, "key": key}))
+        return
+    click.echo(key)
+    click.echo("Keep it now: only its hash is stored, and it cannot be shown again.", err=True)
+
+
+def _change(name: str, what: str, change: Callable[[KeyFile, str], None]) -> None:
+    @keys.command(name, help=what)
+    @click.argument("name")
+    @as_json
+    def command(name: str, as_json: bool) -> None:
+        settings = settings_or_exit(dotenv=DOTENV)
+        with _told():
+            change(_file(settings), name)
+        click.echo(json.dumps({"name": name, "done": True}) if as_json else "Done; a running service knows it already.")
+
+
+_change("disable", "Refuse a key until it is enabled again.", KeyFile.disable)
+_change("enable", "Accept a key that was disabled.", lambda file, name: file.disable(name, disabled=False))
+_change("remove", "End a key for good.", KeyFile.remove)
+
+
+def _file(settings: Settings) -> KeyFile:
+    return KeyFile(settings.data_dir / FILE)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What goes wrong with the key file, as one sentence and exit code 1."""
+    try:
+        yield
+    except (ValueError, KeyError, OSError, ProxyError) as error:
+        click.echo(str(error.args[0]) if isinstance(error, KeyError) else str(error), err=True)
+        sys.exit(1)
+
+
+def _refuse_taken(name: str, settings: Settings) -> None:
+    if any(user.name == name for user in settings.users):
+        raise ValueError(f"A key needs a name of its own; {name!r} is a user of the config file.")
+
+
+def _warn_of_group(group: str | None, settings: Settings) -> None:
+    known = {provider.group for provider in settings.providers if provider.enabled}
+    if group and group not in known:
+        click.echo(f"No enabled provider is of group '{group}' yet; its turns will fail until one is.", err=True)
+
+
+def _configured(settings: Settings) -> list[Record]:
+    owner = [{"name": OWNER, "isEnabled": True, "from": ENVIRONMENT}] if settings.api_key else []
+    return owner + [_record(user) for user in settings.users]
+
+
+def _record(user: User) -> Record:
+    found = {
+        "name": user.name,
+        "isEnabled": user.enabled,
+        "allowedClients": list(user.allowed_clients),
+        "providerGroup": user.provider_group,
+        "models": list(user.models),
+        "ratePerMinute": user.rate_per_minute,
+        "tokensPerDay": user.tokens_per_day,
+        "maxParallel": user.max_parallel,
+        "reserveWeeklyPercent": user.reserve_weekly_percent or None,
+    }
+    return {name: value for name, value in found.items() if value not in (None, [])} | {"from": CONFIG}
+
+
+# Field of a key -> how a line tells it.
+_TOLD: tuple[tuple[str, str], ...] = (
+    ("providerGroup", "group {}"),
+    ("allowedClients", "only {}"),
+    ("models", "models {}"),
+    ("ratePerMinute", "{} a minute"),
+    ("tokensPerDay", "{} tokens a day"),
+    ("maxParallel", "{} at a time"),
+    ("reserveWeeklyPercent", "leaves {} % of the week"),
+)
+# What need not be told.
+_USUAL: tuple[Any, ...] = (None, [], ["*"], "default")
+
+
+def _line(row: Record) -> str:
+    told = [words.format(_text(row[field])) for field, words in _TOLD if row.get(field) not in _USUAL]
+    state = "enabled" if row.get("isEnabled", True) else "disabled"
+    return f"{row['name']:<24} {state:<9} {row['from']:<14} {', '.join(told)}".rstrip()
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

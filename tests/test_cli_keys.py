@@ -1,0 +1,149 @@
+"""Keys are made, listed and ended by command, shown once, and known to a running service at once."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codexproxy.guard.keys import is_well_formed
+from tests.service import Service, wait_until
+from tests.terminal import Done, run
+
+HELLO = {"model": "gpt-5.2", "input": "hi"}
+
+
+class Keys:
+    """The command ``codexproxy keys`` with a data folder of its own."""
+
+    def __init__(self, home: Path, **environ: str) -> None:
+        self.home = home
+        self.environ = {"DATA_DIR": str(home / "data"), **environ}
+
+    def run(self, *arguments: str) -> Done:
+        return run(self.home, "keys", *arguments, **self.environ)
+
+    def add(self, name: str, *options: str) -> str:
+        done = self.run("add", name, *options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def listed(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = json.loads(self.run("list", "--json").stdout)["keys"]
+        return rows
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return Keys(tmp_path)
+
+
+def test_a_key_is_shown_once_and_only_its_hash_is_kept(keys: Keys) -> None:
+    key = keys.add("ann")
+    assert is_well_formed(key)
+    path = keys.home / "data" / "keys.json"
+    assert key not in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    shown = keys.run("list").stdout + keys.run("list", "--json").stdout
+    assert "ann" in shown
+    assert key not in shown and "sha256" not in shown
+
+
+def test_what_a_key_may_do_is_kept_and_listed(keys: Keys) -> None:
+    keys.add("ann", "--client", "codex-cli", "--group", "team", "--model", "gpt-5*", "--rate", "60", "--reserve", "20")
+    (row,) = keys.listed()
+    assert row == {
+        "name": "ann",
+        "isEnabled": True,
+        "allowedClients": ["codex-cli"],
+        "providerGroup": "team",
+        "models": ["gpt-5*"],
+        "ratePerMinute": 60,
+        "reserveWeeklyPercent": 20.0,
+        "from": "keys.json",
+    }
+    line = keys.run("list").stdout
+    for words in ("group team", "only codex-cli", "models gpt-5*", "60 a minute", "leaves 20.0 % of the week"):
+        assert words in line
+
+
+def test_users_of_the_configuration_are_listed_too(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"users": [{"name": "bob", "maxParallel": 2, "isEnabled": False}]}))
+    keys = Keys(tmp_path, CONFIG_PATH=str(config), PROXY_API_KEY="the-one-key")
+    rows = {row["name"]: row for row in keys.listed()}
+    assert rows["bob"]["from"] == "config file"
+    assert rows["bob"]["isEnabled"] is False
+    assert rows["default"]["from"] == "PROXY_API_KEY"
+    assert "the-one-key" not in keys.run("list").stdout
+    assert keys.run("add", "bob").returncode == 1
+
+
+@pytest.mark.parametrize("name", ["ann", "", "  ", "default", "anonymous"])
+def test_a_name_that_is_taken_or_empty_is_refused(keys: Keys, name: str) -> None:
+    keys.add("ann")
+    done = keys.run("add", name)
+    assert done.returncode == 1
+    assert "name of its own" in done.stderr
+    assert len(keys.listed()) == 1
+
+
+@pytest.mark.parametrize("command", ["rotate", "disable", "enable", "remove"])
+def test_an_unknown_name_is_told_plainly(keys: Keys, command: str) -> None:
+    done = keys.run(command, "nobody")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("There is no key named 'nobody'")
+
+
+def test_a_key_file_that_is_none_is_told_plainly_and_kept(keys: Keys) -> None:
+    keys.add("ann")
+    path = keys.home / "data" / "keys.json"
+    path.write_text("{")
+    for arguments in (["list"], ["add", "bob"], ["remove", "ann"]):
+        done = keys.run(*arguments)
+        assert done.returncode == 1
+        assert "keys.json is not valid JSON" in done.stderr
+    assert path.read_text() == "{"
+
+
+@pytest.fixture
+def running(serve: Callable[..., Service]) -> tuple[Service, Keys]:
+    """A service of two workers and the command on its data folder."""
+    service = serve(WEB_CONCURRENCY="2")
+    return service, Keys(service.data_dir.parent)
+
+
+def statuses(service: Service, key: str | None) -> set[int]:
+    """What several requests are answered with; connections go to both workers."""
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    return {service.post("/v1/responses", HELLO, headers).status for _ in range(6)}
+
+
+def test_a_running_service_takes_up_every_change(running: tuple[Service, Keys]) -> None:
+    service, keys = running
+    assert statuses(service, None) == {200}
+    first, other = keys.add("ann"), keys.add("the other one")
+    assert statuses(service, None) == {401}
+    assert statuses(service, first) == statuses(service, other) == {200}
+    assert keys.run("disable", "ann").returncode == 0
+    assert statuses(service, first) == {401}
+    assert keys.run("enable", "ann").returncode == 0
+    assert statuses(service, first) == {200}
+    second = keys.run("rotate", "ann").stdout.strip()
+    assert statuses(service, first) == {401}
+    assert statuses(service, second) == {200}
+    assert keys.run("remove", "ann").returncode == 0
+    assert keys.run("remove", "the other one").returncode == 0
+    # The last key is gone, and the service is not open to everybody for that.
+    assert statuses(service, second) == statuses(service, None) == {401}
+
+
+def test_a_key_file_that_breaks_leaves_the_known_keys_in_force(running: tuple[Service, Keys]) -> None:
+    service, keys = running
+    key = keys.add("ann")
+    assert statuses(service, key) == {200}
+    (service.data_dir / "keys.json").write_text("{")
+    assert statuses(service, key) == {200}
+    assert statuses(service, "wrong") == {401}
+    wait_until(lambda: "key file cannot be read" in service.log, "a line about the key file")
