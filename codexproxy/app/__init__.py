@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from flask import Flask
 
 from codexproxy.app.instructions import keeping, notes_on
-from codexproxy.app.logins import Login, seed_login
+from codexproxy.app.logins import has_browser, make_landing, make_watch, seed_login
+from codexproxy.app.observing import make_metrics, make_observation
 from codexproxy.app.providers import Providers, first_models
+from codexproxy.app.standing import quota_of, readiness, warnings
 from codexproxy.backends.affinity import HostAffinity
 from codexproxy.backends.catalogue import LiveCatalogue
 from codexproxy.backends.healing import Healing
@@ -18,7 +20,6 @@ from codexproxy.backends.router import Router
 from codexproxy.dialects.chat.dialect import ChatDialect
 from codexproxy.dialects.completions import CompletionsDialect
 from codexproxy.dialects.responses import ResponsesDialect
-from codexproxy.errors import ProxyError
 from codexproxy.guard.keyfile import KeyFile
 from codexproxy.guard.keys import KeyRing
 from codexproxy.guard.limits import Limiter, open_storage
@@ -29,12 +30,15 @@ from codexproxy.guard.parallel import ParallelTurns
 from codexproxy.guard.slots import Slots
 from codexproxy.instructions import load_family_prompts
 from codexproxy.observe.log import configure_logging
+from codexproxy.observe.metrics import Metrics
 from codexproxy.settings import Settings
 from codexproxy.state.conversations import Conversations
 from codexproxy.state.prompts import PromptStore
 from codexproxy.turns.policy import Policy
 from codexproxy.web import failures, hooks, routes
+from codexproxy.web.auth_routes import auth_routes
 from codexproxy.web.gate import Gate
+from codexproxy.web.login_desk import LoginDesk
 from codexproxy.web.paths import CanonicalPaths
 from codexproxy.web.wiring import Wiring
 
@@ -60,10 +64,12 @@ def create_app(settings: Settings, environ: Mapping[str, str] = os.environ) -> F
 def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
     """The parts, joined."""
     quotas = QuotaBook(settings.data_dir / "quotas.sqlite3")
-    made = Providers(settings, environ, quotas, _slots(settings))
+    metrics = make_metrics(environ)
+    slots = _slots(settings, metrics)
+    made = Providers(settings, environ, quotas, slots)
     providers = made.all()
     login = made.login("default")
-    seed_login(login, environ)
+    seed_login(login)
     stand_ins = load_family_prompts()
     store = PromptStore(settings.data_dir / "prompts")
     library = Library(store, stand_ins)
@@ -91,11 +97,20 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
             source=KeyFile(settings.data_dir / "keys.json"),
         ),
         origins=OriginPolicy(settings.allow_unauthenticated, settings.cors_allow_origins),
-        ready=_readiness(login, providers),
-        notes=lambda: notes_on(library),
+        ready=readiness(made.logins, providers),
+        notes=lambda: warnings(made.logins) + notes_on(library),
+        desk=LoginDesk(
+            login,
+            make_landing(settings),
+            settings.login_timeout_seconds,
+            has_browser=has_browser,
+            quota=lambda: quota_of(login, providers, quotas),
+        ),
+        watch=make_watch(settings, made.logins.values()),
         max_body_bytes=settings.max_body_bytes,
         heartbeat_seconds=settings.heartbeat_seconds,
         reverse_names=settings.reverse_names,
+        observation=make_observation(settings, metrics, quotas, providers, slots),
     )
 
 
@@ -105,7 +120,9 @@ def assemble(wiring: Wiring) -> Flask:
     app.url_map.strict_slashes = False
     hooks.register(app, wiring)
     failures.register(app)
-    for blueprint in (routes.turn_routes, routes.model_routes, routes.status_routes):
+    app.extensions["codexproxy.observation"] = wiring.observation
+    app.extensions["codexproxy.watch"] = wiring.watch
+    for blueprint in (routes.turn_routes, routes.model_routes, routes.status_routes, auth_routes):
         app.register_blueprint(blueprint(wiring))
     app.wsgi_app = CanonicalPaths(app.wsgi_app)  # type: ignore[method-assign]
     return app
@@ -151,26 +168,16 @@ def family_prompts(texts: Mapping[str, str]) -> Callable[[str], str]:
     return text_for
 
 
-def _slots(settings: Settings) -> Slots | None:
+def _slots(settings: Settings, metrics: Metrics) -> Slots | None:
     if settings.max_parallel_requests is None:
         return None
-    return Slots(settings.data_dir / "slots", settings.max_parallel_requests, settings.queue_timeout_seconds)
+    return Slots(
+        settings.data_dir / "slots",
+        settings.max_parallel_requests,
+        settings.queue_timeout_seconds,
+        observe=metrics.queued,
+    )
 
 
 def _secrets(settings: Settings) -> list[str]:
     return [settings.api_key] if settings.api_key else []
-
-
-def _readiness(login: Login, providers: list[Provider]) -> Callable[[], list[str]]:
-    needs_login = all(provider.account == f"profile:{login.profile}" for provider in providers)
-
-    def reasons() -> list[str]:
-        if not needs_login:
-            return []
-        try:
-            login.credentials.current()
-        except ProxyError as error:
-            return [error.message]
-        return []
-
-    return reasons

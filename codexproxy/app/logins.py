@@ -1,41 +1,38 @@
 """The logins: one per profile, each in a folder of its own."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
+from codexproxy.auth.account import DEFAULT_PROFILE, login_command
+from codexproxy.auth.account import Login as Login
 from codexproxy.auth.attempts import Attempts
+from codexproxy.auth.background import BackgroundRefresh
+from codexproxy.auth.browser import BROWSER, choose_way, in_container
 from codexproxy.auth.credentials import Credentials
 from codexproxy.auth.device import DeviceLogin
+from codexproxy.auth.landing import Landing
 from codexproxy.auth.linked import LinkedTokenStore
 from codexproxy.auth.login import LoginFlow
 from codexproxy.auth.oauth import OAuthClient, new_session
-from codexproxy.auth.seed import VARIABLE, seed
+from codexproxy.auth.seed import seed
 from codexproxy.backends.chatgpt.headers import ClientIdentity
+from codexproxy.errors import ProxyError
 from codexproxy.settings import Settings
+from codexproxy.state.leader import Leadership
+from codexproxy.web.watch import LoginWatch
 
-DEFAULT_PROFILE = "default"
+log = logging.getLogger(__name__)
+
+# A profile's name is a folder's name as well.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
-    """Everything there is to one login.
-
-    Attributes:
-        profile: Its name.
-        store: Where it is kept.
-        oauth: Who renews it.
-        credentials: What backends ask for access.
-        flow: How it is made in a browser.
-        device: How it is made with a code.
-    """
-
-    profile: str
-    store: LinkedTokenStore
-    oauth: OAuthClient
-    credentials: Credentials
-    flow: LoginFlow
-    device: DeviceLogin
+def is_profile_name(name: str) -> bool:
+    """Whether a profile can be called so."""
+    return _NAME.fullmatch(name) is not None
 
 
 def profile_folder(data_dir: Path, profile: str) -> Path:
@@ -46,6 +43,11 @@ def profile_folder(data_dir: Path, profile: str) -> Path:
 def make_identity(settings: Settings) -> ClientIdentity:
     """Who we say we are upstream."""
     return ClientIdentity(settings.originator, settings.client_version)
+
+
+def make_landing(settings: Settings) -> Landing:
+    """Where the browser comes back to."""
+    return Landing.of(settings.callback_host, settings.callback_port, settings.oauth_redirect_uri)
 
 
 def make_login(settings: Settings, profile: str = DEFAULT_PROFILE) -> Login:
@@ -65,23 +67,55 @@ def make_login(settings: Settings, profile: str = DEFAULT_PROFILE) -> Login:
         originator=identity.originator,
         user_agent=identity.user_agent,
     )
+    attempts = Attempts(folder / "logins.db")
     flow = LoginFlow(
         oauth,
-        Attempts(folder / "logins.db"),
+        attempts,
         keep=store.replace,
         redirect_uri=settings.oauth_redirect_uri,
         scope=settings.oauth_scope,
         originator=identity.originator,
         timeout=settings.login_timeout_seconds,
     )
-    return Login(profile, store, oauth, Credentials(store, oauth), flow, DeviceLogin(oauth))
+    return Login(
+        profile=profile,
+        store=store,
+        oauth=oauth,
+        credentials=Credentials(store, oauth, command=login_command(profile)),
+        attempts=attempts,
+        flow=flow,
+        device=DeviceLogin(oauth),
+        seed=settings.tokens_json or "" if profile == DEFAULT_PROFILE else "",
+    )
 
 
-def seed_login(login: Login, environ: Mapping[str, str]) -> None:
+def seed_login(login: Login) -> None:
     """Takes the login of ``CODEX_TOKENS_JSON`` into an empty data folder.
 
-    Raises:
-        ProxyError: The variable holds no login, or the disk would not.
+    A service that cannot do so says why and starts all the same: it answers 401 until somebody logs in.
     """
-    if login.profile == DEFAULT_PROFILE:
-        seed(login.store, environ.get(VARIABLE, ""))
+    try:
+        seed(login.store, login.seed)
+    except (ProxyError, OSError) as failure:
+        log.error("The login of CODEX_TOKENS_JSON was not taken: %s", failure)
+
+
+def make_watch(settings: Settings, logins: Iterable[Login]) -> LoginWatch:
+    """Renews the logins ahead of time while a worker lives."""
+    return LoginWatch(
+        [
+            (
+                login.credentials,
+                BackgroundRefresh(
+                    login.credentials,
+                    Leadership(profile_folder(settings.data_dir, login.profile) / "refresh.leader"),
+                ),
+            )
+            for login in logins
+        ]
+    )
+
+
+def has_browser() -> bool:
+    """Whether a browser opened on this machine reaches this machine's ports, and a person sees it."""
+    return choose_way(os.environ, container=in_container()).way == BROWSER

@@ -113,6 +113,14 @@ class Credentials:
         """The login as it is known, without renewing it; for schedules and status."""
         return self._login.look(self._now())
 
+    def latest(self) -> Tokens | None:
+        """As ``peek``, but certainly what is stored at this moment.
+
+        Raises:
+            BrokenLogin, StorageFailed: It cannot be read, and nothing is known from before.
+        """
+        return self._login.read()
+
     def settle(self, timeout: float) -> bool:
         """Waits for a refresh under way, before the process ends; whether none is left."""
         return self._flights.settle(timeout)

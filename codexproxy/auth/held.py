@@ -36,7 +36,8 @@ class HeldLogin:
         Raises:
             BrokenLogin, StorageFailed: It cannot be read, and nothing is known from before.
         """
-        if 0 <= now - self._looked_at < self._look_every:
+        # Without a login each call asks, so that a new one counts at once.
+        if self.tokens is not None and 0 <= now - self._looked_at < self._look_every:
             return self.tokens
         if self._outdated is not None:
             self._write_again()

@@ -16,6 +16,8 @@ from codexproxy.turns.policy import Policy
 from codexproxy.turns.stream import EventStream
 from codexproxy.turns.turn import Turn
 from codexproxy.web.gate import Gate
+from codexproxy.web.login_desk import LoginDesk
+from codexproxy.web.watch import LoginWatch
 
 
 class CatalogueSource(Protocol):
@@ -40,6 +42,8 @@ class Wiring:
         origins: From where.
         ready: Reasons why turns cannot be served now; empty when they can.
         notes: What the owner should know although turns can be served.
+        desk: Logs in and out.
+        watch: Renews the logins ahead of time.
         max_body_bytes: Largest request, before and after unpacking.
         heartbeat_seconds: Silence after which a stream says so.
         reverse_names: Whether each model is listed by its reversed name, too.
@@ -55,6 +59,8 @@ class Wiring:
     origins: OriginPolicy
     ready: Callable[[], list[str]]
     notes: Callable[[], list[str]]
+    desk: LoginDesk
+    watch: LoginWatch
     max_body_bytes: int
     heartbeat_seconds: float
     reverse_names: bool = False

@@ -21,9 +21,11 @@ from gunicorn.workers.ggevent import GeventWorker
 from codexproxy.errors import InvalidRequest, ProxyError
 from codexproxy.turns.events import encode_json
 from codexproxy.web.idle import IdleConnections
+from codexproxy.web.observation import observation_in
 from codexproxy.web.refusals import refusal_of
 from codexproxy.web.stopping import LAST_WORDS, Stopping
 from codexproxy.web.underway import underway_in
+from codexproxy.web.watch import watch_in
 
 # How the master announces what a stop is about; its default action is to do nothing.
 ANNOUNCEMENT = signal.SIGURG
@@ -58,6 +60,8 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         """Loads the application, then takes all that is loaded out of the collector's way."""
         super().load_wsgi()
         self._underway = underway_in(self.wsgi)
+        self._watch = watch_in(self.wsgi)
+        self._observation = observation_in(self.wsgi)
         gc.collect()
         gc.freeze()
 
@@ -88,18 +92,23 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
     def run(self) -> None:
         """Serves until told to stop, then until everything is finished or out of time."""
         servers = [self._serve(listener) for listener in self.sockets]
+        self._watch.start()
         while self.alive and self.ppid == os.getppid():
             self.tmp.notify()
             self._wake.wait(_HEARTBEAT)
         self.alive = False
+        self._watch.stop()
         while self._stopping.may_accept():
             self.tmp.notify()
             gevent.sleep(_STEP)
         for server in servers:
             server.close()
         self._finish(servers)
+        self._watch.settle()
         for server in servers:
             server.stop(timeout=_STEP)
+        if self._observation is not None:
+            self._observation.close()
 
     def _serve(self, listener: Any) -> StreamServer:
         listener.setblocking(1)

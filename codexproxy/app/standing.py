@@ -1,0 +1,56 @@
+"""Whether turns can be served now, as far as the logins tell."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from codexproxy.auth.account import Login
+from codexproxy.auth.status import LoginStatus
+from codexproxy.backends.provider import Provider
+from codexproxy.backends.quotabook import QuotaBook
+
+
+def readiness(logins: Mapping[str, Login], providers: Sequence[Provider]) -> Callable[[], list[str]]:
+    """Tells why nothing can be served; nothing is asked of anybody for it.
+
+    Args:
+        logins: The logins in use, by profile.
+        providers: Where turns may go; one of them that can serve is enough.
+    """
+    needed = {profile: login for profile, login in logins.items() if _uses(providers, profile)}
+    others = any(provider.kind != "codex" for provider in providers)
+
+    def reasons() -> list[str]:
+        if others:
+            return []
+        standings = [(login, login.glance()) for login in needed.values()]
+        if any(status.ready for _, status in standings):
+            return []
+        return [_reason(login, status) for login, status in standings] or ["No provider is enabled."]
+
+    return reasons
+
+
+def warnings(logins: Mapping[str, Login]) -> list[str]:
+    """What the owner should know of the logins that still work."""
+    return [status.warning for login in logins.values() if (status := login.glance()).ready and status.warning]
+
+
+def _uses(providers: Sequence[Provider], profile: str) -> bool:
+    return any(provider.kind == "codex" and provider.account == f"profile:{profile}" for provider in providers)
+
+
+def _reason(login: Login, status: LoginStatus) -> str:
+    if status.state == "not_logged_in":
+        return status.warning or f"Nobody is logged in. Run `{login.command}`, then try again."
+    return f"The login has ended and cannot be renewed. Run `{login.command}` to sign in again."
+
+
+def quota_of(login: Login, providers: Sequence[Provider], quotas: QuotaBook) -> list[dict[str, Any]]:
+    """The windows of the login's account, as upstream last told them; empty when it has not."""
+    found = [quotas.of(provider.name) for provider in providers if provider.account == f"profile:{login.profile}"]
+    known = [quota for quota in found if quota is not None]
+    if not known:
+        return []
+    newest = max(known, key=lambda quota: quota.seen_at)
+    return [window.as_dict(time.time()) for window in newest.windows]

@@ -1,0 +1,94 @@
+"""Everything there is to one login, in one hand."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from codexproxy.auth.attempts import Attempts
+from codexproxy.auth.credentials import Credentials
+from codexproxy.auth.device import DeviceLogin
+from codexproxy.auth.linked import LinkedTokenStore
+from codexproxy.auth.login import LoginFlow
+from codexproxy.auth.logout import Logout, log_out
+from codexproxy.auth.oauth import OAuthClient
+from codexproxy.auth.renewal import COMMAND
+from codexproxy.auth.seed import read_seed
+from codexproxy.auth.status import LoginStatus, describe
+from codexproxy.auth.tokens import BrokenLogin, Tokens
+from codexproxy.errors import ProxyError
+
+DEFAULT_PROFILE = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """The login of a profile and what makes, keeps and ends it.
+
+    Attributes:
+        profile: Its name.
+        store: Where it is kept.
+        oauth: Who renews it.
+        credentials: What backends ask for access.
+        attempts: Browser logins that wait.
+        flow: How it is made in a browser.
+        device: How it is made with a code.
+        seed: Content of ``CODEX_TOKENS_JSON`` where it is for this profile, else empty.
+    """
+
+    profile: str
+    store: LinkedTokenStore
+    oauth: OAuthClient
+    credentials: Credentials
+    attempts: Attempts
+    flow: LoginFlow
+    device: DeviceLogin
+    seed: str = field(default="", repr=False)
+
+    @property
+    def command(self) -> str:
+        """What to run to log in, for messages."""
+        return login_command(self.profile)
+
+    def status(self) -> LoginStatus:
+        """The facts of the login as it is stored now; one that cannot be read is none, its reason a warning."""
+        return self._describe(self.credentials.latest)
+
+    def glance(self) -> LoginStatus:
+        """As ``status``, but up to a second old and cheap enough for every request."""
+        return self._describe(self.credentials.peek)
+
+    def _describe(self, look: Callable[[], Tokens | None]) -> LoginStatus:
+        now = int(time.time() * 1000)
+        try:
+            return describe(look(), now, self.store.name, self._offered())
+        except ProxyError as failure:
+            return LoginStatus("not_logged_in", False, self.profile, warning=failure.message)
+
+    def _offered(self) -> Tokens | None:
+        try:
+            return read_seed(self.seed)
+        except BrokenLogin:  # told when the service started
+            return None
+
+    def end(self) -> Logout:
+        """Logs out; a login that another program goes on using is only let go.
+
+        Raises:
+            StorageFailed: The login could not be deleted.
+            LockTimeout: Somebody kept the login locked.
+        """
+        done = log_out(self.store, self.oauth, revoke=self.is_own())
+        self.credentials.latest()
+        return done
+
+    def is_own(self) -> bool:
+        """Whether the login belongs to nobody else."""
+        try:
+            return self.store.linked() is None
+        except ProxyError:  # a broken link leads to no other program's login
+            return True
+
+
+def login_command(profile: str) -> str:
+    """What to run to log a profile in."""
+    return COMMAND if profile == DEFAULT_PROFILE else f"{COMMAND} --profile {profile}"
