@@ -108,6 +108,11 @@ def test_text_is_delivered_once_however_it_comes(way: str):
     assert streamed(events(created(), *WAYS_OF_SAYING_HELLO[way], ended())).content == "hello"
 
 
+def test_two_messages_without_places_are_told_apart_by_their_ids():
+    deltas = [{"type": "response.output_text.delta", "item_id": id, "delta": id} for id in ("msg_1", "msg_2")]
+    assert streamed(events(*deltas, ended())).content == "msg_1\n\nmsg_2"
+
+
 def test_text_that_only_the_final_object_carries_is_delivered():
     batch = events(created(), ended(output=[reasoning(), message("hello")]))
     assert streamed(batch).content == "hello"

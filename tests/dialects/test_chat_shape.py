@@ -85,7 +85,8 @@ def test_a_strict_answer_outside_its_schema_is_a_failure():
 
 def test_an_answer_outside_a_schema_that_was_not_strict_is_delivered():
     batch = answered("not even JSON")
-    assert streamed(batch, response_format=format_of(CLOSED, strict=False)).content == "not even JSON"
+    seen = streamed(batch, response_format=format_of(CLOSED, strict=False))
+    assert (seen.content, seen.finish, seen.error) == ("not even JSON", "stop", None)
     told = completed(batch, response_format=format_of(CLOSED, strict=False))
     assert told["choices"][0]["message"]["content"] == "not even JSON"
 

@@ -141,6 +141,12 @@ def test_items_before_the_cut_stay_in_the_final_object():
     assert [item["type"] for item in output] == ["reasoning", "message"]
 
 
+def test_a_token_does_not_reach_from_one_part_into_the_next():
+    batch = events(text_delta("one", part=0), done_part("one", 0), text_delta("two", part=1), ended())
+    assert text_of(run(batch, cap=1)) == "one"
+    assert text_of(run(batch, cap=2)) == "onetwo"
+
+
 def test_each_part_of_a_message_is_searched_by_itself():
     batch = events(text_delta("one E", part=0), done_part("one E", 0), text_delta("ND END", part=1), ended())
     assert text_of(run(batch, ("END",))) == "one END "
@@ -159,9 +165,17 @@ def test_what_is_held_back_is_not_lost_when_no_end_of_the_part_comes():
 @pytest.mark.parametrize("cap", [1, 2, 3, None])
 @pytest.mark.parametrize("stop", [(), ("two",), ("w",), ("three!",)])
 def test_sequence_numbers_stay_contiguous(cap: int | None, stop: tuple[str, ...]):
-    for deltas in (("one t", "w", "o thr", "ee"), ("one two three",)):
+    for deltas in (("one t", "w", "o thr", "ee"), ("one two three",), ("one two three", "")):
         numbers = [event.data["sequence_number"] for event in run(answer(*deltas, numbered=True), stop, cap)]
         assert numbers == list(range(len(numbers)))
+
+
+@pytest.mark.parametrize("cap", [1, 3, None])
+def test_sequence_numbers_stay_contiguous_without_deltas(cap: int | None):
+    payloads = [created(), done(message("one two END")), ended()]
+    batch = events(*({**payload, "sequence_number": n} for n, payload in enumerate(payloads)))
+    numbers = [event.data["sequence_number"] for event in run(batch, ("END",), cap)]
+    assert numbers == list(range(len(numbers)))
 
 
 def test_events_of_an_odd_shape_pass():

@@ -248,7 +248,9 @@ def test_a_long_conversation_is_mended_in_linear_time():
 IDS = st.sampled_from(["a", "b", "", None])
 ITEMS = st.lists(
     st.builds(call, IDS, kind=st.sampled_from(["function_call", "custom_tool_call"]))
-    | st.builds(output, IDS, kind=st.sampled_from(["function_call_output", "custom_tool_call_output"]))
+    | st.builds(
+        output, IDS, st.just("a result"), kind=st.sampled_from(["function_call_output", "custom_tool_call_output"])
+    )
     | st.builds(said, st.sampled_from(["user", "assistant"]), st.text(max_size=3)),
     max_size=10,
 )

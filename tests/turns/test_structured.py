@@ -170,6 +170,10 @@ def test_values_that_do_not_fit_stay_as_they_are(value: Any):
         {"$ref": "#/$defs/0/x"},
         {"allOf": [{"$ref": "#"}] * 30},
         {"$ref": "#/$defs/A", "$defs": {"A": {"allOf": [{"$ref": "#/$defs/A"}]}}},
+        {
+            "$ref": "#/$defs/0",
+            "$defs": {**{str(n): {"allOf": [{"$ref": f"#/$defs/{n + 1}"}] * 2} for n in range(20)}, "20": STRING},
+        },
     ],
     ids=str,
 )
