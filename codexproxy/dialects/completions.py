@@ -152,13 +152,9 @@ class CompletionsDialect:
         each = turn.count // len(prompts)
         return [{**turn.body, "input": _input_of(prompt, suffix)} for prompt in prompts for _ in range(each)]
 
-    def renderer(self, turn: Turn, index: int = 0) -> TextRenderer:
-        """A renderer for a stream of its own with answer number ``index``."""
-        return text_renderers(turn, [index])[0]
-
     def renderers(self, turn: Turn) -> list[TextRenderer]:
         """One renderer per answer, for one shared stream: the last to end writes usage and ``[DONE]``."""
-        return text_renderers(turn, range(turn.count))
+        return text_renderers(turn)
 
     def complete(self, turn: Turn, responses: list[dict[str, Any]]) -> dict[str, Any]:
         """The ``text_completion`` object, one choice per folded Response object.

@@ -42,6 +42,16 @@ def test_a_recorded_request_is_taken(payload: dict[str, Any], slug: str):
     assert_taken(sent(payload, slug))
 
 
+def test_what_the_answer_needs_again_survives_the_planning():
+    name = "a/b"
+    turn = turn_of(metadata={"job": "7"}, tools=[{"type": "function", "function": {"name": name}}])
+    planned = plan(turn, CATALOGUE, Policy())
+    call = {"type": "function_call", "call_id": "a", "name": planned.body["tools"][0]["name"], "arguments": "{}"}
+    told = DIALECT.complete(planned, [ended(output=[call])["response"]])
+    assert told["metadata"] == {"job": "7"} and "metadata" not in planned.body
+    assert told["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == name
+
+
 TEXT = st.text(max_size=5)
 ID = st.sampled_from(["a", "b", "", "x" * 80])
 CALL = st.builds(

@@ -59,13 +59,9 @@ class ChatDialect:
         """The body of each answer that the turn asks for; call it before the turn is planned."""
         return [turn.body] * turn.count
 
-    def renderer(self, turn: Turn, index: int = 0) -> ChatRenderer:
-        """A renderer for a stream of its own with answer number ``index``."""
-        return renderers(Wording.of(turn), [index], turn.options.get("shape"))[0]
-
     def renderers(self, turn: Turn) -> list[ChatRenderer]:
         """One renderer per answer, for one shared stream: the last to end writes usage and ``[DONE]``."""
-        return renderers(Wording.of(turn), range(turn.count), turn.options.get("shape"))
+        return renderers(Wording.of(turn), turn.count, turn.options.get("shape"))
 
     def complete(self, turn: Turn, responses: list[dict[str, Any]]) -> dict[str, Any]:
         """The ``chat.completion`` object, one choice per folded Response object.

@@ -1,6 +1,5 @@
 """Legacy ``text_completion`` objects and chunks; rendering for ``dialects/completions.py``."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from codexproxy.dialects.answer import Call, Ending
@@ -141,11 +140,11 @@ class TextRenderer(_Text):
         self._out.append(self._closing.fail(error))
 
 
-def text_renderers(turn: Turn, indexes: Sequence[int]) -> list[TextRenderer]:
-    """One renderer per choice, whose chunks may be written to one stream in any order."""
+def text_renderers(turn: Turn) -> list[TextRenderer]:
+    """One renderer per answer, whose chunks may be written to one stream in any order."""
 
     def usage_chunk(usage: dict[str, Any]) -> bytes:
         return b"data: " + encode_json({**_head(turn), "choices": [], "usage": usage}) + b"\n\n"
 
-    closing = Closing(len(indexes), usage_chunk if turn.options["include_usage"] else None)
-    return [TextRenderer(turn, index, closing) for index in indexes]
+    closing = Closing(turn.count, usage_chunk if turn.options["include_usage"] else None)
+    return [TextRenderer(turn, index, closing) for index in range(turn.count)]

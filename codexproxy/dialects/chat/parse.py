@@ -201,7 +201,8 @@ def _read_metadata(draft: Draft) -> None:
     for key, value in metadata.items():
         if not isinstance(value, str):
             raise bad_value(f"metadata.{key}"[:80], "The values of `metadata` must be strings.")
-    draft.body["metadata"] = metadata
+    # Handed back with the answer; the body that is sent has no room for it.
+    draft.options["metadata"] = metadata
 
 
 def _pass_on(draft: Draft) -> None:

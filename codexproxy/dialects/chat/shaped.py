@@ -1,7 +1,5 @@
 """Streams of answers that have to be JSON of a certain shape."""
 
-from collections.abc import Sequence
-
 from codexproxy.dialects.answer import Call, Ending
 from codexproxy.dialects.chat.chunks import Chunks
 from codexproxy.dialects.chat.render import ChatRenderer, Closing
@@ -47,9 +45,9 @@ class ShapedRenderer(ChatRenderer):
             self.failed(mismatch(flaw))
 
 
-def renderers(wording: Wording, indexes: Sequence[int], shape: Shape | None) -> list[ChatRenderer]:
-    """One renderer per choice, whose chunks may be written to one stream in any order."""
-    closing = Closing(len(indexes), Chunks(wording, 0).usage if wording.include_usage else None)
+def renderers(wording: Wording, answers: int, shape: Shape | None) -> list[ChatRenderer]:
+    """One renderer per answer, whose chunks may be written to one stream in any order."""
+    closing = Closing(answers, Chunks(wording, 0).usage if wording.include_usage else None)
     if shape is None:
-        return [ChatRenderer(wording, index, closing) for index in indexes]
-    return [ShapedRenderer(wording, index, closing, shape) for index in indexes]
+        return [ChatRenderer(wording, index, closing) for index in range(answers)]
+    return [ShapedRenderer(wording, index, closing, shape) for index in range(answers)]

@@ -57,7 +57,7 @@ class Wording:
             envelope=turn.caller.client == "cursor",
             include_usage=bool(options.get("include_usage")),
             names=turn.tool_names,
-            metadata=turn.body.get("metadata"),
+            metadata=options.get("metadata"),
         )
 
     def name_of(self, call: Call) -> str:
