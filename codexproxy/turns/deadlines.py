@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from codexproxy.errors import UpstreamTimeout
 
+_INFINITE = float("inf")
+
 
 @dataclass(frozen=True, slots=True)
 class TimeLimits:
@@ -32,12 +34,17 @@ class Deadlines:
 
     def __init__(self, limits: TimeLimits, now: float) -> None:
         self.limits = limits
-        self._began = now
-        self._heard: float | None = None
+        self._idle = _INFINITE if limits.idle is None else limits.idle
+        self._end = _INFINITE if limits.total is None else now + limits.total
+        self._waiting_for = "first event"
+        # Asked before every read, so only the nearest limit is kept.
+        self._due = self._end if limits.first_event is None else min(now + limits.first_event, self._end)
 
     def heard(self, now: float) -> None:
         """Upstream sent something: the idle clock starts again. Our own heartbeats never do this."""
-        self._heard = now
+        self._waiting_for = "idle"
+        due = now + self._idle
+        self._due = due if due < self._end else self._end
 
     def left(self, now: float) -> float:
         """Seconds until the nearest limit.
@@ -45,17 +52,16 @@ class Deadlines:
         Raises:
             UpstreamTimeout: A limit has passed; the message names it.
         """
-        waiting = ("first event", self._began, self.limits.first_event)
-        if self._heard is not None:
-            waiting = ("idle", self._heard, self.limits.idle)
-        clocks = [waiting, ("total", self._began, self.limits.total)]
-        left = float("inf")
-        for name, since, limit in clocks:
-            if limit is not None:
-                if now - since >= limit:
-                    raise timed_out(name, limit)
-                left = min(left, since + limit - now)
+        left = self._due - now
+        if left <= 0:
+            raise self._timed_out()
         return left
+
+    def _timed_out(self) -> UpstreamTimeout:
+        if self._due == self._end:
+            return timed_out("total", self.limits.total)
+        idle = self._waiting_for == "idle"
+        return timed_out(self._waiting_for, self.limits.idle if idle else self.limits.first_event)
 
 
 def timed_out(name: str, limit: float | None) -> UpstreamTimeout:

@@ -1,9 +1,22 @@
-"""Waiting for a socket without a system call that fails."""
+"""Waiting for a socket without a system call that fails, and without a timer of its own.
+
+Thousands of streams wait for their next delta at any moment, and nearly every
+wait ends with it: a timer per wait would be set and cleared for nothing. One
+slow clock per event loop looks for those that have waited too long instead.
+"""
 
 import socket
+import time
 from typing import Any
 
+from gevent import get_hub
+from gevent.hub import Waiter
 from gevent.socket import wait, wait_read
+
+# Seconds between two looks of the slow clock: how much later than asked a long wait may end.
+TICK = 0.25
+# Waits shorter than this are timed exactly.
+EXACTLY_BELOW = 20 * TICK
 
 
 def wait_readable(sock: socket.socket, seconds: float) -> bool:
@@ -13,6 +26,23 @@ def wait_readable(sock: socket.socket, seconds: float) -> bool:
     reading costs one system call less than a read that fails with EAGAIN first.
     """
     watcher: Any = getattr(sock, "_read_event", None)
+    if watcher is None or seconds < EXACTLY_BELOW:
+        return _wait_exactly(sock, watcher, seconds)
+    hub = get_hub()
+    waits = _WAITS.get(hub) or _Waits(hub)
+    waiter = Waiter(hub)
+    waits.ends[waiter] = time.monotonic() + seconds
+    if not waits.ticking:
+        waits.begin()
+    watcher.start(waiter.switch, True)
+    try:
+        return waiter.get()  # type: ignore[no-any-return]
+    finally:
+        watcher.stop()
+        del waits.ends[waiter]
+
+
+def _wait_exactly(sock: socket.socket, watcher: Any, seconds: float) -> bool:
     try:
         if watcher is None:
             wait_read(sock.fileno(), timeout=seconds, timeout_exc=_Silence())
@@ -25,3 +55,30 @@ def wait_readable(sock: socket.socket, seconds: float) -> bool:
 
 class _Silence(Exception):
     """Nothing came in time."""
+
+
+class _Waits:
+    # The long waits of one event loop, each with the moment of its end.
+
+    def __init__(self, hub: Any) -> None:
+        self.ends: dict[Any, float] = {}
+        self.ticking = False
+        self._timer = hub.loop.timer(TICK, TICK)
+        _WAITS[hub] = self
+
+    def begin(self) -> None:
+        self.ticking = True
+        self._timer.start(self._tick)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        for waiter in [waiter for waiter, end in self.ends.items() if end <= now]:
+            # One wait's end may have ended another.
+            if waiter in self.ends:
+                waiter.switch(False)
+        if not self.ends:
+            self.ticking = False
+            self._timer.stop()
+
+
+_WAITS: dict[Any, _Waits] = {}

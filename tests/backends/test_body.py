@@ -2,15 +2,13 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import requests
-from hypothesis import given
-from hypothesis import strategies as st
 from urllib3.util.wait import wait_for_read
 
-from codexproxy.backends.chatgpt.body import ChunkedBody, PlainBody, Wire, body_of, take_chunks
+from codexproxy.backends.chatgpt.body import ChunkedBody, PlainBody, Wire, body_of
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
@@ -28,15 +26,27 @@ class Peer:
         self._greeted = threading.Event()
         self._socket: socket.socket | None = None
 
-    def answer(self, head: bytes, first: bytes = b"") -> requests.Response:
+    def answer(self, head: bytes, first: bytes = b"", session: requests.Session | None = None) -> requests.Response:
         def serve() -> None:
             self._socket, _ = self._listener.accept()
-            self._socket.recv(65536)
-            self._socket.sendall(HEAD + head + b"\r\n" + first)
-            self._greeted.set()
+            self._serve(HEAD + head + b"\r\n" + first)
 
+        return self._ask(serve, session or requests.Session())
+
+    def answer_again(self, head: bytes, first: bytes, session: requests.Session) -> requests.Response:
+        """A second request, which has to come over the same connection."""
+        return self._ask(lambda: self._serve(HEAD + head + b"\r\n" + first), session)
+
+    def _serve(self, answer: bytes) -> None:
+        assert self._socket is not None
+        self._socket.recv(65536)
+        self._socket.sendall(answer)
+        self._greeted.set()
+
+    def _ask(self, serve: Callable[[], None], session: requests.Session) -> requests.Response:
+        self._greeted.clear()
         threading.Thread(target=serve, daemon=True).start()
-        response = requests.get(self.url, stream=True, timeout=5)
+        response = session.get(self.url, stream=True, timeout=5)
         assert self._greeted.wait(5)
         return response
 
@@ -97,9 +107,31 @@ def test_a_connection_whose_body_was_read_to_its_end_is_used_again(peer: Peer) -
     assert response.raw._connection is None
 
 
+def test_two_answers_come_over_one_connection(peer: Peer) -> None:
+    with requests.Session() as session:
+        response = peer.answer(b"Transfer-Encoding: chunked\r\n", chunk(b"a"), session)
+        body = body_of(response, wait)
+        assert body.read(5) == b"a"
+        peer.say(b"0\r\nx-trailer: yes\r\n\r\n")
+        assert body.read(5) is None
+        response.close()
+        second = peer.answer_again(b"Transfer-Encoding: chunked\r\n", chunk(b"b") + b"0\r\n\r\n", session)
+        body = body_of(second, wait)
+        assert (body.read(5), body.read(5)) == (b"b", None)
+
+
+def test_a_connection_with_bytes_behind_the_body_is_not_used_again(peer: Peer) -> None:
+    response = peer.answer(b"Transfer-Encoding: chunked\r\n", chunk(b"a") + b"0\r\n\r\nHTTP/1.1 200 OK\r\n")
+    body = body_of(response, wait)
+    assert (body.read(5), body.read(5)) == (b"a", None)
+    connection = response.raw._connection
+    response.close()
+    assert connection.sock is None
+
+
 def test_a_cut_in_a_chunk_is_an_error(peer: Peer) -> None:
-    body = body_of(peer.answer(b"Transfer-Encoding: chunked\r\n", chunk(b"a") + b"5\r\nab"), wait)
-    assert body.read(5) == b"a"
+    body = body_of(peer.answer(b"Transfer-Encoding: chunked\r\n", chunk(b"a") + b"5\r\nbc"), wait)
+    assert body.read(5) == b"abc"
     peer.close()
     with pytest.raises(requests.RequestException):
         body.read(5)
@@ -129,20 +161,3 @@ def test_a_body_of_known_length_arrives_in_pieces_and_ends(peer: Peer) -> None:
     peer.say(b"def")
     assert body.read(5) == b"def"
     assert body.read(5) is None
-
-
-@given(parts=st.lists(st.binary(min_size=1, max_size=30), max_size=8), cut=st.integers(0, 400))
-def test_complete_chunks_are_taken_and_the_rest_is_left(parts: list[bytes], cut: int) -> None:
-    wire = b"".join(map(chunk, parts)) + b"0\r\n\r\n"
-    seen = wire[:cut]
-    data, used, blocks = take_chunks(seen)
-    whole = 0
-    while whole < len(parts) and len(b"".join(map(chunk, parts[: whole + 1]))) <= len(seen):
-        whole += 1
-    assert data == b"".join(parts[:whole])
-    assert used == len(b"".join(map(chunk, parts[:whole])))
-    assert blocks == (cut < len(wire))
-
-
-def test_extensions_of_a_chunk_are_skipped() -> None:
-    assert take_chunks(b"3;name=value\r\nabc\r\n") == (b"abc", 19, True)

@@ -1,23 +1,30 @@
 """Reads a response's body as it arrives.
 
-``iter_content`` gives one HTTP chunk per call and blocks for the next one. To
-hand over all that one network read brought, whole chunks that are already
-buffered are taken from the buffer without a further system call; to notice
-silence, the socket is waited for before a read that would block.
+``iter_content`` gives one HTTP chunk per call, five frames of Python deep, and
+blocks for the next one. What costs most in a paced stream is just that, so
+chunked bodies are read from the socket and taken apart here, all that one
+network read brought at once; to notice silence, the socket is waited for first.
+At its end a body is handed back to urllib3, which puts the connection into its
+pool.
 
-The buffer is reached through private attributes of http.client and urllib3
+The socket is reached through private attributes of http.client and urllib3
 (``tests/backends/test_body.py`` guards them); where they are missing, every
 chunk is a read of its own and silence goes unnoticed.
 """
 
+import io
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import requests
 
-# Bytes taken per read from a body that is not chunked.
+from codexproxy.backends.chatgpt.chunks import Chunks
+
+# Most bytes per read.
 READ_SIZE = 65536
+
+_LAST_CHUNK = b"0\r\n\r\n"
 
 Wait = Callable[[socket.socket, float], bool]
 
@@ -52,6 +59,8 @@ class Wire:
         self.file = file
         self.raw = file.raw
         self.socket: socket.socket = file.raw._sock
+        # TLS may hold decrypted bytes that no wait on the socket would tell of.
+        self._pending: Callable[[], int] | None = getattr(self.socket, "pending", None)
 
     def buffered(self) -> bytes:
         """What is in the buffer, without asking the socket for more."""
@@ -61,10 +70,13 @@ class Wire:
         finally:
             del self.raw.readinto
 
+    def take_buffered(self) -> bytes:
+        """Takes what is in the buffer out of it."""
+        return self.file.read(len(self.buffered()))  # type: ignore[no-any-return]
+
     def silent(self, wait: Wait, patience: float) -> bool:
         """Whether nothing can be read within ``patience`` seconds."""
-        pending = getattr(self.socket, "pending", None)
-        if pending is not None and pending():
+        if self._pending is not None and self._pending():
             return False
         return not wait(self.socket, patience)
 
@@ -85,56 +97,55 @@ class ChunkedBody:
     """A chunked body without content encoding: the common case, and the quick one."""
 
     def __init__(self, response: requests.Response, wire: Wire, wait: Wait) -> None:
-        self._chunks: Iterator[bytes] = response.iter_content(chunk_size=None)
+        self._response = response
         self._wire = wire
         self._wait = wait
+        self._chunks = Chunks()
+        # What came together with the headers.
+        self._early = wire.take_buffered()
+        self._released = False
 
     def read(self, patience: float) -> bytes | None:
-        """See ``Body.read``; everything one network read brought comes at once."""
-        data, blocks = self._drain()
+        """See ``Body.read``.
+
+        Raises:
+            requests.RequestException: The body is not chunked as it should be, or was cut.
+        """
+        chunks = self._chunks
+        data = b""
+        if not (chunks.ended or chunks.fault):
+            fresh = self._fresh(patience)
+            if not fresh:
+                return b""
+            data = chunks.feed(fresh)
         if data:
             return data
-        if blocks and self._wire.silent(self._wait, patience):
-            return b""
-        first = next(self._chunks, None)
-        return None if first is None else first + self._drain()[0]
+        if chunks.fault:
+            raise requests.exceptions.ChunkedEncodingError(chunks.fault)
+        if chunks.ended:
+            self._release()
+            return None
+        return b""
 
-    def _drain(self) -> tuple[bytes, bool]:
-        if self._wire.file.closed:
-            return b"", False
-        buffered = self._wire.buffered()
-        if not buffered:
-            return b"", True
-        data, used, blocks = take_chunks(buffered)
-        if used:
-            self._wire.file.read(used)
-        return data, blocks
+    def _fresh(self, patience: float) -> bytes:
+        fresh = self._early
+        if fresh:
+            self._early = b""
+        elif not self._wire.silent(self._wait, patience):
+            fresh = self._wire.socket.recv(READ_SIZE)
+            if not fresh:
+                raise requests.exceptions.ChunkedEncodingError("the connection ended before the body did")
+        return fresh
 
-
-def take_chunks(buffered: bytes) -> tuple[bytes, int, bool]:
-    """Takes the complete HTTP chunks off the front of a buffer (RFC 9112 §7.1).
-
-    Returns:
-        Their data joined, the bytes they take in the buffer, and whether reading
-        on would block: not when the last chunk, or garbage, is next.
-    """
-    parts: list[bytes] = []
-    position = 0
-    while True:
-        line_end = buffered.find(b"\r\n", position)
-        if line_end < 0:
-            return b"".join(parts), position, True
-        try:
-            size = int(buffered[position:line_end].split(b";", 1)[0], 16)
-        except ValueError:
-            return b"".join(parts), position, False
-        data_end = line_end + 2 + size
-        if size <= 0:
-            return b"".join(parts), position, buffered.find(b"\r\n\r\n", position) < 0
-        if data_end + 2 > len(buffered):
-            return b"".join(parts), position, True
-        parts.append(buffered[line_end + 2 : data_end])
-        position = data_end + 2
+    def _release(self) -> None:
+        # urllib3 sees a last chunk, whereupon it does all that the end of a body takes.
+        if not self._released and not self._chunks.rest:
+            self._released = True
+            raw: Any = self._response.raw
+            raw._fp.fp = io.BytesIO(_LAST_CHUNK)
+            for _ in self._response.iter_content(chunk_size=None):
+                pass
+            self._wire.file.close()
 
 
 class PlainBody:

@@ -47,31 +47,30 @@ class ResponseSource:
             UpstreamTimeout: The first-event, idle or total limit ran out.
             UpstreamFailed: The connection broke.
         """
-        until = self._clock() + patience
+        now = self._clock()
+        until = now + patience
         while not self._ended:
-            data = self._pull(until)
-            if data is None:
+            data = self._pull(min(until - now, self._deadlines.left(now)))
+            now = self._clock()
+            if data:
+                self._deadlines.heard(now)
+                batch = self._decoder.feed(data)
+                if batch:
+                    self._whole = batch[-1].type in TERMINAL
+                    return batch
+            elif data is None:
                 self._ended = True
                 return self._decoder.end() or None
-            batch = self._decoder.feed(data)
-            if batch:
-                self._whole = batch[-1].type in TERMINAL
-                return batch
-            if self._clock() >= until:
+            if now >= until:
                 return []
         return None
 
-    def _pull(self, until: float) -> bytes | None:
-        now = self._clock()
-        left = self._deadlines.left(now)
+    def _pull(self, patience: float) -> bytes | None:
         try:
-            data = self._body.read(max(0.0, min(until - now, left)))
+            return self._body.read(patience if patience > 0 else 0.0)
         except (requests.RequestException, HTTPError, OSError) as error:
             self._ended = True
             raise broken(error, self._deadlines) from error
-        if data:
-            self._deadlines.heard(self._clock())
-        return data
 
     def close(self) -> None:
         """Gives the connection back when the answer is whole and its body at its end, else closes it."""
