@@ -13,7 +13,6 @@ from codexproxy.dialects.chat.schema import load
 from codexproxy.dialects.chat.shape import Shape
 from codexproxy.dialects.chat.tools import read_choice, read_function_call, read_functions, read_tools, web_search
 from codexproxy.dialects.faults import bad_value, missing, unsupported
-from codexproxy.turns.events import encode_json
 from codexproxy.turns.names import rename_tools
 from codexproxy.turns.structured import fit
 from codexproxy.turns.turn import Body, Caller, Turn
@@ -171,11 +170,16 @@ def _read_text(draft: Draft) -> None:
         draft.options["json_mode"] = True
     if format and format["type"] == "json_schema":
         _fit_format(draft, format)
-    if format == {"type": "json_object"} and b"json" not in encode_json(draft.body["input"]).lower():
+    if format == {"type": "json_object"} and not _mentions_json(draft.body["input"]):
         draft.body["input"] = [_developer(_JSON_REMINDER), *draft.body["input"]]
         draft.notes.append("response_format:json_reminder")
     if text:
         draft.body["text"] = text
+
+
+def _mentions_json(items: list[dict[str, Any]]) -> bool:
+    parts = (part for item in items if isinstance(item.get("content"), list) for part in item["content"])
+    return any("json" in str(part.get("text") or "").lower() for part in parts if isinstance(part, dict))
 
 
 def _fit_format(draft: Draft, format: dict[str, Any]) -> None:
