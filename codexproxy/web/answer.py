@@ -19,6 +19,7 @@ from codexproxy.web.body import parse_object, read_body
 from codexproxy.web.merge import merge
 from codexproxy.web.opening import Opening
 from codexproxy.web.requestlog import RequestLog
+from codexproxy.web.streamed import StreamedResponse
 from codexproxy.web.wiring import Wiring
 
 # A comment line, which every SSE client skips (WHATWG HTML §9.2.6).
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 
 def answer(dialect: Dialect, wiring: Wiring) -> Response:
     """Answers one turn request in its dialect."""
+    g.log.dialect = dialect.name
     payload = parse_object(read_body(request.environ, wiring.max_body_bytes))
     log_body("request body", payload)
     held = wiring.gate.recognise(g.identity, request.headers, payload, request.path)
@@ -42,6 +44,7 @@ def answer(dialect: Dialect, wiring: Wiring) -> Response:
     turn = g.log.turn = turns[0]
     log_body("upstream body", turn.body)
     if request.headers.get(dryrun.HEADER) == "1":
+        g.log.dialect = ""
         return _json(dryrun.explain(turns, wiring.router, held.route))
     requestlog: RequestLog = g.log
     requestlog.on_end(lambda: wiring.gate.close(held, requestlog.tokens))
@@ -73,7 +76,7 @@ def _streamed(dialect: Dialect, turn: Turn, opening: Opening, heartbeat: float) 
     if opening.wait(heartbeat):
         g.log.answered_by(opening.streams())
     pieces = _pieces(opening, dialect.renderers(turn), g.log, heartbeat)
-    response = Response(pieces, headers=_STREAM_HEADERS)
+    response = StreamedResponse(pieces, headers=_STREAM_HEADERS)
     g.log.follow(response)
     return response
 

@@ -28,13 +28,14 @@ def register(app: Flask, wiring: Wiring) -> None:
         request_id = request.headers.get("x-request-id", "")
         request_id = request_id if _SANE_ID.fullmatch(request_id) else uuid.uuid4().hex
         bind_request_id(request_id)
-        g.log = RequestLog(request_id)
+        g.log = RequestLog(request_id, wiring.observation)
         if request.method == "OPTIONS":
             return Response(status=204)
         if request.path in OPEN_ROUTES:
             return None
         g.log.begin(request.method, request.environ.get("codexproxy.path", request.path))
         g.identity = admit(wiring)
+        g.log.key = g.identity.name
         g.log.on_end(underway.enter(g.log))
         sock = request.environ.get("gunicorn.socket")
         if sock is not None and request.method == "POST":

@@ -1,8 +1,11 @@
 """What gunicorn's master does beside its own work."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from codexproxy.web.worker import ANNOUNCEMENT
@@ -32,3 +35,57 @@ class Replacements:
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, ANNOUNCEMENT)
+
+
+class MetricsFolder:
+    """The folder in which all workers count, one per start of the service.
+
+    prometheus-client reads the variable when it is imported, so it has to be
+    set before the first worker is forked.
+    """
+
+    VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+    NAME = "codexproxy-metrics-"
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+
+    def on_starting(self, server: Any) -> None:
+        """Makes the folder; a host without one to write in gets each worker's own numbers."""
+        with suppress(OSError):
+            self._sweep(Path(tempfile.gettempdir()))
+            self._folder = Path(tempfile.mkdtemp(prefix=f"{self.NAME}{os.getpid()}-"))
+        if self._folder is None:
+            server.log.warning("No folder for metrics can be made: /metrics shows one worker at a time.")
+            os.environ.pop(self.VARIABLE, None)
+            return
+        os.environ[self.VARIABLE] = str(self._folder)
+
+    def _sweep(self, parent: Path) -> None:
+        """Removes what services left that were killed."""
+        for folder in parent.glob(f"{self.NAME}*"):
+            owner = folder.name.removeprefix(self.NAME).partition("-")[0]
+            if owner.isdigit() and not _lives(int(owner)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def child_exit(self, server: Any, worker: Any) -> None:
+        """Forgets the gauges of a worker that ended; what it counted stays."""
+        if self._folder is None:
+            return
+        for path in self._folder.glob(f"gauge_live*_{worker.pid}.db"):
+            path.unlink(missing_ok=True)
+
+    def on_exit(self, server: Any) -> None:
+        """Removes the folder."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

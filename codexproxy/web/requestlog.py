@@ -9,9 +9,19 @@ from flask import Response
 
 from codexproxy.errors import ProxyError
 from codexproxy.observe.log import fields
+from codexproxy.state.ledger import TurnRecord
 from codexproxy.turns.failures import failure_of
 from codexproxy.turns.stream import Answerer, EventStream, usage_of
 from codexproxy.turns.turn import Turn
+from codexproxy.web.observation import Observation
+
+# Where a usage report keeps what we count (UPSTREAM.md §4).
+_USAGE: dict[str, tuple[str, ...]] = {
+    "in": ("input_tokens",),
+    "out": ("output_tokens",),
+    "cached": ("input_tokens_details", "cached_tokens"),
+    "reasoning": ("output_tokens_details", "reasoning_tokens"),
+}
 
 CLIENT_LEFT = 499
 
@@ -23,21 +33,27 @@ class RequestLog:
 
     Args:
         request_id: The id the caller sees in ``x-request-id``.
+        observation: Told of the turn when it is over.
         clock: Monotonic seconds.
     """
 
-    def __init__(self, request_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, request_id: str, observation: Observation, clock: Callable[[], float] = time.monotonic) -> None:
         self.request_id = request_id
+        self.key = ""
+        # Named by the routes that run a turn; only those are recorded.
+        self.dialect = ""
         self.turn: Turn | None = None
         self.answerer: Answerer | None = None
         self.status = 0
         self.headers: dict[str, str] = {}
         self.followed: Any = None
         self.logged = False
+        self._observation = observation
         self._clock = clock
         self._began = clock()
         self._usage: dict[str, int] = {}
-        self._code: str | None = None
+        self._first: int | None = None
+        self._error: ProxyError | None = None
         self._closers: list[Callable[[], object]] = []
         self._finished = False
 
@@ -63,6 +79,7 @@ class RequestLog:
     def follow(self, response: Response) -> None:
         """Ends with this streamed response instead of with the view; ``followed`` is its generator."""
         self.followed = response.response
+        self._observation.stream_began()
         response.call_on_close(self.finish)
 
     def decorate(self, response: Response) -> None:
@@ -74,27 +91,29 @@ class RequestLog:
         if self.answerer and self.answerer.backend:
             response.headers["x-codexproxy-backend"] = self.answerer.backend
         if self.turn:
-            turn = self.turn.with_notes(adapted=self.answerer.adapted) if self.answerer else self.turn
+            who = self.answerer
+            turn = self.turn.with_notes(ignored=who.ignored, adapted=who.adapted) if who else self.turn
             response.headers.update(_notes(turn))
 
     def answered_by(self, streams: Sequence[EventStream]) -> None:
         """Notes who answers."""
         self.answerer = streams[0].answerer
+        if self._first is None:
+            self._first = self.milliseconds
 
     def ended(self, streams: Sequence[EventStream]) -> None:
         """Takes usage, or the reason of a failure, from the terminal events."""
         for stream in streams:
-            for name, key in (("input_tokens", "in"), ("output_tokens", "out")):
-                tokens = usage_of(stream.terminal).get(name)
-                if isinstance(tokens, int):
-                    self._usage[key] = self._usage.get(key, 0) + tokens
+            usage = usage_of(stream.terminal)
+            for key, path in _USAGE.items() if usage else ():
+                self._usage[key] = self._usage.get(key, 0) + _number_at(usage, path)
             failure = failure_of(stream.terminal) if stream.terminal else None
             if failure is not None:
                 self.failed(failure)
 
     def failed(self, error: ProxyError) -> None:
         """Notes why the answer is none."""
-        self._code = error.code
+        self._error = error
 
     def left(self) -> None:
         """Notes that the client went away."""
@@ -110,6 +129,7 @@ class RequestLog:
                 close()
         finally:
             self._log()
+            self._record()
 
     def _log(self) -> None:
         if not self.logged:
@@ -119,7 +139,7 @@ class RequestLog:
             "request end",
             extra=fields(
                 status=self.status,
-                code=self._code,
+                code=self._error.code if self._error else None,
                 ms=self.milliseconds,
                 model=turn.model if turn else None,
                 backend=self.answerer.backend if self.answerer else None,
@@ -127,6 +147,41 @@ class RequestLog:
                 tokens_out=self._usage.get("out"),
             ),
         )
+
+    def _record(self) -> None:
+        if self.followed is not None:
+            self._observation.stream_ended()
+        if not self.dialect:
+            return
+        turn, usage, error = self.turn, self._usage, self._error
+        later = self.answerer.adapted if self.answerer else ()
+        body = turn.body if turn else {}
+        reasoning = body.get("reasoning")
+        record = TurnRecord(
+            at=time.time() - self.milliseconds / 1000,
+            key=self.key,
+            client=turn.caller.client if turn else "",
+            dialect=self.dialect,
+            model=str(body.get("model") or (turn.model if turn else "")),
+            effort=str(reasoning.get("effort") or "") if isinstance(reasoning, dict) else "",
+            backend=(self.answerer.backend if self.answerer else None) or "",
+            status=self.status,
+            code=(error.code if error else None) or "",
+            input_tokens=usage.get("in", 0),
+            cached_tokens=usage.get("cached", 0),
+            output_tokens=usage.get("out", 0),
+            reasoning_tokens=usage.get("reasoning", 0),
+            first_ms=self._first,
+            total_ms=self.milliseconds,
+            adapted=",".join(dict.fromkeys((turn.adapted if turn else ()) + later)),
+        )
+        self._observation.turn_ended(record, error)
+
+
+def _number_at(value: Any, path: Sequence[str]) -> int:
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, int) else 0
 
 
 def _notes(turn: Turn) -> dict[str, str]:

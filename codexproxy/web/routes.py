@@ -7,6 +7,7 @@ from flask import Blueprint, Response, request
 from codexproxy import __version__
 from codexproxy.dialects.base import Dialect
 from codexproxy.errors import ModelNotFound
+from codexproxy.observe.metrics import CONTENT_TYPE
 from codexproxy.turns.catalogue import EFFORTS, Catalogue, ModelSpec
 from codexproxy.turns.events import encode_json
 from codexproxy.web.answer import answer
@@ -87,6 +88,10 @@ def status_routes(wiring: Wiring) -> Blueprint:
         if reasons:
             return _json({"status": "not_ready", "reasons": reasons, **told}, 503)
         return _json({"status": "ready", **told})
+
+    @blueprint.get("/metrics")
+    def metrics() -> Response:
+        return Response(wiring.observation.page(), content_type=CONTENT_TYPE)
 
     return blueprint
 

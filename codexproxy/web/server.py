@@ -11,7 +11,7 @@ from gunicorn.app.base import BaseApplication
 from codexproxy.observe.log import configure_logging
 from codexproxy.settings import Settings, SettingsError, load_settings, refuse_public_bind
 from codexproxy.web.gunicornlog import GunicornLog
-from codexproxy.web.master import Replacements
+from codexproxy.web.master import MetricsFolder, Replacements
 
 # Idle keep-alive connections count too; the default of 1,000 makes the next ones wait without an error.
 WORKER_CONNECTIONS = 10_000
@@ -61,6 +61,7 @@ class InForce:
 IN_FORCE = InForce()
 # gunicorn reads its options anew at every reload; what it knows of its workers has to last.
 _REPLACEMENTS = Replacements()
+_METRICS = MetricsFolder()
 
 
 def gunicorn_options(settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
@@ -85,7 +86,8 @@ def gunicorn_options(settings: Settings, environ: Mapping[str, str] = os.environ
         "control_socket_disable": True,
         "on_starting": _on_starting(settings),
         "on_reload": _on_reload(settings),
-        "child_exit": _REPLACEMENTS.child_exit,
+        "child_exit": _child_exit,
+        "on_exit": _METRICS.on_exit,
         "loglevel": {"warn": "warning"}.get(settings.log_level, settings.log_level),
     }
 
@@ -138,8 +140,14 @@ def _on_starting(settings: Settings) -> Any:
             sys.exit(refusal)
         if settings.allow_unauthenticated:
             log.warning("%s", _OPEN)
+        _METRICS.on_starting(server)
 
     return on_starting
+
+
+def _child_exit(server: Any, worker: Any) -> None:
+    _REPLACEMENTS.child_exit(server, worker)
+    _METRICS.child_exit(server, worker)
 
 
 def _on_reload(settings: Settings) -> Any:

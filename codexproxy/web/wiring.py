@@ -1,7 +1,7 @@
 """What the routes work with, handed in by the composition root."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from codexproxy.backends.healing import Healing
@@ -9,6 +9,7 @@ from codexproxy.backends.router import Route, Router
 from codexproxy.dialects.base import Dialect
 from codexproxy.guard.keys import KeyRing
 from codexproxy.guard.origin import OriginPolicy
+from codexproxy.observe.metrics import Metrics
 from codexproxy.turns.catalogue import Catalogue
 from codexproxy.turns.cut import cut
 from codexproxy.turns.plan import plan
@@ -17,6 +18,7 @@ from codexproxy.turns.stream import EventStream
 from codexproxy.turns.turn import Turn
 from codexproxy.web.gate import Gate
 from codexproxy.web.login_desk import LoginDesk
+from codexproxy.web.observation import Observation
 from codexproxy.web.watch import LoginWatch
 
 
@@ -47,6 +49,7 @@ class Wiring:
         max_body_bytes: Largest request, before and after unpacking.
         heartbeat_seconds: Silence after which a stream says so.
         reverse_names: Whether each model is listed by its reversed name, too.
+        observation: Told of every turn.
     """
 
     dialects: Mapping[str, Dialect]
@@ -64,6 +67,7 @@ class Wiring:
     max_body_bytes: int
     heartbeat_seconds: float
     reverse_names: bool = False
+    observation: Observation = field(default_factory=lambda: Observation(Metrics()))
 
     def plan(self, dialect: Dialect, turn: Turn) -> list[Turn]:
         """The turns ready to send, one per answer the caller wants."""

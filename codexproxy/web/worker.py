@@ -21,7 +21,6 @@ from gunicorn.workers.ggevent import GeventWorker
 from codexproxy.errors import InvalidRequest, ProxyError
 from codexproxy.turns.events import encode_json
 from codexproxy.web.idle import IdleConnections
-from codexproxy.web.observation import observation_in
 from codexproxy.web.refusals import refusal_of
 from codexproxy.web.stopping import LAST_WORDS, Stopping
 from codexproxy.web.underway import underway_in
@@ -61,7 +60,8 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         super().load_wsgi()
         self._underway = underway_in(self.wsgi)
         self._watch = watch_in(self.wsgi)
-        self._observation = observation_in(self.wsgi)
+        # Not imported: the master imports this module, and prometheus-client before its folder is made.
+        self._observation = getattr(self.wsgi, "extensions", {}).get("codexproxy.observation")
         gc.collect()
         gc.freeze()
 

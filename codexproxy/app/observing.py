@@ -1,0 +1,48 @@
+"""What is counted and written down of every turn."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from prometheus_client.core import Metric
+
+from codexproxy.backends.provider import Provider
+from codexproxy.backends.quotabook import QuotaBook
+from codexproxy.guard.slots import Slots
+from codexproxy.observe.metrics import FOLDER, Metrics, queue_gauges, quota_gauges
+from codexproxy.settings import Settings
+from codexproxy.state.behind import WriteBehind
+from codexproxy.state.ledger import Ledger
+from codexproxy.web.observation import Observation
+
+
+def ledger_path(data_dir: Path) -> Path:
+    """Where the request ledger is kept."""
+    return data_dir / "ledger.sqlite3"
+
+
+def make_metrics(environ: Mapping[str, str]) -> Metrics:
+    """The metrics of this worker."""
+    return Metrics(environ.get(FOLDER) or None)
+
+
+def make_observation(
+    settings: Settings,
+    metrics: Metrics,
+    quotas: QuotaBook,
+    providers: Sequence[Provider],
+    slots: Slots | None,
+) -> Observation:
+    """Metrics and ledger, joined."""
+    ledger = WriteBehind(Ledger(ledger_path(settings.data_dir)).add, "rows of the request ledger")
+    gauges = [_quotas(quotas, providers)]
+    if slots is not None:
+        gauges.append(lambda: queue_gauges(slots.waiting(), slots.busy()))
+    return Observation(metrics, ledger, gauges)
+
+
+def _quotas(quotas: QuotaBook, providers: Sequence[Provider]) -> Callable[[], Iterable[Metric]]:
+    def gauges() -> Iterable[Metric]:
+        return quota_gauges({provider.name: quotas.of(provider.name) for provider in providers}, time.time())
+
+    return gauges
