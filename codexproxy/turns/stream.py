@@ -30,11 +30,13 @@ class Answerer:
         backend: Name of the provider that runs the turn.
         headers: Upstream's response headers, names in lower case.
         adapted: What was changed on the way to it, for ``x-codexproxy-adapted``.
+        ignored: What it does not honour, for ``x-codexproxy-ignored``.
     """
 
     backend: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     adapted: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 class EventStream:

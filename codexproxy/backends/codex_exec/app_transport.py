@@ -77,7 +77,9 @@ class AppTransport:
         Raises:
             ProxyError: None can be started.
         """
-        return self.pool.take(around.stamp) or self._start(around)
+        # Whoever came before us goes first: the idle ones end to make room for them.
+        warm = None if self._launcher.permits.waiting() else self.pool.take(around.stamp)
+        return warm or self._start(around)
 
     def _start(self, around: Surroundings) -> WarmServer:
         launcher = self._launcher

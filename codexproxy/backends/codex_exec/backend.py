@@ -2,10 +2,12 @@
 
 import secrets
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 from codexproxy.backends.codex_exec.app_transport import AppTransport
+from codexproxy.backends.codex_exec.argv import exec_argv
 from codexproxy.backends.codex_exec.exec_transport import ExecTransport
 from codexproxy.backends.codex_exec.inquiries import Inquiries
 from codexproxy.backends.codex_exec.job import Job, job_of
@@ -56,6 +58,8 @@ class CodexCliBackend:
         self._app = AppTransport(self._launcher, now)
         self._inquiries = Inquiries(self._launcher, self._app)
         self._exec_until = float("-inf")
+        # Also at the end of the worker, whoever stops it.
+        weakref.finalize(self, self._app.close)
         sweep(options.scratch)
 
     def prepare(self, turn: Turn) -> Turn:
@@ -66,12 +70,29 @@ class CodexCliBackend:
         """
         return turn.with_notes(ignored=self._job(turn).ignored)
 
-    def open(self, turn: Turn) -> EventStream:
-        """See ``Backend.open``; ``x-codexproxy-ignored`` among the stream's headers names what was not honoured."""
+    def preview(self, turn: Turn) -> dict[str, Any]:
+        """The command a turn would be run with, and its prompt; nothing is started.
+
+        Raises:
+            ProxyError: The turn cannot be run here.
+        """
         job, around = self._job(turn), self._launcher.surroundings()
-        source = self._source(job, turn.body, around, Deadlines(self._options.limits, self._clock()))
-        headers = {"x-codexproxy-ignored": ",".join(job.ignored)} if job.ignored else {}
-        return EventStream(source, self._patience, Answerer(self.name, headers))
+        folder = self._options.scratch / "…"
+        workdir, schema = job.workdir or folder / "work", folder / "in" if job.schema else None
+        argv = exec_argv(self._options.bin, job, workdir, folder / "tmp", around.pins, schema)
+        return {"command": argv, "input": job.prompt.text, "images": len(job.prompt.images), "ignored": job.ignored}
+
+    def open(self, turn: Turn) -> EventStream:
+        """See ``Backend.open``; the stream's answerer names what is not honoured."""
+        job, around = self._job(turn), self._launcher.surroundings()
+        try:
+            source = self._source(job, turn.body, around, Deadlines(self._options.limits, self._clock()))
+        except OSError as error:
+            raise UpstreamFailed(
+                f"The files of the Codex CLI's run cannot be written: {error.strerror}. Please free some space.",
+                code="codex_cli_failed",
+            ) from error
+        return EventStream(source, self._patience, Answerer(self.name, ignored=job.ignored))
 
     def _job(self, turn: Turn) -> Job:
         if turn.count > 1:

@@ -29,7 +29,7 @@ class RunFolder:
     def __init__(self, scratch: Path) -> None:
         self.run = secrets.token_hex(12)
         self.path = Path(os.path.realpath(scratch)) / f"{PREFIX}{self.run}"
-        self.path.mkdir(mode=0o700)
+        self.path.mkdir(mode=0o700, parents=True)
         self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try_lock(self._lock)
         self.work = self._made("work")
