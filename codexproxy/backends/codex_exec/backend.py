@@ -10,7 +10,7 @@ from codexproxy.backends.codex_exec.app_transport import AppTransport
 from codexproxy.backends.codex_exec.argv import exec_argv
 from codexproxy.backends.codex_exec.exec_transport import ExecTransport
 from codexproxy.backends.codex_exec.inquiries import Inquiries
-from codexproxy.backends.codex_exec.job import Job, job_of
+from codexproxy.backends.codex_exec.job import Job, job_of, tools_of
 from codexproxy.backends.codex_exec.launch import Launcher, Surroundings
 from codexproxy.backends.codex_exec.options import CodexCliOptions
 from codexproxy.backends.codex_exec.permits import Permits
@@ -61,6 +61,14 @@ class CodexCliBackend:
         # Also at the end of the worker, whoever stops it.
         weakref.finalize(self, self._app.close)
         sweep(options.scratch)
+
+    def fits(self, turn: Turn) -> bool:
+        """Whether the CLI can do what the turn asks for; another provider may, where it cannot."""
+        try:
+            tools_of(turn.body)
+        except InvalidRequest:
+            return False
+        return turn.count == 1
 
     def prepare(self, turn: Turn) -> Turn:
         """The turn with a note of all that the CLI cannot honour; nothing is started.

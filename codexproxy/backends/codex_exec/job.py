@@ -61,7 +61,7 @@ def job_of(turn: Turn, options: CodexCliOptions, secret: bytes) -> Job:
     """
     body, wishes = turn.body, wishes_of(turn.options.get("x_codex"))
     schema, extra, json_answer = _format_of(body)
-    searches, ignored = _tools_of(body)
+    searches, ignored = tools_of(body)
     prompt = write_prompt(body, extra, marks(secret, turn.cache_key or turn.caller.session or ""))
     return Job(
         model=_model_of(body),
@@ -96,8 +96,12 @@ def _settings_of(body: Json, effort: str | None, searches: bool) -> Json:
     return {**known, "web_search": "live" if searches else "disabled"}
 
 
-def _tools_of(body: Json) -> tuple[bool, tuple[str, ...]]:
-    """Whether the web may be searched, and what of the tools is not honoured."""
+def tools_of(body: Json) -> tuple[bool, tuple[str, ...]]:
+    """Whether the web may be searched, and what of the tools is not honoured.
+
+    Raises:
+        InvalidRequest: The model may call tools of the client's.
+    """
     tools = [*_list(body.get("tools")), *_tools_in_input(body)]
     kinds = {str(_object(tool).get("type")) for tool in tools}
     foreign = kinds - _WEB_SEARCH

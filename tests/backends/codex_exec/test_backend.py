@@ -320,7 +320,16 @@ def test_what_the_cli_cannot_do_is_refused_or_reported(stage: CliStage) -> None:
     assert (refusal.value.code, refusal.value.param) == ("unsupported_parameter", "n")
     with pytest.raises(InvalidRequest):
         backend.compact({"model": "gpt-5.5", "input": []})
-    asked = turn(tools=[{"type": "function", "name": "f"}], tool_choice="none")
+    tools = [{"type": "function", "name": "f"}]
+    asked = turn(tools=tools, tool_choice="none")
+    assert [backend.fits(each) for each in (turn(), asked, turn(count=2), turn(tools=tools))] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    shown = backend.preview(asked)
+    assert (shown["command"][1], shown["input"], shown["ignored"]) == ("exec", "hi", ("tools",))
     assert backend.prepare(asked).ignored == ("tools",)
     stream = backend.open(asked)
     stream.close()
