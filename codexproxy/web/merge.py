@@ -1,6 +1,7 @@
 """Several streams of one request as one sequence of batches."""
 
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 import gevent
 from gevent.queue import Queue
@@ -20,11 +21,8 @@ def merge(streams: Sequence[EventStream]) -> Iterator[Numbered]:
     Raises:
         ProxyError: One of the streams failed.
     """
-    if len(streams) == 1:
-        for batch in streams[0]:
-            yield 0, batch
-        return
-    yield from _merged(streams)
+    # One stream is the rule; it gets no generator in between.
+    return zip(repeat(0), streams[0]) if len(streams) == 1 else _merged(streams)
 
 
 def _merged(streams: Sequence[EventStream]) -> Iterator[Numbered]:

@@ -14,7 +14,7 @@ chunk is a read of its own and silence goes unnoticed.
 
 import io
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import requests
