@@ -1,5 +1,7 @@
 """Nobody serves the world without a key by accident."""
 
+from pathlib import Path
+
 import pytest
 
 from codexproxy.settings import is_loopback_host, load_settings, refuse_public_bind
@@ -69,3 +71,26 @@ def test_a_user_counts_as_a_key_only_when_enabled_and_hashed(tmp_path_factory: p
 
 def test_names_and_numbers_that_only_look_like_loopback_do_not_count() -> None:
     assert not any(map(is_loopback_host, ["127.0.0.1.example.com", "1270.0.0.1", "2130706432", "", "localhostx"]))
+
+
+@pytest.mark.parametrize(
+    ("content", "is_a_key"),
+    [
+        ('{"users": [{"name": "ann", "apiKeyHash": "sha256:aa:bb", "isEnabled": true}]}', True),
+        ('{"users": [{"name": "ann", "apiKeyHash": "sha256:aa:bb"}]}', True),
+        ('{"users": [{"name": "ann", "apiKeyHash": "sha256:aa:bb", "isEnabled": false}]}', False),
+        ('{"users": [{"name": "ann"}]}', False),
+        ('{"users": []}', False),
+        ('{"users": {"ann": 1}}', False),
+        ('{"users": [1]}', False),
+        ("[]", False),
+        ("{", False),
+        (None, False),
+    ],
+)
+def test_a_key_of_the_key_file_counts_while_it_is_accepted(tmp_path: Path, content: str | None, is_a_key: bool) -> None:
+    if content is not None:
+        (tmp_path / "keys.json").write_text(content)
+    refusal = refuse_public_bind(load_settings({**EMPTY, "DATA_DIR": str(tmp_path)}), ["0.0.0.0:3000"])
+    assert (refusal is None) is is_a_key
+    assert is_a_key or "codexproxy keys add" in str(refusal)

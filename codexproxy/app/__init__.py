@@ -13,6 +13,7 @@ from codexproxy.app.standing import quota_of, readiness, warnings
 from codexproxy.backends.affinity import HostAffinity
 from codexproxy.backends.catalogue import LiveCatalogue
 from codexproxy.backends.healing import Healing
+from codexproxy.backends.images import ImageFetcher, Inliner
 from codexproxy.backends.provider import Provider
 from codexproxy.backends.quotabook import QuotaBook
 from codexproxy.backends.remedybook import RemedyBook
@@ -20,6 +21,7 @@ from codexproxy.backends.router import Router
 from codexproxy.dialects.chat.dialect import ChatDialect
 from codexproxy.dialects.completions import CompletionsDialect
 from codexproxy.dialects.responses import ResponsesDialect
+from codexproxy.guard.addresses import is_public_address
 from codexproxy.guard.keyfile import KeyFile
 from codexproxy.guard.keys import KeyRing
 from codexproxy.guard.limits import Limiter, open_storage
@@ -110,6 +112,7 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
         max_body_bytes=settings.max_body_bytes,
         heartbeat_seconds=settings.heartbeat_seconds,
         reverse_names=settings.reverse_names,
+        inline_images=_inliner(settings),
         observation=make_observation(settings, metrics, quotas, providers, slots),
     )
 
@@ -177,6 +180,12 @@ def _slots(settings: Settings, metrics: Metrics) -> Slots | None:
         settings.queue_timeout_seconds,
         observe=metrics.queued,
     )
+
+
+def _inliner(settings: Settings) -> Inliner | None:
+    if not settings.fetch_remote_images or settings.local_only:
+        return None
+    return Inliner(ImageFetcher(is_public_address), settings.max_body_bytes)
 
 
 def _secrets(settings: Settings) -> list[str]:

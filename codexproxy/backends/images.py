@@ -10,6 +10,7 @@ import base64
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -17,7 +18,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
-from codexproxy.errors import InvalidRequest
+from codexproxy.errors import BodyTooLarge, InvalidRequest
+from codexproxy.turns.turn import Turn
 
 MAX_BYTES = 20 * 1024 * 1024
 TIMEOUT = 20.0
@@ -86,13 +88,13 @@ class ImageFetcher:
             data = self._follow(url, self._clock() + self._timeout)
         except _Refused as refusal:
             raise InvalidRequest(
-                f"The image cannot be used: {refusal}. Send it as a data URL instead.",
+                f"The image {_shown(url)} cannot be used: {refusal}. Send it as a data URL instead.",
                 code="unsupported_content",
                 param=param,
             ) from refusal
         kind = media_type(data)
         if kind is None:
-            message = "What the image's URL holds is no PNG, JPEG, GIF or WebP image."
+            message = f"What {_shown(url)} holds is no PNG, JPEG, GIF or WebP image."
             raise InvalidRequest(message, code="unsupported_content", param=param)
         return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
@@ -150,6 +152,11 @@ class ImageFetcher:
         return left
 
 
+def _shown(url: str) -> str:
+    # Queries of image URLs are often signatures.
+    return f"'{url.partition('?')[0][:100]}'"
+
+
 class _Refused(Exception):
     """Why an image is not fetched."""
 
@@ -199,6 +206,39 @@ def _checked(url: str) -> SplitResult:
 
 def _port(parts: SplitResult) -> int:
     return parts.port or _PORTS.get(parts.scheme, 0)
+
+
+class Inliner:
+    """Puts remote images of a turn into its body.
+
+    Args:
+        fetcher: Gets one image.
+        most_bytes: Most bytes that all images of one turn may add.
+    """
+
+    def __init__(self, fetcher: ImageFetcher, most_bytes: int) -> None:
+        self._fetcher = fetcher
+        self._most_bytes = most_bytes
+
+    def __call__(self, turn: Turn) -> Turn:
+        """The turn whose images all are data URLs.
+
+        Raises:
+            InvalidRequest: One of them cannot or must not be fetched, or is no image.
+            BodyTooLarge: They are more than may be sent.
+        """
+        fetched: dict[str, str] = {}
+
+        def fetch(url: str, path: str) -> str:
+            if url not in fetched:
+                # Where the image stands in the caller's own words is not known any more.
+                fetched[url] = self._fetcher.data_url(url)
+                if sum(map(len, fetched.values())) > self._most_bytes:
+                    raise BodyTooLarge(f"The images are larger than {self._most_bytes} bytes together.")
+            return fetched[url]
+
+        body = inlined(turn.body, fetch)
+        return replace(turn, body=body) if fetched else turn
 
 
 def inlined(body: Mapping[str, Any], fetch: Callable[[str, str], str]) -> dict[str, Any]:

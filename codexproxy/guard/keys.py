@@ -8,6 +8,7 @@ because 190 random bits cannot be guessed.
 """
 
 import hmac
+import logging
 import secrets
 import string
 import zlib
@@ -17,8 +18,10 @@ from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import Protocol
 
-from codexproxy.errors import AuthenticationFailed
+from codexproxy.errors import AuthenticationFailed, ProxyError
 from codexproxy.guard.headers import Headers
+
+log = logging.getLogger(__name__)
 
 PREFIX = "cpx_"
 ALPHABET = string.digits + string.ascii_letters
@@ -164,6 +167,7 @@ class KeyRing:
 
         Raises:
             AuthenticationFailed: No key, an unknown or a disabled one.
+            ProxyError: The further users cannot be read.
         """
         users = self._current_users()
         found = self._match(presented, users) if presented else None
@@ -174,9 +178,16 @@ class KeyRing:
         raise AuthenticationFailed(_MISSING if not presented else _WRONG)
 
     def _current_users(self) -> tuple[UserRow, ...]:
-        users = self._users + tuple(self._source.users() if self._source else ())
+        users = self._users + self._kept_users()
         self._locked = self._locked or bool(users)
         return users
+
+    def _kept_users(self) -> tuple[UserRow, ...]:
+        try:
+            return tuple(self._source.users()) if self._source else ()
+        except (ValueError, OSError) as error:
+            log.error("nobody is let in, since the keys cannot be read: %s", error)
+            raise ProxyError(_UNREADABLE) from error
 
     def _match(self, presented: str, users: Sequence[UserRow]) -> Identity | None:
         found = None
@@ -198,6 +209,9 @@ def check_name(name: str) -> None:
         raise ValueError(f"A key needs a name of its own; {name!r} cannot be used.")
 
 
+_UNREADABLE = (
+    "The keys of this service cannot be read, so nobody is let in. Its log says why; 'codexproxy keys list' shows it, too."
+)
 _NEXT_STEP = "Send the key as 'Authorization: Bearer KEY', 'x-api-key' or 'api-key'."
 _MISSING = f"This service needs an API key, and the request holds none. {_NEXT_STEP}"
 _WRONG = (

@@ -1,7 +1,9 @@
 """Whether an address to listen on is open to others, and what to do about it."""
 
 import ipaddress
+import json
 import re
+from pathlib import Path
 
 from codexproxy.settings.model import Settings
 
@@ -14,15 +16,24 @@ def refuse_public_bind(settings: Settings, binds: list[str]) -> str | None:
         binds: Addresses as gunicorn writes them: ``host:port``, ``[v6]:port``,
             ``tcp://…``, ``unix:…``, ``fd://…``.
     """
-    if settings.has_keys or settings.allow_unauthenticated:
+    if settings.has_keys or settings.allow_unauthenticated or holds_keys(settings.data_dir / "keys.json"):
         return None
     public = next((bind for bind in binds if is_public_bind(bind)), None)
     if public is None:
         return None
     return (
         f"codexproxy will not listen on {public}, which others may reach, without a key: set PROXY_API_KEY, "
-        "or HOST=127.0.0.1, or ALLOW_UNAUTHENTICATED=1 if anybody may use your account."
+        "or make a key with `codexproxy keys add NAME`, or set HOST=127.0.0.1, or ALLOW_UNAUTHENTICATED=1 if anybody may use your account."
     )
+
+
+def holds_keys(path: Path) -> bool:
+    """Whether a key file holds a key that is accepted; one that cannot be read holds none."""
+    try:
+        users = json.loads(path.read_text("utf-8"))["users"]
+        return any(user["apiKeyHash"] and user.get("isEnabled", True) is True for user in users)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
 
 
 def is_public_bind(bind: str) -> bool:

@@ -41,6 +41,13 @@ class Settings:
     max_body_bytes: int = row(
         "server.maxBodyBytes", "MAX_BODY_BYTES", p.integer(1), 64 * 2**20, "Largest request, in bytes, unpacked."
     )
+    fetch_remote_images: bool = row(
+        "server.fetchRemoteImages",
+        "FETCH_REMOTE_IMAGES",
+        p.flag,
+        False,
+        "Fetch images by URL ourselves and send them as data; never from private addresses.",
+    )
 
     oauth_client_id: str = row(
         "oauth.clientId", "CODEX_CLIENT_ID", p.text, "app_EMoamEEZ73f0CkXaXp7hrann", "OAuth client of the login."

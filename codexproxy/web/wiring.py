@@ -50,6 +50,7 @@ class Wiring:
         heartbeat_seconds: Silence after which a stream says so.
         reverse_names: Whether each model is listed by its reversed name, too.
         observation: Told of every turn.
+        inline_images: Fetches the remote images of a turn; None leaves that to upstream.
     """
 
     dialects: Mapping[str, Dialect]
@@ -68,6 +69,7 @@ class Wiring:
     heartbeat_seconds: float
     reverse_names: bool = False
     observation: Observation = field(default_factory=lambda: Observation(Metrics()))
+    inline_images: Callable[[Turn], Turn] | None = None
 
     def plan(self, dialect: Dialect, turn: Turn) -> list[Turn]:
         """The turns ready to send, one per answer the caller wants."""
@@ -80,6 +82,7 @@ class Wiring:
         """Opens turns upstream; what the backend cannot do is emulated on the stream."""
 
         def open(turn: Turn) -> EventStream:
-            return cut(self.router.open(turn, route), turn.stop, turn.max_tokens)
+            ready = self.inline_images(turn) if self.inline_images else turn
+            return cut(self.router.open(ready, route), turn.stop, turn.max_tokens)
 
         return open

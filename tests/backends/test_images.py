@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from codexproxy.backends.images import ImageFetcher, inlined, media_type
-from codexproxy.errors import InvalidRequest
+from codexproxy.backends.images import ImageFetcher, Inliner, inlined, media_type
+from codexproxy.errors import BodyTooLarge, InvalidRequest
 from codexproxy.guard.addresses import is_public_address
+from codexproxy.turns.turn import Turn
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 100
 Reply = tuple[int, dict[str, str], bytes]
@@ -127,7 +128,7 @@ def test_a_name_that_leads_into_a_private_network_is_refused(gallery: Gallery, a
 
 @pytest.mark.parametrize("host", ["127.0.0.2", "[::1]", "2130706433", "0x7f.1", "localhost", "10.1.2.3"])
 def test_addresses_in_any_spelling_are_judged_after_resolving(host: str) -> None:
-    with pytest.raises(InvalidRequest, match="image cannot be used"):
+    with pytest.raises(InvalidRequest, match="cannot be used"):
         ImageFetcher(is_public_address).data_url(f"http://{host}:1/a.png")
 
 
@@ -269,3 +270,37 @@ def test_remote_images_of_a_body_are_replaced_wherever_they_stand() -> None:
     assert image["image_url"] == "HTTP://p/a.png"
     assert [path for _, path in seen] == ["input[0].content[1].image_url", "input[1].output[0].image_url"]
     assert inlined({"input": "text"}, fetch) == {"input": "text"}
+
+
+def turn_with(*urls: str) -> Turn:
+    parts = [{"type": "input_image", "image_url": url} for url in urls]
+    return Turn("m", {"input": [{"type": "message", "role": "user", "content": parts}]})
+
+
+def test_images_of_a_turn_become_data_each_fetched_once(gallery: Gallery) -> None:
+    gallery.replies["/a.png"] = (200, {}, PNG)
+    inline = Inliner(fetcher(Names(p=["127.0.0.1"])), 1_000_000)
+    url = f"http://p:{gallery.port}/a.png"
+    turn = inline(turn_with(url, "data:image/png;base64,AA==", url))
+    urls = [part["image_url"] for part in turn.body["input"][0]["content"]]
+    assert urls[0] == urls[2] and urls[0].startswith("data:image/png;base64,iVBOR")
+    assert urls[1] == "data:image/png;base64,AA=="
+    assert len(gallery.asked) == 1
+
+
+def test_a_turn_without_remote_images_is_left_alone() -> None:
+    turn = turn_with("data:image/png;base64,AA==")
+    assert Inliner(fetcher(Names()), 10)(turn) is turn
+
+
+def test_all_images_of_a_turn_together_have_a_bound(gallery: Gallery) -> None:
+    gallery.replies |= {f"/a.png?{number}": (200, {}, PNG) for number in range(4)}
+    inline = Inliner(fetcher(Names(p=["127.0.0.1"])), 200)
+    with pytest.raises(BodyTooLarge):
+        inline(turn_with(*(f"http://p:{gallery.port}/a.png?{number}" for number in range(4))))
+
+
+def test_a_refusal_names_the_image_without_what_may_be_a_signature(gallery: Gallery) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        Inliner(fetcher(Names(p=["127.0.0.1"])), 1000)(turn_with(f"http://p:{gallery.port}/missing?sig=s3cret"))
+    assert "/missing'" in caught.value.message and "s3cret" not in caught.value.message

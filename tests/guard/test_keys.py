@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from codexproxy.errors import AuthenticationFailed
+from codexproxy.errors import AuthenticationFailed, ProxyError
 from codexproxy.guard.keyfile import FileUser
 from codexproxy.guard.keys import (
     KeyRing,
@@ -165,3 +165,20 @@ def test_a_hash_of_another_form_is_an_error_at_the_start(stored: str) -> None:
     if stored:
         with pytest.raises(ValueError):
             KeyRing(users=[replace(ANN, api_key_hash=stored)])
+
+
+class UnreadableSource:
+    """A key file that was never readable."""
+
+    def users(self) -> tuple[FileUser, ...]:
+        raise ValueError("keys.json is not valid JSON")
+
+
+def test_while_the_keys_cannot_be_read_nobody_is_let_in() -> None:
+    ring = KeyRing(source=UnreadableSource())
+    for presented in (None, "any"):
+        with pytest.raises(ProxyError, match="cannot be read") as caught:
+            ring.identify(presented)
+        assert "keys.json" not in caught.value.message
+    with pytest.raises(ProxyError):
+        assert ring.configured
