@@ -16,7 +16,11 @@ from codexproxy import __version__
 COMMANDS = {
     "serve": "serve",
     "demo": "demo",
+    "login": "login",
+    "logout": "logout",
+    "status": "status",
     "models": "models",
+    "usage": "usage",
     "keys": "keys",
     "prompts": "prompts",
 }

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 
 from prometheus_client.core import Metric
 
@@ -12,13 +11,8 @@ from codexproxy.guard.slots import Slots
 from codexproxy.observe.metrics import FOLDER, Metrics, queue_gauges, quota_gauges
 from codexproxy.settings import Settings
 from codexproxy.state.behind import WriteBehind
-from codexproxy.state.ledger import Ledger
+from codexproxy.state.ledger import FILE, Ledger
 from codexproxy.web.observation import Observation
-
-
-def ledger_path(data_dir: Path) -> Path:
-    """Where the request ledger is kept."""
-    return data_dir / "ledger.sqlite3"
 
 
 def make_metrics(environ: Mapping[str, str]) -> Metrics:
@@ -34,7 +28,7 @@ def make_observation(
     slots: Slots | None,
 ) -> Observation:
     """Metrics and ledger, joined."""
-    ledger = WriteBehind(Ledger(ledger_path(settings.data_dir)).add, "rows of the request ledger")
+    ledger = WriteBehind(Ledger(settings.data_dir / FILE).add, "rows of the request ledger")
     gauges = [_quotas(quotas, providers)]
     if slots is not None:
         gauges.append(lambda: queue_gauges(slots.waiting(), slots.busy()))

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from codexproxy.state.database import Database
 
+# Its name in the data folder.
+FILE = "ledger.sqlite3"
 # Rows that are kept, the newest; some 60 MB.
 KEPT_ROWS = 250_000
 
