@@ -14,7 +14,8 @@
     ├── PermissionRefused           403 client_not_allowed, origin_not_allowed, …
     ├── RateLimited                 429 rate_limit_exceeded, usage_limit_reached, …
     ├── UpstreamFailed              502 upstream_unavailable, upstream_truncated, …
-    │   └── Overloaded              503 overloaded
+    │   ├── Overloaded              503 overloaded
+    │   └── NotOffered              501 not_offered
     └── UpstreamTimeout             504 upstream_timeout
 
 Statuses, types and codes are those of the public contract. Messages are for
@@ -39,6 +40,8 @@ class ProxyError(Exception):
     type = "internal_error"
     code: str | None = "internal_error"
     retryable = False
+    # HTTP status of upstream's own answer, where that is the reason.
+    upstream_status: int | None = None
 
     def __init__(
         self,
@@ -146,6 +149,14 @@ class UpstreamFailed(ProxyError):
 class Overloaded(UpstreamFailed):
     status = 503
     code = "overloaded"
+
+
+class NotOffered(UpstreamFailed):
+    """Upstream lacks this part of the API; another one may have it, or we emulate it."""
+
+    status = 501
+    code = "not_offered"
+    retryable = False
 
 
 class UpstreamTimeout(ProxyError):

@@ -31,4 +31,8 @@ class Backend(Protocol):
         """The account's quota windows (UPSTREAM.md §3.9)."""
 
     def compact(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Compacts a conversation (UPSTREAM.md §6)."""
+        """Compacts a conversation (UPSTREAM.md §6).
+
+        Raises:
+            NotOffered: Upstream lacks this.
+        """

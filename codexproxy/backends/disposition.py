@@ -56,6 +56,7 @@ BY_CODE: dict[str, Disposition] = {
     "not_logged_in": _SHUT,
     "login_expired": _SHUT,
     "queue_timeout": Disposition(elsewhere=True),
+    "not_offered": Disposition(elsewhere=True),
     "codex_cli_failed": Disposition(again=True, elsewhere=True),
 }
 _CALLERS_OWN = Disposition()

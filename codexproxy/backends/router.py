@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from codexproxy.backends.affinity import Affinity, ProcessAffinity, conversation_of
 from codexproxy.backends.attempt import Healer, Outcome, attempt, drop_encrypted_reasoning, stripped
@@ -139,6 +139,35 @@ class Router:
                 self._sleep(step.pause)
             provider = step.provider
 
+    def compact(self, turn: Turn, keys: Sequence[str], route: Route = Route()) -> dict[str, Any]:
+        """Compacts a turn's conversation, at its own account first, else wherever that can be done.
+
+        Args:
+            turn: The conversation, planned like any turn.
+            keys: What is sent of its body.
+            route: Where it may go.
+
+        Raises:
+            NotOffered: Every provider lacks this.
+            ProxyError: No provider answered, or the conversation itself was refused.
+        """
+        course = self._course(turn, route)
+        failure: ProxyError | None = None
+        while (provider := self._take(course)) is not None:
+            body = self._prepared(provider, course).body
+            try:
+                summary = provider.backend.compact({key: body[key] for key in keys if key in body})
+            except ProxyError as error:
+                failure = self._explain(provider.name, error)
+                if not disposition_of(error).elsewhere:
+                    break
+            else:
+                self._remember(provider, course)
+                return summary
+            finally:
+                self.health.release(provider.name)
+        raise failure or self._refusal(course)
+
     def preference(self, turn: Turn, route: Route = Route()) -> list[Provider]:
         """The providers a turn may go to, in the order of their priority."""
         return sorted(self._members(route, turn), key=lambda provider: provider.priority)
@@ -187,14 +216,17 @@ class Router:
         except BaseException:
             self.health.release(provider.name)
             raise
-        conversation = conversation_of(course.turn)
         if outcome.error is not None:
+            conversation = conversation_of(course.turn)
             self.health.failed(provider.name, outcome.error, conversation, inside=outcome.inside)
             return replace(outcome, error=self._explain(provider.name, outcome.error))
         self.health.succeeded(provider.name)
-        if len(self._accounts) > 1 and course.turn.cache_key and provider.holder != course.account:
-            self._affinity.remember(conversation, provider.holder)
+        self._remember(provider, course)
         return outcome
+
+    def _remember(self, provider: Provider, course: Course) -> None:
+        if len(self._accounts) > 1 and course.turn.cache_key and provider.holder != course.account:
+            self._affinity.remember(conversation_of(course.turn), provider.holder)
 
     def _prepared(self, provider: Provider, course: Course) -> Turn:
         turn = course.turn

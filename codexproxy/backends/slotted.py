@@ -46,5 +46,13 @@ class SlottedBackend:
         return self.inner.usage()
 
     def compact(self, body: dict[str, Any]) -> dict[str, Any]:
-        """See ``Backend.compact``."""
-        return self.inner.compact(body)
+        """See ``Backend.compact``; it takes a place like a turn.
+
+        Raises:
+            RateLimited: No place became free in time.
+        """
+        place = self._slots.acquire()
+        try:
+            return self.inner.compact(body)
+        finally:
+            place.release()

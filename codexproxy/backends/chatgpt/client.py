@@ -10,10 +10,10 @@ from urllib3.exceptions import HTTPError
 from codexproxy.backends.chatgpt.body import Wait
 from codexproxy.backends.chatgpt.headers import ClientIdentity, account_headers, redacted, turn_headers
 from codexproxy.backends.chatgpt.quota import quota_from_headers
-from codexproxy.backends.chatgpt.refusals import MAX_BODY_BYTES, refusal
+from codexproxy.backends.chatgpt.refusals import MAX_BODY_BYTES, lacks_route, refusal
 from codexproxy.backends.chatgpt.source import ResponseSource
 from codexproxy.backends.chatgpt.transport import Transport
-from codexproxy.errors import LoginExpired, ProxyError, UpstreamFailed
+from codexproxy.errors import LoginExpired, NotOffered, ProxyError, UpstreamFailed, UpstreamRejected
 from codexproxy.observe.bodies import log_body
 from codexproxy.turns.access import Access, CredentialSource
 from codexproxy.turns.deadlines import Deadlines, TimeLimits, timed_out
@@ -99,7 +99,12 @@ class ChatGptBackend:
 
     def compact(self, body: dict[str, Any]) -> dict[str, Any]:
         """See ``Backend.compact``."""
-        return self._json("POST", "/codex/responses/compact", encode_json(body))
+        try:
+            return self._json("POST", "/codex/responses/compact", encode_json(body))
+        except UpstreamRejected as error:
+            if not lacks_route(error):
+                raise
+            raise NotOffered("Upstream cannot compact conversations.") from error
 
     def _json(self, method: str, path: str, body: bytes = b"") -> dict[str, Any]:
         deadlines = Deadlines(self._limits, self._clock())

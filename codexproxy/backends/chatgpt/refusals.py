@@ -46,6 +46,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
         return UpstreamFailed(_CHALLENGE, code="upstream_challenge", retryable=False)
     details = _details(body)
     error = failure_from(details, default=_meaning(status, details))
+    error.upstream_status = status
     if error.status == PermissionRefused.status and status in (402, 403):
         error.status = status
     if isinstance(error, RateLimited):
@@ -79,6 +80,11 @@ def _details(body: bytes) -> dict[str, Any]:
     return {"message": detail} if text_of(detail) else error_object(data)
 
 
+def lacks_route(error: ProxyError) -> bool:
+    """Whether a refusal means that upstream has nothing at this address."""
+    return isinstance(error, UpstreamRejected) and error.upstream_status in (404, 405)
+
+
 def is_challenge(headers: Mapping[str, str], body: bytes) -> bool:
     """Whether an HTML page came where JSON belongs (COMPAT.md P15)."""
     if headers.get("cf-mitigated") == "challenge":
@@ -95,4 +101,4 @@ def seconds_in(value: str | None) -> float | None:
         return None
 
 
-__all__ = ["BY_STATUS", "CODES", "MAX_BODY_BYTES", "is_challenge", "refusal", "seconds_in"]
+__all__ = ["BY_STATUS", "CODES", "MAX_BODY_BYTES", "is_challenge", "lacks_route", "refusal", "seconds_in"]

@@ -15,7 +15,7 @@ from codexproxy.backends.codex_exec.launch import Launcher, Surroundings
 from codexproxy.backends.codex_exec.options import CodexCliOptions
 from codexproxy.backends.codex_exec.permits import Permits
 from codexproxy.backends.codex_exec.run_folder import sweep
-from codexproxy.errors import InvalidRequest, UpstreamFailed, UpstreamTimeout
+from codexproxy.errors import InvalidRequest, NotOffered, UpstreamFailed, UpstreamTimeout
 from codexproxy.turns.deadlines import Deadlines
 from codexproxy.turns.stream import Answerer, EventStream, Source
 from codexproxy.turns.turn import Turn
@@ -136,13 +136,9 @@ class CodexCliBackend:
         """The CLI keeps no conversation of ours that it could compact.
 
         Raises:
-            InvalidRequest: Always.
+            NotOffered: Always.
         """
-        raise InvalidRequest(
-            "The Codex CLI cannot compact a conversation. Please use a provider of type `codex`.",
-            code="unsupported_parameter",
-            param="model",
-        )
+        raise NotOffered("The Codex CLI cannot compact a conversation.")
 
     def problem(self) -> str | None:
         """What keeps the CLI from working, in one line for ``/ready`` and ``doctor``; None when nothing is known."""

@@ -1,14 +1,18 @@
-"""Answers about stored responses: retrieved, listed, deleted, cancelled."""
+"""Answers about stored responses: retrieved, listed, deleted, cancelled, followed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codexproxy.errors import InvalidRequest
+from codexproxy.errors import InvalidRequest, ProxyError
+from codexproxy.turns.events import COMPLETED, ERROR, FAILED, INCOMPLETE, TERMINAL, Event, decode_object
 
 Json = dict[str, Any]
 
 MOST_ITEMS = 100
+
+# How the stream of a response ends whose log has no end of its own.
+_ENDINGS = {"completed": COMPLETED, "failed": FAILED}
 
 
 def found(response: Json | None, id: str) -> Json:
@@ -46,6 +50,51 @@ def cancellable(response: Json) -> Json:
     if not response.get("background"):
         raise InvalidRequest("Only a response that was created with 'background': true can be cancelled.")
     return response
+
+
+def failed(response: Json, error: ProxyError) -> Json:
+    """The response as it is kept when it came to nothing."""
+    return {**response, "status": "failed", "error": {"code": error.code, "message": error.message}}
+
+
+def starting_after(arguments: Any) -> int:
+    """Number of the last event that a reader has, as in the query of ``GET …?stream=true``; -1 for none.
+
+    Raises:
+        InvalidRequest: It is no whole number.
+    """
+    given = arguments.get("starting_after") or "-1"
+    if given != "-1" and not (given.isascii() and given.isdigit() and len(given) < 16):
+        raise InvalidRequest("'starting_after' must be the sequence_number of an event.", param="starting_after")
+    return int(given)
+
+
+def is_end(frame: bytes) -> bool:
+    """Whether a frame of a log, which we wrote, tells the end of the response."""
+    lines = [line for line in frame.splitlines() if line.startswith(b"data:")]
+    return bool(lines) and decode_object(lines[-1][5:]).get("type") in TERMINAL
+
+
+def closing(response: Json | None, last: int, id: str) -> bytes:
+    """The last frame of a followed response whose log lacks one.
+
+    The log of one that was cancelled, or whose maker died, just stops; that of an old one is gone.
+
+    Args:
+        response: The response by now; None when it was deleted meanwhile.
+        last: Number of the frame before.
+        id: Its id.
+    """
+    if response is None:
+        return broken(InvalidRequest(f"The response '{id}' was deleted.", code="response_not_found"), last)
+    type = _ENDINGS.get(str(response.get("status")), INCOMPLETE)
+    return Event.of({"type": type, "sequence_number": last + 1, "response": response}).raw
+
+
+def broken(error: ProxyError, last: int) -> bytes:
+    """The last frame of a followed response that cannot be followed any more; ``last`` as for ``closing``."""
+    told = {"type": ERROR, "code": error.code, "message": error.message, "param": error.param}
+    return Event.of({**told, "sequence_number": last + 1}).raw
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ class Journal:
         self._written = clock()
         self._last = -1
         self._waiting: list[Frame] = []
+        self._writing = False
 
     def add(self, frame: bytes, number: int | None = None) -> None:
         """Adds a frame that the client would see.
@@ -52,8 +53,24 @@ class Journal:
         due = PAUSE if self._waiting else RENEWAL
         if response is None and self._clock() - self._written < due:
             return True
-        wanted = self._store.advance(self._owner, self._id, self._waiting, response)
-        self._waiting = []
+        return self.write(response)
+
+    def write(self, response: Json | None = None) -> bool:
+        """Writes what waits, due or not; see ``keep_up``.
+
+        Only one greenlet writes at a time, or a reader could be told a later frame first;
+        what another one adds meanwhile goes with the next write.
+        """
+        if self._writing:
+            return True
+        waiting, self._waiting, self._writing = self._waiting, [], True
+        try:
+            wanted = self._store.advance(self._owner, self._id, waiting, response)
+        except BaseException:
+            self._waiting = waiting + self._waiting
+            raise
+        finally:
+            self._writing = False
         self._written = self._clock()
         return wanted
 

@@ -28,10 +28,6 @@ class OwnedResponses:
         self.store.begin(Stored(self.owner, response, input, previous))
         return Journal(self.store, self.owner, str(response["id"]))
 
-    def vouch(self, id: str) -> bool:
-        """Says that an unfinished response is being made; False when nobody wants it any more."""
-        return self.store.advance(self.owner, id)
-
     def attend(self, id: str) -> None:
         """Says that somebody reads along at this moment."""
         self.store.attend(self.owner, id)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from codexproxy.backends.codex_exec import CodexCliBackend, CodexCliOptions
-from codexproxy.errors import InvalidRequest, ModelNotFound, ProxyError, UpstreamFailed
+from codexproxy.errors import InvalidRequest, ModelNotFound, NotOffered, ProxyError, UpstreamFailed
 from codexproxy.turns.deadlines import TimeLimits
 from codexproxy.turns.events import Event
 from codexproxy.turns.fold import fold
@@ -318,7 +318,7 @@ def test_what_the_cli_cannot_do_is_refused_or_reported(stage: CliStage) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         backend.open(turn(count=2))
     assert (refusal.value.code, refusal.value.param) == ("unsupported_parameter", "n")
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(NotOffered):
         backend.compact({"model": "gpt-5.5", "input": []})
     tools = [{"type": "function", "name": "f"}]
     asked = turn(tools=tools, tool_choice="none")

@@ -1,0 +1,144 @@
+"""What the store is told of an answer that is being made without anybody having to wait for it."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from codexproxy.dialects.base import Dialect
+from codexproxy.dialects.responses.stored import closing, failed
+from codexproxy.errors import ProxyError
+from codexproxy.state.database import DatabaseFailed
+from codexproxy.state.responses.journal import Journal
+from codexproxy.state.responses.owned import OwnedResponses
+from codexproxy.state.responses.record import cancelled
+from codexproxy.turns.continuation import PREVIOUS
+from codexproxy.turns.events import Event
+from codexproxy.turns.fold import Fold
+from codexproxy.turns.turn import Turn
+from codexproxy.web.shelf import own_input
+
+Json = dict[str, Any]
+
+log = logging.getLogger(__name__)
+
+
+class Record:
+    """One answer, as the store comes to know it.
+
+    It begins when the answer has an id. A store that fails later costs what
+    would have been kept, never the answer, so only ``begin`` raises.
+
+    Args:
+        dialect: Completes Response objects.
+        turn: The turn that is answered.
+        mine: The store, as the caller sees it.
+    """
+
+    def __init__(self, dialect: Dialect, turn: Turn, mine: OwnedResponses) -> None:
+        self.id = ""
+        self._dialect = dialect
+        self._turn = turn
+        self._mine = mine
+        self._fold = Fold()
+        self._early: list[tuple[bytes, int | None]] = []
+        self._journal: Journal | None = None
+        self._status = ""
+        self._last = -1
+        self._lost = False
+
+    def begin(self, response: Json) -> Json:
+        """Makes the answer known; everything that was noted before belongs to it.
+
+        Returns:
+            The Response object as it is kept.
+
+        Raises:
+            ProxyError: The store cannot be used.
+        """
+        whole = self._dialect.complete(self._turn, [response])
+        self._journal = self._mine.begin(whole, own_input(self._turn), self._turn.options[PREVIOUS])
+        self.id, self._status = whole["id"], whole["status"]
+        for frame, number in self._early:
+            self._journal.add(frame, number)
+        self._early = []
+        return whole
+
+    def note(self, event: Event, frame: bytes) -> None:
+        """Takes an event and the frame the client sees of it."""
+        self._fold.add([event])
+        number = event.data.get("sequence_number")
+        self._last = number if isinstance(number, int) else self._last + 1
+        self._add(frame, self._last)
+        response = {} if self._journal or self._lost else self._fold.response()
+        if response.get("id"):
+            self._quietly(lambda: self.begin(response))
+            self._lost = self._journal is None
+
+    def _add(self, frame: bytes, number: int | None = None) -> None:
+        if self._journal is not None and frame:
+            self._journal.add(frame, number)
+        elif not self._lost:
+            self._early.append((frame, number))
+
+    def keep_up(self) -> bool:
+        """Writes what is due; False when nobody wants the answer any more."""
+        journal = self._journal
+        if journal is None:
+            return True
+        response = self._news()
+        return self._quietly(lambda: journal.keep_up(response))
+
+    def vouch(self) -> bool:
+        """Says that the answer is being made, and writes what waits; False when nobody wants it any more."""
+        journal = self._journal
+        if journal is None:
+            return True
+        response = self._news()
+        return self._quietly(lambda: journal.write(response))
+
+    def attended(self) -> float:
+        """When somebody last read along, in epoch seconds; 0 when nobody did."""
+        return self._quietly(lambda: self._mine.attended(self.id)) or 0.0
+
+    def end(self, error: ProxyError | None = None, last_words: bytes = b"") -> None:
+        """Writes the rest and ends the answer.
+
+        Args:
+            error: Why it came to nothing.
+            last_words: What the client is told then.
+        """
+        self._add(last_words)
+        response = self._response()
+        self._finish(failed(response, error) if error else response)
+
+    def give_up(self) -> bytes:
+        """Ends the answer as cancelled; one that was cancelled or deleted stays as it is.
+
+        Returns:
+            What a client is told that listens still.
+        """
+        self._finish(cancelled(self._response()))
+        kept = self._quietly(lambda: self._mine.get(self.id))
+        return closing(kept if isinstance(kept, dict) else None, self._last, self.id)
+
+    def _finish(self, response: Json) -> None:
+        journal = self._journal
+        if journal is not None:
+            self._quietly(lambda: journal.finish(response))
+
+    def _response(self) -> Json:
+        return self._dialect.complete(self._turn, [self._fold.response()])
+
+    def _news(self) -> Json | None:
+        status = self._fold.response().get("status")
+        if not status or status == self._status:
+            return None
+        self._status = status
+        return self._response()
+
+    def _quietly(self, write: Callable[[], Any]) -> Any:
+        try:
+            return write()
+        except DatabaseFailed as error:
+            log.error("the response %s cannot be kept: %s", self.id, error.message)
+            return True
