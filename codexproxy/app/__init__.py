@@ -68,7 +68,7 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
     quotas = QuotaBook(settings.data_dir / "quotas.sqlite3")
     metrics = make_metrics(environ)
     slots = _slots(settings, metrics)
-    made = Providers(settings, environ, quotas, slots)
+    made = Providers(settings, environ, quotas, slots, refreshed=metrics.refreshed)
     providers = made.all()
     login = made.login("default")
     seed_login(login)

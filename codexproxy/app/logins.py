@@ -3,9 +3,10 @@
 import logging
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from codexproxy.app.refreshes import CountedRefresher
 from codexproxy.auth.account import DEFAULT_PROFILE, login_command
 from codexproxy.auth.account import Login as Login
 from codexproxy.auth.attempts import Attempts
@@ -50,12 +51,15 @@ def make_landing(settings: Settings) -> Landing:
     return Landing.of(settings.callback_host, settings.callback_port, settings.oauth_redirect_uri)
 
 
-def make_login(settings: Settings, profile: str = DEFAULT_PROFILE) -> Login:
+def make_login(
+    settings: Settings, profile: str = DEFAULT_PROFILE, refreshed: Callable[[bool], None] | None = None
+) -> Login:
     """The login of a profile.
 
     Args:
         settings: What the user decided.
         profile: Its name; the default one lives in the data folder itself.
+        refreshed: Told of every renewal, whether it succeeded.
     """
     folder = profile_folder(settings.data_dir, profile)
     identity = make_identity(settings)
@@ -81,7 +85,9 @@ def make_login(settings: Settings, profile: str = DEFAULT_PROFILE) -> Login:
         profile=profile,
         store=store,
         oauth=oauth,
-        credentials=Credentials(store, oauth, command=login_command(profile)),
+        credentials=Credentials(
+            store, CountedRefresher(oauth, refreshed) if refreshed else oauth, command=login_command(profile)
+        ),
         attempts=attempts,
         flow=flow,
         device=DeviceLogin(oauth),

@@ -31,6 +31,7 @@ class Providers:
         quotas: Told the quotas that upstreams mention.
         slots: Places for turns; None where nothing limits them.
         logins: The logins in use, by profile.
+        refreshed: Told of every renewal of a login, whether it succeeded.
     """
 
     settings: Settings
@@ -38,6 +39,7 @@ class Providers:
     quotas: QuotaBook
     slots: Permits | None = None
     logins: dict[str, Login] = field(default_factory=dict)
+    refreshed: Callable[[bool], None] | None = None
 
     def all(self) -> list[Provider]:
         """All enabled providers."""
@@ -46,7 +48,7 @@ class Providers:
     def login(self, profile: str) -> Login:
         """The login of a profile, made once."""
         if profile not in self.logins:
-            self.logins[profile] = make_login(self.settings, profile)
+            self.logins[profile] = make_login(self.settings, profile, self.refreshed)
         return self.logins[profile]
 
     def _rows(self) -> list[ProviderRow]:

@@ -90,6 +90,17 @@ def test_names_that_callers_make_up_get_no_series(serve: Callable[..., Service],
     assert value(page, "codexproxy_turns_total", model="other") == 5
 
 
+def test_renewals_of_the_login_are_counted(serve: Callable[..., Service], sim: SimulatorClient) -> None:
+    service = serve(login=False)
+    tokens = service.login()
+    wait_until(lambda: service.post(RESPONSES, HELLO).status == 200, "the login's use")
+    sim.expire(tokens["access_token"])
+    service.post(RESPONSES, HELLO)
+    wait_until(
+        lambda: value(metrics(service), "codexproxy_token_refreshes_total", outcome="succeeded") == 1, "one renewal"
+    )
+
+
 def test_metrics_need_the_key(serve: Callable[..., Service]) -> None:
     service = serve(PROXY_API_KEY="s3cret-key")
     assert service.get("/metrics").status == 401
