@@ -43,9 +43,14 @@ class Relay:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
 
     @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._listener.getsockname()[1])
+
+    @property
     def base_url(self) -> str:
         """Where clients find the API."""
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
+        return f"http://127.0.0.1:{self.port}/v1"
 
     def __enter__(self) -> "Relay":
         threading.Thread(target=self._accept, daemon=True).start()
