@@ -13,7 +13,6 @@ from typing import Any
 import gevent
 from gevent.event import Event
 from gevent.pool import Pool
-from gevent.server import StreamServer
 from gunicorn import util
 from gunicorn.sock import ssl_context
 from gunicorn.workers.ggevent import GeventWorker
@@ -21,6 +20,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from codexproxy.errors import InvalidRequest, ProxyError
 from codexproxy.turns.events import encode_json
 from codexproxy.web.idle import IdleConnections
+from codexproxy.web.listening import ClientServer
 from codexproxy.web.refusals import refusal_of
 from codexproxy.web.stopping import LAST_WORDS, Stopping
 from codexproxy.web.underway import underway_in
@@ -110,18 +110,18 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         if self._observation is not None:
             self._observation.close()
 
-    def _serve(self, listener: Any) -> StreamServer:
+    def _serve(self, listener: Any) -> ClientServer:
         listener.setblocking(1)
         tls = {"ssl_context": ssl_context(self.cfg)} if self.cfg.is_ssl else {}
         handle = partial(self.handle, listener)
-        server = StreamServer(listener, handle=handle, spawn=Pool(self.worker_connections), **tls)
+        server = ClientServer(listener, handle=handle, spawn=Pool(self.worker_connections), **tls)
         if self.cfg.workers > 1:
             # Whoever takes several connections at a time takes them from idle siblings.
             server.max_accept = 1
         server.start()
         return server
 
-    def _finish(self, servers: list[StreamServer]) -> None:
+    def _finish(self, servers: list[ClientServer]) -> None:
         cut_at: float | None = None
         while any(server.pool for server in servers) and (cut_at is None or time.monotonic() < cut_at):
             self.tmp.notify()
