@@ -55,6 +55,9 @@ class Dialect(Protocol):
     def renderers(self, turn: Turn) -> Sequence[Renderer]:
         """A fresh renderer per answer, all for one shared stream: the last to end writes the terminator."""
 
+    def second_try(self, turn: Turn, response: dict[str, Any]) -> Body | None:
+        """The body of one more turn for an answer that must not be delivered as it is; None for all others."""
+
     def complete(self, turn: Turn, responses: list[dict[str, Any]]) -> dict[str, Any]:
         """The final JSON object, from one folded Response object per answer."""
 

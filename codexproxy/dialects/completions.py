@@ -156,6 +156,10 @@ class CompletionsDialect:
         """One renderer per answer, for one shared stream: the last to end writes usage and ``[DONE]``."""
         return text_renderers(turn)
 
+    def second_try(self, turn: Turn, response: dict[str, Any]) -> Body | None:
+        """None: a text is delivered as it is."""
+        return None
+
     def complete(self, turn: Turn, responses: list[dict[str, Any]]) -> dict[str, Any]:
         """The ``text_completion`` object, one choice per folded Response object.
 

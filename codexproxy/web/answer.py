@@ -12,7 +12,6 @@ from codexproxy.errors import ProxyError
 from codexproxy.observe.bodies import log_body
 from codexproxy.turns.events import encode_json
 from codexproxy.turns.failures import failure_of
-from codexproxy.turns.fold import Fold
 from codexproxy.turns.turn import Turn
 from codexproxy.web import dryrun
 from codexproxy.web.body import parse_object, read_body
@@ -20,6 +19,7 @@ from codexproxy.web.merge import merge
 from codexproxy.web.opening import Opening
 from codexproxy.web.requestlog import RequestLog
 from codexproxy.web.streamed import StreamedResponse
+from codexproxy.web.whole import whole_answer
 from codexproxy.web.wiring import Wiring
 
 # A comment line, which every SSE client skips (WHATWG HTML §9.2.6).
@@ -49,26 +49,16 @@ def answer(dialect: Dialect, wiring: Wiring) -> Response:
     requestlog: RequestLog = g.log
     requestlog.on_end(lambda: wiring.gate.close(held, requestlog.tokens))
     requestlog.headers = wiring.gate.admit(held, turn, requestlog.on_end).headers()
-    opening = Opening(wiring.opener(held.route), turns)
-    requestlog.on_end(opening.close)
+
+    def reopen(turns: Sequence[Turn]) -> Opening:
+        opening = Opening(wiring.opener(held.route), turns)
+        requestlog.on_end(opening.close)
+        return opening
+
+    opening = reopen(turns)
     if turn.stream:
         return _streamed(dialect, turn, opening, wiring.heartbeat_seconds)
-    return _whole(dialect, turn, opening)
-
-
-def _whole(dialect: Dialect, turn: Turn, opening: Opening) -> Response:
-    streams = opening.streams()
-    g.log.answered_by(streams)
-    folds = [Fold() for _ in streams]
-    for number, batch in merge(streams):
-        folds[number].add(batch)
-    g.log.ended(streams)
-    for stream in streams:
-        failure = failure_of(stream.terminal) if stream.terminal else None
-        if failure is not None:
-            raise failure
-    body = dialect.complete(turn, [fold.response() for fold in folds])
-    return _json(body)
+    return _json(whole_answer(dialect, turns, opening, reopen, requestlog))
 
 
 def _streamed(dialect: Dialect, turn: Turn, opening: Opening, heartbeat: float) -> Response:

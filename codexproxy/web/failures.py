@@ -20,6 +20,7 @@ def register(app: Flask) -> None:
     """Makes every failure of the application an error object."""
     app.register_error_handler(errors.ProxyError, render)
     app.register_error_handler(HTTPException, _from_http)
+    app.register_error_handler(RecursionError, _from_depth)
     app.register_error_handler(Exception, _from_bug)
 
 
@@ -45,6 +46,10 @@ def _from_http(error: HTTPException) -> Response:
         response.headers["Allow"] = allowed
         return response
     return render(errors.InvalidRequest(error.description or error.name, status=error.code or 400))
+
+
+def _from_depth(error: Exception) -> Response:
+    return render(errors.InvalidRequest("The request is nested too deeply. Please send a flatter one."))
 
 
 def _from_bug(error: Exception) -> Response:

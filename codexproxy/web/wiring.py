@@ -11,6 +11,7 @@ from codexproxy.guard.keys import KeyRing
 from codexproxy.guard.origin import OriginPolicy
 from codexproxy.observe.metrics import Metrics
 from codexproxy.turns.catalogue import Catalogue
+from codexproxy.turns.count import count_input
 from codexproxy.turns.cut import cut
 from codexproxy.turns.plan import plan
 from codexproxy.turns.policy import Policy
@@ -83,6 +84,7 @@ class Wiring:
 
         def open(turn: Turn) -> EventStream:
             ready = self.inline_images(turn) if self.inline_images else turn
-            return cut(self.router.open(ready, route), turn.stop, turn.max_tokens)
+            stream = self.router.open(ready, route)
+            return cut(stream, turn.stop, turn.max_tokens, lambda: count_input(turn.body))
 
         return open

@@ -89,3 +89,52 @@ def test_a_response_ends_at_its_longest_length(service: Service, sim: SimulatorC
         response = answer.json
     assert response["status"] == "incomplete"
     assert response["incomplete_details"] == {"reason": "max_output_tokens"}
+
+
+SCHEMA = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "city",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}},
+            "required": ["city"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+def test_json_that_does_not_fit_is_asked_for_once_more(service: Service, sim: SimulatorClient) -> None:
+    sim.script({"text": '{"town": 3}'}, {"text": '{"city": "Paris"}'})
+    answer = service.post(CHAT, {**ASK, "response_format": SCHEMA})
+    assert json.loads(answer.json["choices"][0]["message"]["content"]) == {"city": "Paris"}
+    assert "response_format:repaired" in answer.headers["x-codexproxy-adapted"]
+    single = service.post(CHAT, {**ASK, "response_format": SCHEMA}).json["usage"]["prompt_tokens"]
+    assert answer.json["usage"]["prompt_tokens"] > single
+
+
+def test_json_that_never_fits_is_a_typed_error(service: Service, sim: SimulatorClient) -> None:
+    sim.script({"text": '{"town": 3}'}, repeat=2)
+    answer = service.post(CHAT, {**ASK, "response_format": SCHEMA})
+    assert (answer.status, answer.code) == (502, "invalid_structured_output")
+
+
+def test_an_empty_answer_is_asked_for_once_more_and_then_an_error(service: Service, sim: SimulatorClient) -> None:
+    empty = {
+        "items": [{"type": "message", "text": ""}],
+        "usage": {"input_tokens": 3, "output_tokens": 0, "total_tokens": 3},
+    }
+    sim.script(empty, {"text": "here"})
+    assert told(service.post(CHAT, ASK)) == {0: ("here", "stop")}
+    sim.script(empty, repeat=2)
+    answer = service.post(CHAT, ASK)
+    assert (answer.status, answer.code) == (502, "empty_response")
+
+
+def test_a_request_nested_too_deeply_is_refused(service: Service) -> None:
+    for depth, status in ((200, 200), (300, 400), (950, 400), (1020, 400), (100_000, 400)):
+        nested = "[" * depth + "]" * depth
+        body = '{"model":"gpt-5.2","input":[{"role":"user","content":"hi","deep":' + nested + "}]}"
+        assert service.post("/v1/responses", body.encode()).status == status

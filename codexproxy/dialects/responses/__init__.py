@@ -36,6 +36,10 @@ class ResponsesDialect:
         """The one renderer of the one answer."""
         return [ResponsesRenderer(Envelope(turn), fills_output=turn.caller.client in READS_FINAL_OBJECT)]
 
+    def second_try(self, turn: Turn, response: dict[str, Any]) -> Body | None:
+        """None: what this API's callers get is upstream's own answer."""
+        return None
+
     def complete(self, turn: Turn, responses: list[dict[str, Any]]) -> dict[str, Any]:
         """The final Response object, complete and valid against the public schema."""
         return Envelope(turn).whole(responses[0])

@@ -1,0 +1,89 @@
+"""Whole answers: streams folded to their end, and one more try where an answer is none.
+
+Nothing has been sent to the caller yet, so an answer that holds nothing, or
+whose JSON does not fit its schema, may be asked for once more.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from codexproxy.dialects.base import Dialect
+from codexproxy.errors import UpstreamFailed
+from codexproxy.turns.failures import failure_of
+from codexproxy.turns.fold import Fold
+from codexproxy.turns.turn import Turn
+from codexproxy.web.merge import merge
+from codexproxy.web.opening import Opening
+from codexproxy.web.requestlog import RequestLog
+
+REPAIRED = "response_format:repaired"
+
+Json = dict[str, Any]
+Reopen = Callable[[Sequence[Turn]], Opening]
+
+
+def whole_answer(
+    dialect: Dialect, turns: Sequence[Turn], opening: Opening, reopen: Reopen, requestlog: RequestLog
+) -> Json:
+    """The final JSON object of a request.
+
+    Args:
+        dialect: Its dialect.
+        turns: Its turns, one per answer.
+        opening: Their streams, under way.
+        reopen: Opens turns once more; what it opens is freed with the request.
+        requestlog: Told who answered, and what that took.
+
+    Raises:
+        ProxyError: A turn failed, or its answer is none after a second try, too.
+    """
+    try:
+        responses = _repaired(dialect, turns, folded(opening, requestlog), reopen, requestlog)
+        return dialect.complete(turns[0], responses)
+    except UpstreamFailed as error:
+        if error.code != "empty_response":
+            raise
+    return dialect.complete(turns[0], folded(reopen(turns), requestlog))
+
+
+def folded(opening: Opening, requestlog: RequestLog) -> list[Json]:
+    """The Response objects of all streams, read to their end.
+
+    Raises:
+        ProxyError: One of them failed.
+    """
+    streams = opening.streams()
+    requestlog.answered_by(streams)
+    folds = [Fold() for _ in streams]
+    for number, batch in merge(streams):
+        folds[number].add(batch)
+    requestlog.ended(streams)
+    for stream in streams:
+        failure = failure_of(stream.terminal) if stream.terminal else None
+        if failure is not None:
+            raise failure
+    return [fold.response() for fold in folds]
+
+
+def _repaired(
+    dialect: Dialect, turns: Sequence[Turn], responses: list[Json], reopen: Reopen, requestlog: RequestLog
+) -> list[Json]:
+    bodies = [dialect.second_try(turn, response) for turn, response in zip(turns, responses, strict=True)]
+    again = [number for number, body in enumerate(bodies) if body is not None]
+    if not again:
+        return responses
+    retried = [replace(turns[number], body=bodies[number] or {}) for number in again]
+    for number, better in zip(again, folded(reopen(retried), requestlog), strict=True):
+        responses[number] = {**better, "usage": _sum(responses[number].get("usage"), better.get("usage"))}
+    requestlog.turn = turns[0].with_notes(adapted=(REPAIRED,))
+    return responses
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """Two usages as one; whatever is no number on both sides is taken from the later."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {key: _sum(one.get(key), other.get(key)) for key in {**one, **other}}
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return one + other
+    return one if other is None else other
