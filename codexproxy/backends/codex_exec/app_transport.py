@@ -23,6 +23,9 @@ from codexproxy.turns.deadlines import Deadlines
 # How long, in seconds, a server may take to answer what it answers at once.
 PROMPTLY = 10.0
 
+# The same for the end of a turn, whose client has its answer already.
+PARTING = 2.0
+
 
 class WarmServer:
     """An app-server with all that it holds.
@@ -124,7 +127,7 @@ class AppTransport:
             if not decoder.finished or warm.turns >= self._launcher.options.max_turns:
                 return
             try:
-                warm.server.call("thread/unsubscribe", {"threadId": thread}, PROMPTLY)
+                warm.server.call("thread/unsubscribe", {"threadId": thread}, PARTING)
             except ProxyError:
                 return
             if warm.has_left_something():

@@ -3,7 +3,8 @@
 import secrets
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from codexproxy.backends.codex_exec.app_transport import AppTransport
@@ -24,6 +25,23 @@ from codexproxy.turns.turn import Turn
 EXEC_FOR = 300.0
 
 
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """Makes files that cannot be written an error with an answer.
+
+    Raises:
+        UpstreamFailed: ``codex_cli_failed``.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UpstreamFailed(
+            f"The Codex CLI's files cannot be written ({error.strerror}: {error.filename}). "
+            "Please check the disk's space and the folder's owner.",
+            code="codex_cli_failed",
+        ) from error
+
+
 class CodexCliBackend:
     """Runs turns in the Codex CLI of this machine.
 
@@ -32,6 +50,7 @@ class CodexCliBackend:
         options: How the CLI is run.
         permits: How many of its processes may run on this host; no limit when omitted.
         patience: Seconds of silence after which a stream yields ``[]``.
+        is_own: Whether instructions are those the CLI brings along, so that they are left out.
         clock: Monotonic seconds.
         now: Epoch seconds.
     """
@@ -45,12 +64,14 @@ class CodexCliBackend:
         *,
         permits: Permits | None = None,
         patience: float = 15.0,
+        is_own: Callable[[str], bool] = lambda text: False,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
         self._options = options
         self._patience = patience
+        self._is_own = is_own
         self._clock = clock
         self._secret = options.secret or secrets.token_bytes(32)
         self._launcher = Launcher(options, permits, clock)
@@ -93,13 +114,8 @@ class CodexCliBackend:
     def open(self, turn: Turn) -> EventStream:
         """See ``Backend.open``; the stream's answerer names what is not honoured."""
         job, around = self._job(turn), self._launcher.surroundings()
-        try:
+        with told_plainly():
             source = self._source(job, turn.body, around, Deadlines(self._options.limits, self._clock()))
-        except OSError as error:
-            raise UpstreamFailed(
-                f"The files of the Codex CLI's run cannot be written: {error.strerror}. Please free some space.",
-                code="codex_cli_failed",
-            ) from error
         return EventStream(source, self._patience, Answerer(self.name, ignored=job.ignored))
 
     def _job(self, turn: Turn) -> Job:
@@ -109,7 +125,7 @@ class CodexCliBackend:
                 code="unsupported_parameter",
                 param="n",
             )
-        return job_of(turn, self._options, self._secret)
+        return job_of(turn, self._options, self._secret, self._is_own)
 
     def _source(self, job: Job, body: dict[str, Any], around: Surroundings, deadlines: Deadlines) -> Source:
         if self._options.transport == "exec" or self._clock() < self._exec_until:
@@ -126,11 +142,13 @@ class CodexCliBackend:
 
     def models(self) -> list[dict[str, Any]]:
         """See ``Backend.models``."""
-        return self._inquiries.models()
+        with told_plainly():
+            return self._inquiries.models()
 
     def usage(self) -> dict[str, Any]:
         """See ``Backend.usage``."""
-        return self._inquiries.usage()
+        with told_plainly():
+            return self._inquiries.usage()
 
     def compact(self, body: dict[str, Any]) -> dict[str, Any]:
         """The CLI keeps no conversation of ours that it could compact.

@@ -1,6 +1,7 @@
 """A turn made ready for the CLI: everything decided and checked, nothing started."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,16 @@ class Job:
     ignored: tuple[str, ...] = ()
 
 
-def job_of(turn: Turn, options: CodexCliOptions, secret: bytes) -> Job:
+def job_of(
+    turn: Turn, options: CodexCliOptions, secret: bytes, is_own: Callable[[str], bool] = lambda text: False
+) -> Job:
     """Decides how a turn is run.
+
+    Args:
+        turn: What is asked.
+        options: How the CLI is run.
+        secret: Key of the marks in the prompt.
+        is_own: Whether instructions are those the CLI brings along.
 
     Raises:
         InvalidRequest: The CLI cannot do what is asked, or must not.
@@ -62,7 +71,7 @@ def job_of(turn: Turn, options: CodexCliOptions, secret: bytes) -> Job:
     body, wishes = turn.body, wishes_of(turn.options.get("x_codex"))
     schema, extra, json_answer = _format_of(body)
     searches, ignored = tools_of(body)
-    prompt = write_prompt(body, extra, marks(secret, turn.cache_key or turn.caller.session or ""))
+    prompt = write_prompt(body, extra, marks(secret, turn.cache_key or turn.caller.session or ""), is_own)
     return Job(
         model=_model_of(body),
         prompt=prompt,

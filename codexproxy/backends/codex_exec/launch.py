@@ -74,7 +74,11 @@ class Launcher:
         return Surroundings(pins, config.secret_names, hosts, stamp)
 
     def folder(self, owned: ExitStack) -> RunFolder:
-        """A fresh folder; removed when ``owned`` is closed."""
+        """A fresh folder; removed when ``owned`` is closed.
+
+        Raises:
+            OSError: It cannot be made.
+        """
         folder = RunFolder(self.options.scratch)
         owned.callback(folder.remove)
         return folder
@@ -85,8 +89,11 @@ class Launcher:
         """Starts a process; it has ended, with all it started, when ``owned`` is closed.
 
         Raises:
+            OSError: The CLI's home folder is missing and cannot be made.
             UpstreamFailed: It cannot be started.
         """
+        # The CLI makes its default folder, but refuses to start when a missing one is named.
+        self.options.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         process = CliProcess(
             argv, cwd=cwd, environment=self._environment(around, folder), run=folder.run, clock=self.clock
         )

@@ -65,13 +65,16 @@ class Prompt:
     left_out: tuple[str, ...] = ()
 
 
-def write_prompt(body: Json, extra: list[str], mark: Callable[[int], str]) -> Prompt:
+def write_prompt(
+    body: Json, extra: list[str], mark: Callable[[int], str], is_own: Callable[[str], bool] = lambda text: False
+) -> Prompt:
     """Writes a turn's body out as a prompt.
 
     Args:
         body: The turn's body.
         extra: Further instructions of ours.
         mark: Gives the mark of an attempt, see ``marks``.
+        is_own: Whether instructions are those the CLI brings along; they are left out.
 
     Raises:
         InvalidRequest: There is nothing to answer, or something that cannot be told to the CLI.
@@ -81,7 +84,7 @@ def write_prompt(body: Json, extra: list[str], mark: Callable[[int], str]) -> Pr
         writer.take(item, f"input[{index}]")
     first = [body["instructions"]] if isinstance(body.get("instructions"), str) else []
     head = [Block("instructions", text) for text in [*first, *extra] if text.strip()]
-    blocks = head + writer.blocks
+    blocks = [block for block in head + writer.blocks if not (block.role == "instructions" and is_own(block.text))]
     if not any(block.role != "instructions" for block in blocks):
         raise InvalidRequest("There is nothing to answer: the request holds no user message.", param="input")
     return Prompt(_joined(blocks, mark), tuple(writer.images), tuple(dict.fromkeys(writer.left_out)))

@@ -209,6 +209,19 @@ def test_a_missing_cli_is_told_in_one_line(stage: CliStage) -> None:
     assert backend.idle() == 0 and list(stage.scratch.iterdir()) == []
 
 
+def test_a_home_that_is_missing_is_made_and_one_that_cannot_be_is_told(exec_stage: CliStage) -> None:
+    home = exec_stage.cli.home
+    with pytest.raises(UpstreamFailed):
+        # Without its own folder the fake cannot play.
+        ask(exec_stage.backend(home=home / "fresh"), turn())
+    assert (home / "fresh").is_dir()
+    backend = exec_stage.backend(home=home / "scenario.json" / "home")
+    for failing in (lambda: backend.open(turn()), backend.models, backend.usage):
+        with pytest.raises(UpstreamFailed, match="Not a directory") as failure:
+            failing()
+        assert failure.value.code == "codex_cli_failed"
+
+
 def test_an_ancient_cli_is_told_in_one_line(stage: CliStage) -> None:
     backend = stage.backend()
     assert backend.problem() is None

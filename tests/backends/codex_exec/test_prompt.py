@@ -62,6 +62,15 @@ def test_roles_calls_and_results_become_blocks_in_order() -> None:
     assert prompt.left_out == ()
 
 
+def test_instructions_that_the_cli_brings_along_are_left_out() -> None:
+    body = {"instructions": "the family's", "input": [message("developer", "the family's"), message("user", "hi")]}
+    assert write_prompt(body, [], marks(b"", ""), "the family's".__eq__).text == "hi"
+    assert blocks(write_prompt(body, ["more"], marks(b"", ""), "the family's".__eq__).text) == [
+        ("instructions", "more"),
+        ("user", "hi"),
+    ]
+
+
 def test_images_are_named_where_they_stood() -> None:
     picture = {"type": "input_image", "image_url": PNG}
     prompt = write(
