@@ -62,7 +62,7 @@ class Children:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_before_exec(os.getpid()),
+                preexec_fn=before_exec(os.getpid()),
             )
             self._running.append(child)
         return child
@@ -91,7 +91,7 @@ def _signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _before_exec(parent: int) -> Callable[[], None]:
+def before_exec(parent: int) -> Callable[[], None]:
     """What a child does first: take signals again, and end when its parent is killed."""
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 

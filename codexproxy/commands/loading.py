@@ -8,6 +8,8 @@ import click
 
 from codexproxy.settings import Settings, SettingsError, load_settings
 
+DOTENV = Path(".env")
+
 
 def settings_or_exit(dotenv: Path | None = None) -> Settings:
     """The settings from this process's environment.

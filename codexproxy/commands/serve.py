@@ -1,6 +1,7 @@
 """``codexproxy serve``: the server in the foreground."""
 
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +9,10 @@ from typing import Any
 
 import click
 
-from codexproxy.commands.loading import settings_or_exit
+from codexproxy.commands.children import before_exec
+from codexproxy.commands.loading import DOTENV, settings_or_exit
 from codexproxy.settings import Settings, refuse_public_bind
 from codexproxy.settings.sources import read_dotenv
-
-DOTENV = Path(".env")
 
 
 @click.command()
@@ -31,6 +31,7 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     _refuse_public(settings)
     if hint := login_hint(settings):
         click.echo(hint, err=True)
+        offer_login()
     run_server(settings)
 
 
@@ -45,12 +46,25 @@ def run_server(settings: Settings) -> None:
 def login_hint(settings: Settings) -> str | None:
     """What to do about a missing login; None when one is there or none is needed."""
     needs_login = any(provider.enabled and provider.type == "codex" for provider in settings.providers)
-    if not needs_login or settings.tokens_json or (settings.data_dir / "tokens.json").exists():
+    if not needs_login or settings.tokens_json or _has_login(settings):
         return None
     return (
-        "You are not signed in to ChatGPT yet: run `codexproxy login` in another terminal. "
+        "You are not signed in to ChatGPT yet; `codexproxy login` does that, also from another terminal. "
         "Until then questions are answered with 401 not_logged_in."
     )
+
+
+def offer_login() -> None:
+    """Offers the login at this terminal, in a process of its own, so that serving begins meanwhile."""
+    if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
+        argv = [sys.executable, "-m", "codexproxy", "login", "--offer"]
+        subprocess.Popen(argv, preexec_fn=before_exec(os.getpid()))
+
+
+def _has_login(settings: Settings) -> bool:
+    from codexproxy.auth.linked import LinkedTokenStore
+
+    return LinkedTokenStore.in_folder(settings.data_dir).version() is not None
 
 
 def _export(dotenv: Path) -> None:
