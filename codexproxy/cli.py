@@ -23,6 +23,7 @@ COMMANDS = {
     "usage": "usage",
     "keys": "keys",
     "prompts": "prompts",
+    "quota": "quota",
 }
 
 

@@ -9,6 +9,7 @@ from codexproxy.app.instructions import keeping, notes_on
 from codexproxy.app.logins import has_browser, make_landing, make_watch, seed_login
 from codexproxy.app.observing import make_metrics, make_observation
 from codexproxy.app.providers import Providers, first_models
+from codexproxy.app.quotas import make_report
 from codexproxy.app.standing import quota_of, readiness, warnings
 from codexproxy.backends.affinity import HostAffinity
 from codexproxy.backends.catalogue import LiveCatalogue
@@ -42,6 +43,7 @@ from codexproxy.web.auth_routes import auth_routes
 from codexproxy.web.gate import Gate
 from codexproxy.web.login_desk import LoginDesk
 from codexproxy.web.paths import CanonicalPaths
+from codexproxy.web.quotas import quota_routes
 from codexproxy.web.wiring import Wiring
 
 
@@ -113,6 +115,7 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
         heartbeat_seconds=settings.heartbeat_seconds,
         reverse_names=settings.reverse_names,
         inline_images=_inliner(settings),
+        quota=make_report(settings, providers, quotas),
         observation=make_observation(settings, metrics, quotas, providers, slots),
     )
 
@@ -125,7 +128,7 @@ def assemble(wiring: Wiring) -> Flask:
     failures.register(app)
     app.extensions["codexproxy.observation"] = wiring.observation
     app.extensions["codexproxy.watch"] = wiring.watch
-    for blueprint in (routes.turn_routes, routes.model_routes, routes.status_routes, auth_routes):
+    for blueprint in (routes.turn_routes, routes.model_routes, routes.status_routes, auth_routes, quota_routes):
         app.register_blueprint(blueprint(wiring))
     app.wsgi_app = CanonicalPaths(app.wsgi_app)  # type: ignore[method-assign]
     return app

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from codexproxy.backends.provider import Provider
 from codexproxy.turns.turn import Turn
 
-
 # The type of providers that a turn for the local Codex CLI (``cli/…``) may go to.
 LOCAL_KIND = "codex-cli"
 

@@ -209,9 +209,7 @@ def check_name(name: str) -> None:
         raise ValueError(f"A key needs a name of its own; {name!r} cannot be used.")
 
 
-_UNREADABLE = (
-    "The keys of this service cannot be read, so nobody is let in. Its log says why; 'codexproxy keys list' shows it, too."
-)
+_UNREADABLE = "The keys of this service cannot be read, so nobody is let in; 'codexproxy keys list' says why."
 _NEXT_STEP = "Send the key as 'Authorization: Bearer KEY', 'x-api-key' or 'api-key'."
 _MISSING = f"This service needs an API key, and the request holds none. {_NEXT_STEP}"
 _WRONG = (

@@ -23,7 +23,8 @@ def refuse_public_bind(settings: Settings, binds: list[str]) -> str | None:
         return None
     return (
         f"codexproxy will not listen on {public}, which others may reach, without a key: set PROXY_API_KEY, "
-        "or make a key with `codexproxy keys add NAME`, or set HOST=127.0.0.1, or ALLOW_UNAUTHENTICATED=1 if anybody may use your account."
+        "or make a key with `codexproxy keys add NAME`, or set HOST=127.0.0.1, "
+        "or ALLOW_UNAUTHENTICATED=1 if anybody may use your account."
     )
 
 

@@ -8,7 +8,7 @@ import gevent
 from flask import Response, g, request
 
 from codexproxy.dialects.base import Dialect, Renderer
-from codexproxy.errors import ProxyError
+from codexproxy.errors import ProxyError, RateLimited
 from codexproxy.observe.bodies import log_body
 from codexproxy.turns.events import encode_json
 from codexproxy.turns.failures import failure_of
@@ -48,7 +48,11 @@ def answer(dialect: Dialect, wiring: Wiring) -> Response:
         return _json(dryrun.explain(turns, wiring.router, held.route))
     requestlog: RequestLog = g.log
     requestlog.on_end(lambda: wiring.gate.close(held, requestlog.tokens))
-    requestlog.headers = wiring.gate.admit(held, turn, requestlog.on_end).headers()
+    try:
+        requestlog.headers = wiring.gate.admit(held, turn, requestlog.on_end).headers()
+    except RateLimited:
+        requestlog.headers = wiring.gate.standing(held).headers()
+        raise
 
     def reopen(turns: Sequence[Turn]) -> Opening:
         opening = Opening(wiring.opener(held.route), turns)

@@ -108,10 +108,13 @@ class Gate:
         if identity.limits.reserve_weekly_percent:
             names = [provider.name for provider in self.providers if provider.group == held.route.group]
             check_reserve(identity, self.quotas.least_used(names), time.time())
-        standing = self.limiter.admit(identity)
         place = self.parallel.acquire(identity)
         on_end(place.release)
-        return standing
+        return self.limiter.admit(identity)
+
+    def standing(self, held: Pass) -> Standing:
+        """How the limits of a request's key stand."""
+        return self.limiter.standing(held.identity)
 
     def close(self, held: Pass, tokens: int) -> None:
         """Counts what a request spent, and logs the decision now that its provider is known."""

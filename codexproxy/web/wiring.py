@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from codexproxy.backends.healing import Healing
+from codexproxy.backends.quotareport import QuotaReport
 from codexproxy.backends.router import Route, Router
 from codexproxy.dialects.base import Dialect
 from codexproxy.guard.keys import KeyRing
@@ -47,6 +48,7 @@ class Wiring:
         notes: What the owner should know although turns can be served.
         desk: Logs in and out.
         watch: Renews the logins ahead of time.
+        quota: How much of the accounts is used, and by whom.
         max_body_bytes: Largest request, before and after unpacking.
         heartbeat_seconds: Silence after which a stream says so.
         reverse_names: Whether each model is listed by its reversed name, too.
@@ -66,6 +68,7 @@ class Wiring:
     notes: Callable[[], list[str]]
     desk: LoginDesk
     watch: LoginWatch
+    quota: QuotaReport
     max_body_bytes: int
     heartbeat_seconds: float
     reverse_names: bool = False

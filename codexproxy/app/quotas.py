@@ -1,0 +1,16 @@
+"""The quota report of these settings, for the route and for the command."""
+
+from collections.abc import Sequence
+
+from codexproxy.app.observing import ledger_path
+from codexproxy.backends.provider import Provider
+from codexproxy.backends.quotabook import QuotaBook
+from codexproxy.backends.quotareport import QuotaReport
+from codexproxy.settings import Settings
+from codexproxy.state.ledger import Ledger
+
+
+def make_report(settings: Settings, providers: Sequence[Provider], book: QuotaBook) -> QuotaReport:
+    """Joins what is known of quotas with the ledger."""
+    ledger = Ledger(ledger_path(settings.data_dir))
+    return QuotaReport(providers, book, lambda since: ledger.used("key", since))

@@ -1,0 +1,116 @@
+"""How much of every account is used and by whom, for its owner to read."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from codexproxy.backends.chatgpt.quota import quota_from_usage
+from codexproxy.backends.provider import Provider
+from codexproxy.backends.quotabook import QuotaBook
+from codexproxy.errors import ProxyError
+from codexproxy.state.ledger import Use
+from codexproxy.turns.quota import Tell, local_time
+
+log = logging.getLogger(__name__)
+
+# Seconds after which upstream is asked for a quota that no answer has told since.
+STALE = 90.0
+# Use is told since the long window began; for this many seconds where there is none.
+SPAN = 7 * 86_400.0
+
+
+class QuotaReport:
+    """Reads quotas and use; asks upstream for what has grown old.
+
+    Args:
+        providers: Whose quotas.
+        book: What is known of them.
+        used: Use by key since a moment.
+        clock: Epoch seconds.
+        tell: Writes a moment.
+    """
+
+    def __init__(
+        self,
+        providers: Sequence[Provider],
+        book: QuotaBook,
+        used: Callable[[float], Iterable[Use]],
+        *,
+        clock: Callable[[], float] = time.time,
+        tell: Tell = local_time,
+    ) -> None:
+        self._providers = tuple(providers)
+        self._book = book
+        self._used = used
+        self._clock = clock
+        self._tell = tell
+        self._asked: dict[str, float] = {}
+        self._problems: dict[str, str] = {}
+
+    def stale(self) -> list[Provider]:
+        """Providers whose quota is not known as it is now, and that were not asked just before."""
+        moment = self._clock() - STALE
+        return [
+            provider
+            for provider in self._providers
+            if self._seen_at(provider) < moment and self._asked.get(provider.name, 0.0) < moment
+        ]
+
+    def ask(self, provider: Provider) -> None:
+        """Asks upstream for a provider's quota; why that failed is told in the report."""
+        self._asked[provider.name] = self._clock()
+        try:
+            report = provider.backend.usage()
+        except ProxyError as error:
+            self._problems[provider.name] = error.message
+            log.info("the quota of provider %s could not be asked for: %s", provider.name, error.message)
+            return
+        self._problems.pop(provider.name, None)
+        self._book.note(provider.name, quota_from_usage(report, self._clock()))
+
+    def tell(self, group: str | None = None, key: str | None = None) -> dict[str, Any]:
+        """The report as JSON.
+
+        Args:
+            group: Only providers of this group.
+            key: Only this key's use.
+        """
+        providers = [provider for provider in self._providers if group in (None, provider.group)]
+        since = self._since(providers)
+        return {
+            "object": "quota",
+            "providers": [self._row(provider) for provider in providers],
+            "use_since": since,
+            "use_since_local": self._tell(since),
+            "use": [asdict(use) for use in self._uses(since) if key in (None, use.name)],
+        }
+
+    def _row(self, provider: Provider) -> dict[str, Any]:
+        quota = self._book.of(provider.name)
+        known = quota.as_dict(self._clock(), self._tell) if quota else {"plan": None, "seen_at": None, "windows": []}
+        problem = None if known["windows"] else self._problems.get(provider.name)
+        return {"provider": provider.name, "type": provider.kind, "group": provider.group, **known, "problem": problem}
+
+    def _since(self, providers: Sequence[Provider]) -> float:
+        now = self._clock()
+        quotas = [self._book.of(provider.name) for provider in providers]
+        windows = [quota.long_window() for quota in quotas if quota]
+        begun = [
+            window.resets_at - window.seconds
+            for window in windows
+            if window and window.seconds and window.resets_at is not None and window.resets_at > now
+        ]
+        return min(begun, default=now - SPAN)
+
+    def _uses(self, since: float) -> list[Use]:
+        try:
+            return list(self._used(since))
+        except ProxyError as error:
+            log.warning("use by key is not known: %s", error.message)
+            return []
+
+    def _seen_at(self, provider: Provider) -> float:
+        quota = self._book.of(provider.name)
+        return quota.seen_at if quota else 0.0
