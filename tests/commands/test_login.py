@@ -13,7 +13,7 @@ import pytest
 
 from codexproxy.simulator.client import SimulatorClient
 from tests.service import free_port, wait_until
-from tests.terminal import ROOT, Terminal
+from tests.pseudo_terminal import ROOT, Terminal
 from tests.visitor import authorized, query_of, visit
 
 SIGNED_IN = r"Signed in as dev@example\.com \(plan plus\)\."
