@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 
-from codexproxy.app.observing import ledger_path
 from codexproxy.backends.provider import Provider
 from codexproxy.backends.quotabook import QuotaBook
 from codexproxy.backends.quotareport import QuotaReport
 from codexproxy.settings import Settings
-from codexproxy.state.ledger import Ledger
+from codexproxy.state.ledger import FILE, Ledger
 
 
 def make_report(settings: Settings, providers: Sequence[Provider], book: QuotaBook) -> QuotaReport:
     """Joins what is known of quotas with the ledger."""
-    ledger = Ledger(ledger_path(settings.data_dir))
+    ledger = Ledger(settings.data_dir / FILE)
     return QuotaReport(providers, book, lambda since: ledger.used("key", since))
