@@ -1,5 +1,6 @@
 """The real service under the real gunicorn, as a process of its own."""
 
+import copy
 import http.client
 import json
 import os
@@ -92,6 +93,12 @@ class Service:
     def log(self) -> str:
         """What it logged so far."""
         return self.log_path.read_text(errors="replace")
+
+    def behind(self, port: int) -> "Service":
+        """The same service, reached through another port, for one test's requests."""
+        other = copy.copy(self)
+        other.port = port
+        return other
 
     def login(self, **fields: Any) -> dict[str, Any]:
         """Gives it a fresh login of the simulator's issuer."""

@@ -83,6 +83,12 @@ def relay(service: Service) -> Iterator[Relay]:
 
 
 @pytest.fixture
+def via(service: Service, relay: Relay) -> Service:
+    """The service behind the relay, for requests without a client library."""
+    return service.behind(relay.port)
+
+
+@pytest.fixture
 def cast(players: Callable[[str], Player], relay: Relay) -> Callable[..., Client]:
     """Casts a client program: ``cast("ai_sdk", "chat")``."""
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
-from tests.clients.relay import Relay
 from tests.conftest import SHARED
 from tests.service import Answer, Service
 
@@ -23,14 +22,6 @@ PATH = "/v1/chat/completions"
 def sim(sim: SimulatorClient) -> SimulatorClient:
     sim.rules(model_supported=False)
     return sim
-
-
-@pytest.fixture
-def via(service: Service, relay: Relay) -> Service:
-    """The service behind the relay, whose judges read every answer."""
-    service_of_relay = object.__new__(Service)
-    service_of_relay.__dict__ = {**service.__dict__, "port": relay.port}
-    return service_of_relay
 
 
 def body_of(shared: Path, name: str) -> dict[str, Any]:

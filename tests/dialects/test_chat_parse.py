@@ -11,6 +11,7 @@ from codexproxy.errors import InvalidRequest
 from codexproxy.turns.turn import Caller, Turn
 from tests.dialects.chat_reading import DIALECT, HELLO, turn_of
 
+WRAPPED = {"name": "ApplyPatch", "arguments": "*** Begin Patch"}
 PNG = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
 
 
@@ -188,10 +189,16 @@ def test_input_may_be_a_string_and_items_may_stand_among_messages():
     assert items_of(*HELLO, item)[1] == item
 
 
-def test_a_custom_call_that_a_client_wrapped_is_custom_again():
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        {"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": WRAPPED}]},
+        {"type": "function_call", "id": "fc_1", "call_id": "a", **WRAPPED},
+    ],
+)
+def test_a_custom_call_that_a_client_wrapped_is_custom_again(wrapped: dict[str, Any]):
     patch = {"type": "custom", "custom": {"name": "ApplyPatch", "format": {"type": "text"}}}
-    wrapped = {"id": "a", "type": "function", "function": {"name": "ApplyPatch", "arguments": "*** Begin Patch"}}
-    items = items_of(*HELLO, {"role": "assistant", "tool_calls": [wrapped]}, tools=[patch])
+    items = items_of(*HELLO, wrapped, tools=[patch])
     assert items[1] == {
         "type": "custom_tool_call",
         "call_id": "a",

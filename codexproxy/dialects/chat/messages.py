@@ -50,7 +50,8 @@ class Conversation:
             return
         if role is None and isinstance(message.get("type"), str) and message["type"] != "message":
             # An item of the Responses API among the messages (trap 13).
-            self.items.append(message)
+            wrapped = message["type"] == "function_call" and message.get("name") in self._customs
+            self.items.append(self._call(message, path) if wrapped else message)
             return
         if role is None:
             raise missing(f"{path}.role")
@@ -108,7 +109,7 @@ class Conversation:
         holder = call.get(kind)
         # Flat, as in the Responses API, or nested.
         holder, path = (holder, f"{path}.{kind}") if isinstance(holder, dict) else (call, path)
-        name, id = holder.get("name"), call.get("id") or call.get("call_id")
+        name, id = holder.get("name"), call.get("call_id") or call.get("id")
         if not isinstance(name, str) or not name:
             raise missing(f"{path}.name")
         named = {"call_id": id if isinstance(id, str) else "", "name": name}
