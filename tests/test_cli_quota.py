@@ -26,6 +26,15 @@ def test_the_account_is_asked_and_its_windows_are_shown(tmp_path: Path, sim: Sim
     assert [window["label"] for window in told["providers"][0]["windows"]] == ["5-hour", "weekly"]
 
 
+def test_the_use_is_shown_below_the_windows(tmp_path: Path, sim: SimulatorClient) -> None:
+    (tmp_path / "tokens.json").write_text(json.dumps(sim.login()))
+    environ = {"CODEX_BACKEND_URL": sim.backend_url, "CODEX_AUTH_ISSUER": sim.issuer_url, "DATA_DIR": str(tmp_path)}
+    shown = run(tmp_path, "usage", **environ).stdout
+    assert "weekly" in shown and shown.endswith("Nothing was used yet.\n")
+    told = json.loads(run(tmp_path, "usage", "--json", **environ).stdout)
+    assert told["quota"][0]["windows"][0]["used_percent"] == 12
+
+
 def test_without_a_login_the_next_step_is_shown(tmp_path: Path, sim: SimulatorClient) -> None:
     done = quota(tmp_path, sim)
     assert done.returncode == 0

@@ -58,13 +58,18 @@ def quota_lines(report: Mapping[str, Any], now: float) -> Iterator[str]:
         report: As ``quota_report`` makes it.
         now: Epoch seconds.
     """
+    yield from window_lines(report, now)
+    yield from _uses(report["use"], f"Use by key since {report['use_since_local']}:")
+
+
+def window_lines(report: Mapping[str, Any], now: float) -> Iterator[str]:
+    """The windows of each provider as text; the arguments are those of ``quota_lines``."""
     for row in report["providers"]:
         plan = f", plan {row['plan']}" if row["plan"] else ""
         yield f"{row['provider']} ({row['type']}{plan})"
         yield from (f"  {_window(window, now)}" for window in row["windows"])
         if not row["windows"]:
             yield f"  {row['problem'] or 'nothing is known of its quota yet'}"
-    yield from _uses(report["use"], f"Use by key since {report['use_since_local']}:")
 
 
 def _window(window: Mapping[str, Any], now: float) -> str:

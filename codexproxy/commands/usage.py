@@ -13,6 +13,7 @@ import click
 
 from codexproxy.commands.loading import settings_or_exit
 from codexproxy.commands.prices import AS_OF, PRICES
+from codexproxy.commands.quota import Json, quota_report, window_lines
 from codexproxy.errors import ProxyError
 from codexproxy.state.ledger import DIMENSIONS, FILE, Ledger, Use
 
@@ -50,7 +51,7 @@ class Line:
 @click.option("--json", "as_json", is_flag=True, help="Print the tables as JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one table as CSV (by day unless --by says otherwise).")
 def usage(days: int, dimension: str | None, as_json: bool, as_csv: bool) -> None:
-    """Show what was used: turns, tokens, and what they would have cost at API prices.
+    """Show the account's windows and what was used: turns, tokens, what they would have cost at API prices.
 
     Days are UTC. The price is an estimate: a subscription is not billed by the token.
     """
@@ -58,17 +59,22 @@ def usage(days: int, dimension: str | None, as_json: bool, as_csv: bool) -> None
         raise click.UsageError("Choose one of --json and --csv.")
     since = first_moment(days, time.time())
     chosen = [dimension] if dimension else ["day"] if as_csv else list(DIMENSIONS)
+    settings = settings_or_exit()
     try:
-        tables, unpriced = _tables(settings_or_exit().data_dir / FILE, chosen, since)
+        tables, unpriced = _tables(settings.data_dir / FILE, chosen, since)
     except ProxyError as error:
         click.echo(error.message, err=True)
         sys.exit(1)
-    if as_json:
-        _print_json(tables, unpriced, since)
-    elif as_csv:
+    if as_csv:
         _print_csv(tables[chosen[0]])
-    else:
-        _print_text(tables, unpriced)
+        return
+    quota = None if dimension else quota_report(settings)
+    if as_json:
+        _print_json(tables, unpriced, since, quota["providers"] if quota else None)
+        return
+    for line in window_lines(quota, time.time()) if quota else ():
+        click.echo(line)
+    _print_text(tables, unpriced)
 
 
 def first_moment(days: int, now: float) -> float:
@@ -114,8 +120,9 @@ def _dollars(use: Use) -> float:
     return price.of(use.input_tokens, use.cached_tokens, use.output_tokens) if price else 0.0
 
 
-def _print_json(tables: dict[str, list[Line]], unpriced: list[str], since: float) -> None:
-    shown = {f"by_{dimension}": [asdict(line) for line in table] for dimension, table in tables.items()}
+def _print_json(tables: dict[str, list[Line]], unpriced: list[str], since: float, quota: list[Json] | None) -> None:
+    shown: Json = {f"by_{dimension}": [asdict(line) for line in table] for dimension, table in tables.items()}
+    shown |= {} if quota is None else {"quota": quota}
     estimate = {"prices_as_of": AS_OF, "currency": "USD", "models_without_price": unpriced}
     began = datetime.fromtimestamp(since, UTC).date().isoformat()
     click.echo(json.dumps({"since": began, **shown, "estimate": estimate}, indent=2))
