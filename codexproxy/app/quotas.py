@@ -11,5 +11,7 @@ from codexproxy.state.ledger import FILE, Ledger
 
 def make_report(settings: Settings, providers: Sequence[Provider], book: QuotaBook) -> QuotaReport:
     """Joins what is known of quotas with the ledger."""
-    ledger = Ledger(settings.data_dir / FILE)
-    return QuotaReport(providers, book, lambda since: ledger.used("key", since))
+    path = settings.data_dir / FILE
+    ledger = Ledger(path)
+    # Reading must not be what makes the file.
+    return QuotaReport(providers, book, lambda since: ledger.used("key", since) if path.exists() else ())

@@ -54,6 +54,8 @@ class QuotaBook:
     def of(self, provider: str) -> Quota | None:
         """The freshest quota that any process heard."""
         own = self._heard.get(provider)
+        if not self._database.path.exists():
+            return own
         try:
             rows = self._database.rows("SELECT quota FROM quotas WHERE provider = ?", (provider,))
         except ProxyError as error:
