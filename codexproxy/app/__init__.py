@@ -10,6 +10,7 @@ from codexproxy.app.logins import has_browser, make_landing, make_watch, seed_lo
 from codexproxy.app.observing import make_metrics, make_observation
 from codexproxy.app.providers import Providers, first_models
 from codexproxy.app.quotas import make_report
+from codexproxy.app.shelf import keep_swept, make_shelf
 from codexproxy.app.standing import quota_of, readiness, warnings
 from codexproxy.backends.affinity import HostAffinity
 from codexproxy.backends.catalogue import LiveCatalogue
@@ -43,6 +44,7 @@ from codexproxy.web.auth_routes import auth_routes
 from codexproxy.web.gate import Gate
 from codexproxy.web.login_desk import LoginDesk
 from codexproxy.web.paths import CanonicalPaths
+from codexproxy.web.responses_routes import responses_routes
 from codexproxy.web.quotas import quota_routes
 from codexproxy.web.wiring import Wiring
 
@@ -62,7 +64,9 @@ def create_app(settings: Settings, environ: Mapping[str, str] = os.environ) -> F
         bodies=settings.log_requests,
         secrets=_secrets(settings),
     )
-    return assemble(make_wiring(settings, environ))
+    wiring = make_wiring(settings, environ)
+    keep_swept(wiring.shelf.store, settings)
+    return assemble(wiring)
 
 
 def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
@@ -111,6 +115,7 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
             quota=lambda: quota_of(login, providers, quotas),
         ),
         watch=make_watch(settings, made.logins.values()),
+        shelf=make_shelf(settings),
         max_body_bytes=settings.max_body_bytes,
         heartbeat_seconds=settings.heartbeat_seconds,
         reverse_names=settings.reverse_names,
@@ -128,7 +133,14 @@ def assemble(wiring: Wiring) -> Flask:
     failures.register(app)
     app.extensions["codexproxy.observation"] = wiring.observation
     app.extensions["codexproxy.watch"] = wiring.watch
-    for blueprint in (routes.turn_routes, routes.model_routes, routes.status_routes, auth_routes, quota_routes):
+    for blueprint in (
+        routes.turn_routes,
+        routes.model_routes,
+        routes.status_routes,
+        auth_routes,
+        responses_routes,
+        quota_routes,
+    ):
         app.register_blueprint(blueprint(wiring))
     app.wsgi_app = CanonicalPaths(app.wsgi_app)  # type: ignore[method-assign]
     return app

@@ -37,10 +37,12 @@ class Dialect(Protocol):
         name: As in logs and metrics, ``chat``.
         forwards_failures: Whether streams pass upstream's own failure events on,
             because the dialect's clients act on them.
+        stateful: Whether answers are stored, and later requests may lean on them.
     """
 
     name: str
     forwards_failures: bool
+    stateful: bool
 
     def parse(self, payload: dict[str, Any], caller: Caller) -> Turn:
         """Checks a request's JSON object and makes it a turn.

@@ -113,6 +113,7 @@ class CompletionsDialect:
 
     name = "completions"
     forwards_failures = False
+    stateful = False
 
     def __init__(
         self,

@@ -2,88 +2,74 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import replace
 
 import gevent
-from flask import Response, g, request
+from flask import Response, g
 
 from codexproxy.dialects.base import Dialect, Renderer
-from codexproxy.errors import ProxyError, RateLimited
-from codexproxy.observe.bodies import log_body
-from codexproxy.turns.events import encode_json
+from codexproxy.errors import ProxyError
 from codexproxy.turns.failures import failure_of
 from codexproxy.turns.turn import Turn
-from codexproxy.web import dryrun
-from codexproxy.web.body import parse_object, read_body
+from codexproxy.web.bugs import internal_error
+from codexproxy.web.entry import admit, dry_run, open_turns, read_entry
 from codexproxy.web.merge import merge
 from codexproxy.web.opening import Opening
+from codexproxy.web.outliving import answer_outliving
+from codexproxy.web.replies import HEARTBEAT, json_reply, stream_reply
 from codexproxy.web.requestlog import RequestLog
-from codexproxy.web.streamed import StreamedResponse
+from codexproxy.web.shelf import Keeping
 from codexproxy.web.whole import whole_answer
 from codexproxy.web.wiring import Wiring
-
-# A comment line, which every SSE client skips (WHATWG HTML §9.2.6).
-HEARTBEAT = b": keepalive\n\n"
-
-_STREAM_HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-cache, no-transform",
-    "x-accel-buffering": "no",
-}
 
 log = logging.getLogger(__name__)
 
 
 def answer(dialect: Dialect, wiring: Wiring) -> Response:
     """Answers one turn request in its dialect."""
-    g.log.dialect = dialect.name
-    payload = parse_object(read_body(request.environ, wiring.max_body_bytes))
-    log_body("request body", payload)
-    held = wiring.gate.recognise(g.identity, request.headers, payload, request.path)
-    turns = wiring.plan(dialect, dialect.parse(payload, held.caller))
-    turn = g.log.turn = turns[0]
-    log_body("upstream body", turn.body)
-    if request.headers.get(dryrun.HEADER) == "1":
-        g.log.dialect = ""
-        return _json(dryrun.explain(turns, wiring.router, held.route))
+    entry = read_entry(dialect, wiring)
+    shown = dry_run(entry, wiring)
+    if shown is not None:
+        return shown
+    if dialect.stateful and wiring.shelf.outlives(entry.turn):
+        return answer_outliving(dialect, wiring, entry)
     requestlog: RequestLog = g.log
-    requestlog.on_end(lambda: wiring.gate.close(held, requestlog.tokens))
-    try:
-        requestlog.headers = wiring.gate.admit(held, turn, requestlog.on_end).headers()
-    except RateLimited:
-        requestlog.headers = wiring.gate.standing(held).headers()
-        raise
+    admit(entry, wiring, requestlog)
+    keeping = wiring.shelf.keeping(dialect, entry.turn) if dialect.stateful else None
+    opening = open_turns(entry, wiring, requestlog)
+    if entry.turn.stream:
+        return _streamed(dialect, entry.turn, opening, wiring.heartbeat_seconds, keeping)
 
     def reopen(turns: Sequence[Turn]) -> Opening:
-        opening = Opening(wiring.opener(held.route), turns)
-        requestlog.on_end(opening.close)
-        return opening
+        return open_turns(replace(entry, turns=list(turns)), wiring, requestlog)
 
-    opening = reopen(turns)
-    if turn.stream:
-        return _streamed(dialect, turn, opening, wiring.heartbeat_seconds)
-    return _json(whole_answer(dialect, turns, opening, reopen, requestlog))
+    body = whole_answer(dialect, entry.turns, opening, reopen, requestlog)
+    if keeping is not None:
+        keeping.save(body)
+    return json_reply(body)
 
 
-def _streamed(dialect: Dialect, turn: Turn, opening: Opening, heartbeat: float) -> Response:
+def _streamed(dialect: Dialect, turn: Turn, opening: Opening, heartbeat: float, keeping: Keeping | None) -> Response:
     # Until the first heartbeat is due a refusal can still have a status of its own.
     if opening.wait(heartbeat):
         g.log.answered_by(opening.streams())
-    pieces = _pieces(opening, dialect.renderers(turn), g.log, heartbeat)
-    response = StreamedResponse(pieces, headers=_STREAM_HEADERS)
-    g.log.follow(response)
-    return response
+    return stream_reply(_pieces(opening, dialect.renderers(turn), g.log, heartbeat, keeping))
 
 
 def _pieces(
-    opening: Opening, renderers: Sequence[Renderer], requestlog: RequestLog, heartbeat: float
+    opening: Opening,
+    renderers: Sequence[Renderer],
+    requestlog: RequestLog,
+    heartbeat: float,
+    keeping: Keeping | None,
 ) -> Iterator[bytes]:
     try:
         while not opening.wait(heartbeat):
             yield HEARTBEAT
         streams = opening.streams()
         requestlog.answered_by(streams)
-        for number, batch in merge(streams):
+        batches = merge(streams)
+        for number, batch in keeping.watch(batches) if keeping else batches:
             piece = renderers[number].render(batch) if batch else HEARTBEAT
             if piece:
                 yield piece
@@ -104,12 +90,3 @@ def _pieces(
         bug = internal_error(requestlog.request_id)
         requestlog.failed(bug)
         yield renderers[0].fail(bug)
-
-
-def _json(value: Any) -> Response:
-    return Response(encode_json(value), content_type="application/json")
-
-
-def internal_error(request_id: str) -> ProxyError:
-    """What the caller is told of a bug: no traceback, but what to report."""
-    return ProxyError(f"Something went wrong inside the proxy. Please report it with the request id {request_id}.")

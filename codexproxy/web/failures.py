@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from codexproxy import errors
 from codexproxy.turns.events import encode_json
-from codexproxy.web.answer import internal_error
+from codexproxy.web.bugs import internal_error
 
 # A wait longer than this is not worth the SDKs' own two quick retries (COMPAT.md P11).
 SHORT_WAIT = 60

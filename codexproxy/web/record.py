@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from codexproxy.dialects.base import Dialect
 from codexproxy.dialects.responses.stored import closing, failed
@@ -18,6 +18,7 @@ from codexproxy.turns.turn import Turn
 from codexproxy.web.shelf import own_input
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Record:
         self._add(frame, self._last)
         response = {} if self._journal or self._lost else self._fold.response()
         if response.get("id"):
-            self._quietly(lambda: self.begin(response))
+            self._quietly(lambda: self.begin(response), {})
             self._lost = self._journal is None
 
     def _add(self, frame: bytes, number: int | None = None) -> None:
@@ -86,7 +87,7 @@ class Record:
         if journal is None:
             return True
         response = self._news()
-        return self._quietly(lambda: journal.keep_up(response))
+        return self._quietly(lambda: journal.keep_up(response), True)
 
     def vouch(self) -> bool:
         """Says that the answer is being made, and writes what waits; False when nobody wants it any more."""
@@ -94,11 +95,11 @@ class Record:
         if journal is None:
             return True
         response = self._news()
-        return self._quietly(lambda: journal.write(response))
+        return self._quietly(lambda: journal.write(response), True)
 
     def attended(self) -> float:
         """When somebody last read along, in epoch seconds; 0 when nobody did."""
-        return self._quietly(lambda: self._mine.attended(self.id)) or 0.0
+        return self._quietly(lambda: self._mine.attended(self.id), None) or 0.0
 
     def end(self, error: ProxyError | None = None, last_words: bytes = b"") -> None:
         """Writes the rest and ends the answer.
@@ -118,13 +119,12 @@ class Record:
             What a client is told that listens still.
         """
         self._finish(cancelled(self._response()))
-        kept = self._quietly(lambda: self._mine.get(self.id))
-        return closing(kept if isinstance(kept, dict) else None, self._last, self.id)
+        return closing(self._quietly(lambda: self._mine.get(self.id), None), self._last, self.id)
 
     def _finish(self, response: Json) -> None:
         journal = self._journal
         if journal is not None:
-            self._quietly(lambda: journal.finish(response))
+            self._quietly(lambda: journal.finish(response), False)
 
     def _response(self) -> Json:
         return self._dialect.complete(self._turn, [self._fold.response()])
@@ -136,9 +136,9 @@ class Record:
         self._status = status
         return self._response()
 
-    def _quietly(self, write: Callable[[], Any]) -> Any:
+    def _quietly(self, use: Callable[[], T], otherwise: T) -> T:
         try:
-            return write()
+            return use()
         except DatabaseFailed as error:
             log.error("the response %s cannot be kept: %s", self.id, error.message)
-            return True
+            return otherwise

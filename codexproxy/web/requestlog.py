@@ -48,6 +48,7 @@ class RequestLog:
         self.headers: dict[str, str] = {}
         self.followed: Any = None
         self.logged = False
+        self.what = "request"
         self._observation = observation
         self._clock = clock
         self._began = clock()
@@ -75,6 +76,16 @@ class RequestLog:
     def on_end(self, close: Callable[[], object]) -> None:
         """Registers what has to be freed when the request is over, also when it never streamed."""
         self._closers.append(close)
+
+    def successor(self) -> "RequestLog":
+        """Another log, for an answer that may outlive this request."""
+        return RequestLog(self.request_id, self._observation, self._clock)
+
+    def take_over(self, request: "RequestLog") -> None:
+        """From now on this log, and not the request's, tells what became of the turn."""
+        self.key, self.turn, self.status = request.key, request.turn, 200
+        self.dialect, request.dialect = request.dialect, ""
+        self.what, self.logged = "answer", request.logged
 
     def follow(self, response: Response) -> None:
         """Ends with this streamed response instead of with the view; ``followed`` is its generator."""
@@ -136,7 +147,7 @@ class RequestLog:
             return
         turn = self.turn
         log.info(
-            "request end",
+            f"{self.what} end",
             extra=fields(
                 status=self.status,
                 code=self._error.code if self._error else None,

@@ -21,6 +21,7 @@ from codexproxy.turns.turn import Turn
 from codexproxy.web.gate import Gate
 from codexproxy.web.login_desk import LoginDesk
 from codexproxy.web.observation import Observation
+from codexproxy.web.shelf import Shelf
 from codexproxy.web.watch import LoginWatch
 
 
@@ -52,6 +53,7 @@ class Wiring:
         max_body_bytes: Largest request, before and after unpacking.
         heartbeat_seconds: Silence after which a stream says so.
         reverse_names: Whether each model is listed by its reversed name, too.
+        shelf: Where answers are kept.
         observation: Told of every turn.
         inline_images: Fetches the remote images of a turn; None leaves that to upstream.
     """
@@ -68,6 +70,7 @@ class Wiring:
     notes: Callable[[], list[str]]
     desk: LoginDesk
     watch: LoginWatch
+    shelf: Shelf
     quota: QuotaReport
     max_body_bytes: int
     heartbeat_seconds: float

@@ -32,6 +32,7 @@ class ChatDialect:
 
     name = "chat"
     forwards_failures = False
+    stateful = False
 
     def __init__(
         self,

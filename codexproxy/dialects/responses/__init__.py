@@ -19,6 +19,7 @@ class ResponsesDialect:
 
     name = "responses"
     forwards_failures = True
+    stateful = True
 
     def parse(self, payload: dict[str, Any], caller: Caller) -> Turn:
         """Checks a request's JSON object and makes it a turn.

@@ -1,0 +1,84 @@
+"""How a turn comes in: read, recognised, planned, admitted."""
+
+from dataclasses import dataclass
+
+from flask import Response, g, request
+
+from codexproxy.dialects.base import Dialect
+from codexproxy.errors import RateLimited
+from codexproxy.observe.bodies import log_body
+from codexproxy.turns.turn import Turn
+from codexproxy.web import dryrun
+from codexproxy.web.body import parse_object, read_body
+from codexproxy.web.gate import Pass
+from codexproxy.web.opening import Opening
+from codexproxy.web.replies import json_reply
+from codexproxy.web.requestlog import RequestLog
+from codexproxy.web.wiring import Wiring
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A turn request that was understood and not begun yet.
+
+    Attributes:
+        held: Who asks, and where the turn goes.
+        turns: What is sent, one turn per answer the caller wants.
+    """
+
+    held: Pass
+    turns: list[Turn]
+
+    @property
+    def turn(self) -> Turn:
+        """The first turn; most requests have no other."""
+        return self.turns[0]
+
+
+def read_entry(dialect: Dialect, wiring: Wiring) -> Entry:
+    """The current request's turns, planned.
+
+    Raises:
+        InvalidRequest: It is not what the dialect takes, or refers to what is not there.
+        PermissionRefused: The key is bound to clients, and this is none of them.
+    """
+    g.log.dialect = dialect.name
+    payload = parse_object(read_body(request.environ, wiring.max_body_bytes))
+    log_body("request body", payload)
+    held = wiring.gate.recognise(g.identity, request.headers, payload, request.path)
+    g.client = held.client.name
+    turn = dialect.parse(payload, held.caller)
+    turns = wiring.plan(dialect, wiring.shelf.recall(turn) if dialect.stateful else turn)
+    g.log.turn = turns[0]
+    log_body("upstream body", turns[0].body)
+    return Entry(held, turns)
+
+
+def dry_run(entry: Entry, wiring: Wiring) -> Response | None:
+    """What would be sent, for those who only want to see that."""
+    if request.headers.get(dryrun.HEADER) != "1":
+        return None
+    g.log.dialect = ""
+    return json_reply(dryrun.explain(entry.turns, wiring.router, entry.held.route))
+
+
+def admit(entry: Entry, wiring: Wiring, requestlog: RequestLog) -> None:
+    """Lets a turn in; its place is free again when ``requestlog`` ends.
+
+    Raises:
+        ModelNotFound: The key is not for this model.
+        RateLimited: A limit of the key, or the reserve, is reached.
+    """
+    requestlog.on_end(lambda: wiring.gate.close(entry.held, requestlog.tokens))
+    try:
+        g.log.headers = wiring.gate.admit(entry.held, entry.turn, requestlog.on_end).headers()
+    except RateLimited:
+        g.log.headers = wiring.gate.standing(entry.held).headers()
+        raise
+
+
+def open_turns(entry: Entry, wiring: Wiring, requestlog: RequestLog) -> Opening:
+    """Begins to open an admitted request's turns; closed when ``requestlog`` ends."""
+    opening = Opening(wiring.opener(entry.held.route), entry.turns)
+    requestlog.on_end(opening.close)
+    return opening

@@ -1,0 +1,110 @@
+"""Stored responses as turns use them: what a request refers to, and what is kept of its answer."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from codexproxy.dialects.base import Dialect
+from codexproxy.dialects.responses.envelope import new_id
+from codexproxy.errors import InvalidRequest, UpstreamFailed
+from codexproxy.state.database import DatabaseFailed
+from codexproxy.state.responses.owned import OwnedResponses
+from codexproxy.state.responses.record import ResponseStore
+from codexproxy.turns.continuation import OWN_INPUT, PREVIOUS, continued, identified
+from codexproxy.turns.events import TERMINAL
+from codexproxy.turns.fold import STRUCTURE, Fold
+from codexproxy.turns.turn import Turn
+from codexproxy.web.merge import Numbered
+
+Json = dict[str, Any]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where answers are kept.
+
+    Attributes:
+        store: Keeps them for all processes of the host.
+        keeps: Whether new ones are kept; what is there already can be read either way.
+        grace: Seconds that a stored stream goes on after its client left; 0 ends it at once.
+    """
+
+    store: ResponseStore
+    keeps: bool = True
+    grace: float = 0.0
+
+    def of(self, owner: str) -> OwnedResponses:
+        """The responses of one key."""
+        return OwnedResponses(self.store, owner)
+
+    def recall(self, turn: Turn) -> Turn:
+        """The turn with everything in its input that it refers to.
+
+        Raises:
+            InvalidRequest: That is not there, or the turn needs a shelf and there is none.
+        """
+        if not self.keeps and turn.options.get("background"):
+            raise InvalidRequest(
+                "Background responses have to be stored, and CODEX_STORE_RESPONSES is off. Leave 'background' out.",
+                code="unsupported_parameter",
+                param="background",
+            )
+        turn = continued(turn, self.of(turn.caller.key))
+        return turn if self.keeps else replace(turn, options={**turn.options, "store": False})
+
+    def outlives(self, turn: Turn) -> bool:
+        """Whether the answer is made to its end, or for a while, without its client."""
+        return bool(turn.options.get("background")) or (turn.stream and self.grace > 0 and is_kept(turn))
+
+    def keeping(self, dialect: Dialect, turn: Turn) -> "Keeping | None":
+        """What keeps the answer to this turn; None for one that is not to be kept."""
+        return Keeping(dialect, turn, self.of(turn.caller.key)) if is_kept(turn) else None
+
+
+def is_kept(turn: Turn) -> bool:
+    """Whether the answer is to be kept, which it is unless somebody says no."""
+    return turn.options.get("store") is not False
+
+
+def own_input(turn: Turn) -> list[Json]:
+    """The items that a turn adds to its conversation, each with an id."""
+    return identified(turn.options[OWN_INPUT], new_id)
+
+
+class Keeping:
+    """Keeps one answer before its last bytes leave, so that whoever reads them can go on at once."""
+
+    def __init__(self, dialect: Dialect, turn: Turn, mine: OwnedResponses) -> None:
+        self._dialect = dialect
+        self._turn = turn
+        self._mine = mine
+        self._fold = Fold()
+
+    def watch(self, batches: Iterator[Numbered]) -> Iterator[Numbered]:
+        """Passes a stream's batches on and keeps the answer when its terminal event comes.
+
+        Every item is told again when it is done, so the many deltas are not looked into.
+        """
+        for number, batch in batches:
+            told = [event for event in batch if event.type in STRUCTURE]
+            try:
+                self._fold.add(told)
+            except UpstreamFailed:
+                # What is no JSON may still mean something to the client; it cannot be kept.
+                log.warning("an answer was not kept: one of its events is not JSON")
+                yield number, batch
+                break
+            if told and told[-1].type in TERMINAL:
+                self.save(self._dialect.complete(self._turn, [self._fold.response()]))
+            yield number, batch
+        yield from batches
+
+    def save(self, response: Json) -> None:
+        """Keeps the final Response object; an answer is given also where it cannot be kept."""
+        try:
+            self._mine.save(response, own_input(self._turn), self._turn.options[PREVIOUS])
+        except DatabaseFailed as error:
+            log.error("the response %s was not kept: %s", response.get("id"), error.message)
