@@ -72,7 +72,7 @@ class Record:
         self._add(frame, self._last)
         response = {} if self._journal or self._lost else self._fold.response()
         if response.get("id"):
-            self._quietly(lambda: self.begin(response), {})
+            self._quietly(lambda: self.begin(response), response)
             self._lost = self._journal is None
 
     def _add(self, frame: bytes, number: int | None = None) -> None:

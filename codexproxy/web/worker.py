@@ -123,7 +123,10 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
 
     def _finish(self, servers: list[ClientServer]) -> None:
         cut_at: float | None = None
-        while any(server.pool for server in servers) and (cut_at is None or time.monotonic() < cut_at):
+        # Answers that outlive their requests are in no pool.
+        while (any(server.pool for server in servers) or len(self._underway)) and (
+            cut_at is None or time.monotonic() < cut_at
+        ):
             self.tmp.notify()
             self._idle.hang_up()
             if self._stopping.streams_must_end():
