@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from flask import Flask
 
@@ -83,6 +84,11 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
     library = Library(store, stand_ins)
     healing = Healing(RemedyBook(settings.data_dir / "remedies.sqlite3"), library.for_model)
     affinity = HostAffinity(settings.data_dir / "affinity.sqlite3")
+    catalogue = LiveCatalogue(
+        keeping(first_models(providers), store),
+        aliases=settings.model_aliases,
+        refresh_seconds=settings.models_refresh_seconds,
+    )
     return Wiring(
         dialects={
             "/chat/completions": ChatDialect(settings.reasoning_compat),
@@ -90,12 +96,8 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
             "/completions": CompletionsDialect(),
         },
         router=Router(providers, affinity=affinity, healers=[healing.heal], explain=quotas.explain),
-        gate=make_gate(settings, library, quotas, providers),
-        catalogue=LiveCatalogue(
-            keeping(first_models(providers), store),
-            aliases=settings.model_aliases,
-            refresh_seconds=settings.models_refresh_seconds,
-        ),
+        gate=replace(make_gate(settings, library, quotas, providers), refresh=catalogue.current),
+        catalogue=catalogue,
         policy=make_policy(settings, library, stand_ins),
         healing=healing,
         keys=KeyRing(

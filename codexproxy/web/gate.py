@@ -68,6 +68,7 @@ class Gate:
         parallel: Counts turns at the same time.
         quotas: The account's windows.
         providers: Where turns may go.
+        refresh: Fetches the catalogue, and with it the official instructions, when it is time for that.
     """
 
     rules: Mapping[str, ClientRule]
@@ -76,6 +77,7 @@ class Gate:
     parallel: ParallelTurns
     quotas: QuotaBook
     providers: Sequence[Provider]
+    refresh: Callable[[], object] = tuple
 
     def recognise(self, identity: Identity, headers: Headers, payload: Mapping[str, Any], route: str) -> Pass:
         """Who asks with what, and where that goes.
@@ -83,6 +85,9 @@ class Gate:
         Raises:
             PermissionRefused: The key is bound to clients, and this is none of them.
         """
+        if identity.allowed_clients:
+            # Whoever is told apart by the official instructions must not come before them.
+            self.refresh()
         client = detect(headers, payload, self.library.current())
         try:
             decision = decide(identity, client, self.rules)
