@@ -1,7 +1,8 @@
 """The request ledger: one row per turn, never a text, counted by all processes of the host."""
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 
 from codexproxy.state.database import Database
@@ -91,6 +92,7 @@ _SCHEMA = (
     " output_tokens INTEGER, reasoning_tokens INTEGER, first_ms INTEGER, total_ms INTEGER, adapted TEXT)",
 )
 _ADD = f"INSERT INTO turns ({_COLUMNS}) VALUES ({', '.join('?' for _ in fields(TurnRecord))})"
+_ROW = attrgetter(*(column.name for column in fields(TurnRecord)))
 _FORGET = "DELETE FROM turns WHERE id <= (SELECT max(id) FROM turns) - ?"
 _SUM = (
     "SELECT {name} AS name, model, count(*), sum(status >= 400 OR code <> ''), sum(input_tokens),"
@@ -118,7 +120,7 @@ class Ledger:
             DatabaseFailed: The file cannot be used.
         """
         with self._database.transaction() as connection:
-            connection.executemany(_ADD, [astuple(record) for record in records])
+            connection.executemany(_ADD, map(_ROW, records))
             connection.execute(_FORGET, (self._keep,))
 
     def used(self, dimension: str, since: float) -> list[Use]:

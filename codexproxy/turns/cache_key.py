@@ -31,7 +31,7 @@ def fingerprint(turn: Turn) -> str:
     """What all turns of a conversation share, as a UUID; another caller's twin has another."""
     users = [_words(item) for item in turn.body["input"] if isinstance(item, dict) and item.get("role") == "user"]
     start = [turn.caller.key, turn.body.get("instructions"), users[:1]]
-    return str(uuid.uuid5(_NAMESPACE, encode_json(start).hex()))
+    return str(uuid.uuid5(_NAMESPACE, encode_json(start).decode()))
 
 
 def _words(item: dict[str, Any]) -> Any:

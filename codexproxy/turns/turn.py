@@ -58,6 +58,8 @@ class Turn:
 
     def with_notes(self, *, ignored: tuple[str, ...] = (), adapted: tuple[str, ...] = ()) -> "Turn":
         """The same turn with further notes; a note is kept once, in order."""
+        if not (ignored or adapted):
+            return self
         return replace(
             self,
             ignored=tuple(dict.fromkeys(self.ignored + ignored)),

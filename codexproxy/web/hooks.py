@@ -9,6 +9,7 @@ from codexproxy.guard.keys import Identity, presented_key
 from codexproxy.guard.origin import Approach, forwarding_header, is_loopback_address, merge_vary
 from codexproxy.observe.context import bind_request_id
 from codexproxy.web.departures import Departures
+from codexproxy.web.inbound import InboundRequest
 from codexproxy.web.requestlog import RequestLog
 from codexproxy.web.underway import Underway
 from codexproxy.web.wiring import Wiring
@@ -61,6 +62,7 @@ def register(app: Flask, wiring: Wiring) -> None:
         if not g.log.followed:
             g.log.finish()
 
+    app.request_class = InboundRequest
     app.before_request(begin)
     app.after_request(finish)
     app.teardown_request(end)

@@ -44,8 +44,9 @@ class Chunks:
             if self._behind_data or self._trailing:
                 self._end_line(line_end == position)
             else:
-                stop = line_end + 2 + self._begin(buffer[position:line_end])
-                if self._left and buffer.startswith(_CRLF, stop):
+                size = self._begin(buffer[position:line_end])
+                stop = line_end + 2 + size
+                if size and buffer.startswith(_CRLF, stop):
                     # The common case: a chunk that came as a whole.
                     parts.append(buffer[line_end + 2 : stop])
                     self._left = 0
