@@ -24,6 +24,7 @@ COMMANDS = {
     "keys": "keys",
     "prompts": "prompts",
     "quota": "quota",
+    "explain": "explain",
 }
 
 
