@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from flask import Flask
 
-from codexproxy.app.instructions import keeping, notes_on
+from codexproxy.app.instructions import keeping, notes_on, own_words
 from codexproxy.app.logins import has_browser, make_landing, make_watch, seed_login
 from codexproxy.app.observing import make_metrics, make_observation
 from codexproxy.app.providers import Providers, first_models
@@ -42,11 +42,12 @@ from codexproxy.state.prompts import PromptStore
 from codexproxy.turns.policy import Policy
 from codexproxy.web import failures, hooks, routes
 from codexproxy.web.auth_routes import auth_routes
+from codexproxy.web.codex_routes import codex_routes
 from codexproxy.web.gate import Gate
 from codexproxy.web.login_desk import LoginDesk
 from codexproxy.web.paths import CanonicalPaths
-from codexproxy.web.responses_routes import responses_routes
 from codexproxy.web.quotas import quota_routes
+from codexproxy.web.responses_routes import responses_routes
 from codexproxy.web.wiring import Wiring
 
 
@@ -75,13 +76,13 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
     quotas = QuotaBook(settings.data_dir / "quotas.sqlite3")
     metrics = make_metrics(environ)
     slots = _slots(settings, metrics)
-    made = Providers(settings, environ, quotas, slots, refreshed=metrics.refreshed)
-    providers = made.all()
-    login = made.login("default")
-    seed_login(login)
     stand_ins = load_family_prompts()
     store = PromptStore(settings.data_dir / "prompts")
     library = Library(store, stand_ins)
+    made = Providers(settings, environ, quotas, slots, refreshed=metrics.refreshed, is_own=own_words(library))
+    providers = made.all()
+    login = made.login("default")
+    seed_login(login)
     healing = Healing(RemedyBook(settings.data_dir / "remedies.sqlite3"), library.for_model)
     affinity = HostAffinity(settings.data_dir / "affinity.sqlite3")
     catalogue = LiveCatalogue(
@@ -141,6 +142,7 @@ def assemble(wiring: Wiring) -> Flask:
         routes.status_routes,
         auth_routes,
         responses_routes,
+        codex_routes,
         quota_routes,
     ):
         app.register_blueprint(blueprint(wiring))

@@ -9,6 +9,7 @@ from codexproxy.backends.chatgpt.official import texts_of_rows
 from codexproxy.errors import ProxyError
 from codexproxy.guard.official import Library
 from codexproxy.state.prompts import PromptStore
+from codexproxy.turns.instructions import NEUTRAL_INSTRUCTIONS
 
 CATALOGUE = "catalogue"
 
@@ -45,3 +46,12 @@ def keeping(fetch: Fetch, store: PromptStore, clock: Callable[[], float] = time.
 def notes_on(library: Library) -> list[str]:
     """What should be said of the instructions there are; empty when nothing should."""
     return [STAND_INS] if library.current().stand_ins else []
+
+
+def own_words(library: Library) -> Callable[[str], bool]:
+    """Tells instructions that are ours or official from what a caller wrote."""
+
+    def is_own(text: str) -> bool:
+        return text == NEUTRAL_INSTRUCTIONS or text in library.known()
+
+    return is_own

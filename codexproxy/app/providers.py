@@ -32,6 +32,7 @@ class Providers:
         slots: Places for turns; None where nothing limits them.
         logins: The logins in use, by profile.
         refreshed: Told of every renewal of a login, whether it succeeded.
+        is_own: Whether instructions are ours, which the CLI with a prompt of its own needs not.
     """
 
     settings: Settings
@@ -40,6 +41,7 @@ class Providers:
     slots: Permits | None = None
     logins: dict[str, Login] = field(default_factory=dict)
     refreshed: Callable[[bool], None] | None = None
+    is_own: Callable[[str], bool] = field(default=lambda text: False)
 
     def all(self) -> list[Provider]:
         """All enabled providers."""
@@ -119,7 +121,9 @@ class Providers:
             environment=self.environ,
             scratch=scratch,
         )
-        return CodexCliBackend(row.name, options, permits=self.slots, patience=settings.heartbeat_seconds)
+        return CodexCliBackend(
+            row.name, options, permits=self.slots, patience=settings.heartbeat_seconds, is_own=self.is_own
+        )
 
     def _slotted(self, backend: Backend) -> Backend:
         return SlottedBackend(backend, self.slots) if self.slots is not None else backend

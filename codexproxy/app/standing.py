@@ -18,17 +18,24 @@ def readiness(logins: Mapping[str, Login], providers: Sequence[Provider]) -> Cal
         providers: Where turns may go; one of them that can serve is enough.
     """
     needed = {profile: login for profile, login in logins.items() if _uses(providers, profile)}
-    others = any(provider.kind != "codex" for provider in providers)
+    others = [provider for provider in providers if provider.kind != "codex"]
 
     def reasons() -> list[str]:
-        if others:
+        problems = [_problem(provider) for provider in others]
+        if None in problems:
             return []
         standings = [(login, login.glance()) for login in needed.values()]
         if any(status.ready for _, status in standings):
             return []
-        return [_reason(login, status) for login, status in standings] or ["No provider is enabled."]
+        found = [_reason(login, status) for login, status in standings] + [text for text in problems if text]
+        return found or ["No provider is enabled."]
 
     return reasons
+
+
+def _problem(provider: Provider) -> str | None:
+    ask = getattr(provider.backend, "problem", None)
+    return ask() if ask is not None else None
 
 
 def warnings(logins: Mapping[str, Login]) -> list[str]:

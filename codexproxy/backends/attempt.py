@@ -54,8 +54,13 @@ class Outcome:
         """
         forwarded = self.inside and bool(asked.options.get("forwards_failures"))
         if self.stream is not None and (self.error is None or forwarded):
-            notes = tuple(note for note in self.sent.adapted if note not in asked.adapted)
-            self.stream.answerer = replace(self.stream.answerer, backend=self.provider.name, adapted=notes)
+            answerer = self.stream.answerer
+            self.stream.answerer = replace(
+                answerer,
+                backend=self.provider.name,
+                adapted=tuple(note for note in self.sent.adapted if note not in asked.adapted),
+                ignored=answerer.ignored + tuple(note for note in self.sent.ignored if note not in asked.ignored),
+            )
             return self.stream
         self.close()
         raise self.error or UpstreamFailed("Upstream gave no answer. Please try again.")

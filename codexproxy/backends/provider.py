@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from codexproxy.backends.base import Backend
+from codexproxy.turns.turn import Turn
 
 DEFAULT_GROUP = "default"
 
@@ -42,6 +43,11 @@ class Provider:
     def holder(self) -> str:
         """The account whose encrypted reasoning it can read."""
         return self.account or self.name
+
+    def fits(self, turn: Turn) -> bool:
+        """Whether its backend can do what the turn asks for; most can do everything."""
+        fits = getattr(self.backend, "fits", None)
+        return fits is None or bool(fits(turn))
 
     def serves(self, model: str) -> bool:
         """Whether turns for this model may go there."""

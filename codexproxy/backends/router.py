@@ -17,8 +17,8 @@ from codexproxy.backends.attempt import Healer, Outcome, attempt, drop_encrypted
 from codexproxy.backends.disposition import disposition_of
 from codexproxy.backends.health import Health
 from codexproxy.backends.provider import DEFAULT_GROUP, Provider
-from codexproxy.backends.selection import members, ranked
-from codexproxy.errors import ProxyError, UpstreamFailed
+from codexproxy.backends.selection import LOCAL_KIND, members, ranked
+from codexproxy.errors import NotOffered, ProxyError, UpstreamFailed
 from codexproxy.turns.ciphertext import has_compaction
 from codexproxy.turns.stream import EventStream
 from codexproxy.turns.turn import Turn
@@ -168,6 +168,21 @@ class Router:
                 self.health.release(provider.name)
         raise failure or self._refusal(course)
 
+    def usage(self, route: Route = Route()) -> dict[str, Any]:
+        """The quota report of the first provider that has one, those asked first coming first.
+
+        Raises:
+            ProxyError: None has.
+        """
+        failure: ProxyError = NotOffered("No provider of yours has quota windows.")
+        group = (provider for provider in self.providers if provider.group == route.group)
+        for provider in sorted(group, key=lambda provider: provider.priority):
+            try:
+                return provider.backend.usage()
+            except ProxyError as error:
+                failure = error
+        raise failure
+
     def preference(self, turn: Turn, route: Route = Route()) -> list[Provider]:
         """The providers a turn may go to, in the order of their priority."""
         return sorted(self._members(route, turn), key=lambda provider: provider.priority)
@@ -232,6 +247,8 @@ class Router:
         turn = course.turn
         if course.route.adapt is not None:
             turn = course.route.adapt(turn, provider.name, provider.kind)
+        if provider.kind != LOCAL_KIND and turn.options.get("x_codex"):
+            turn = turn.with_notes(ignored=("x_codex",))
         is_its_own = provider.holder == course.account or (course.account is None and len(self._accounts) == 1)
         return turn if is_its_own else stripped(turn) or turn
 

@@ -11,7 +11,9 @@ LOCAL_KIND = "codex-cli"
 
 
 def members(providers: Sequence[Provider], group: str, turn: Turn, *, anywhere: bool = False) -> list[Provider]:
-    """The providers that may run a turn: those of its group that serve its model.
+    """The providers that may run a turn: those of its group that serve its model, and can do what it asks for.
+
+    Where none can, all of them are named, since each says best what it cannot do.
 
     Args:
         providers: All of them.
@@ -21,13 +23,14 @@ def members(providers: Sequence[Provider], group: str, turn: Turn, *, anywhere: 
     """
     local = bool(turn.options.get("local"))
     names = (turn.model, str(turn.body.get("model") or ""))
-    return [
+    found = [
         provider
         for provider in providers
         if (provider.group == group or (local and anywhere))
         and (provider.kind == LOCAL_KIND or not local)
         and any(provider.serves(name) for name in names)
     ]
+    return [provider for provider in found if provider.fits(turn)] or found
 
 
 def ranked(candidates: Sequence[Provider], account: str | None, uniform: Callable[[], float]) -> list[Provider]:

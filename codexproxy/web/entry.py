@@ -1,15 +1,17 @@
 """How a turn comes in: read, recognised, planned, admitted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask import Response, g, request
 
+from codexproxy.backends.codex_exec.x_codex import wishes_of
 from codexproxy.dialects.base import Dialect
 from codexproxy.errors import RateLimited
 from codexproxy.observe.bodies import log_body
 from codexproxy.turns.turn import Turn
 from codexproxy.web import dryrun
 from codexproxy.web.body import parse_object, read_body
+from codexproxy.web.codex_client import meet
 from codexproxy.web.gate import Pass
 from codexproxy.web.opening import Opening
 from codexproxy.web.replies import json_reply
@@ -46,8 +48,10 @@ def read_entry(dialect: Dialect, wiring: Wiring) -> Entry:
     payload = parse_object(read_body(request.environ, wiring.max_body_bytes))
     log_body("request body", payload)
     held = wiring.gate.recognise(g.identity, request.headers, payload, request.path)
-    g.client = held.client.name
-    turn = dialect.parse(payload, held.caller)
+    wishes = payload.pop("x_codex", None)
+    wishes_of(wishes)  # refused here, whichever backend answers
+    turn = meet(dialect.parse(payload, held.caller))
+    turn = replace(turn, options={**turn.options, "x_codex": wishes}) if wishes else turn
     turns = wiring.plan(dialect, wiring.shelf.recall(turn) if dialect.stateful else turn)
     g.log.turn = turns[0]
     log_body("upstream body", turns[0].body)

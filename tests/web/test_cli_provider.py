@@ -1,0 +1,49 @@
+"""The local Codex CLI beside the HTTP backend: who answers what, over real HTTP."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codexproxy.simulator.client import SimulatorClient
+from tests.service import Service
+
+CHAT = "/v1/chat/completions"
+ASK: dict[str, Any] = {"model": "gpt-5.2", "messages": [{"role": "user", "content": "hi"}]}
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
+
+
+@pytest.fixture
+def both(serve: Callable[..., Service], tmp_path: Path) -> Service:
+    config = tmp_path / "config.json"
+    rows = [{"name": "main"}, {"name": "local", "providerType": "codex-cli", "priority": 1}]
+    config.write_text(json.dumps({"providers": rows}))
+    return serve(CONFIG_PATH=str(config), CODEX_BIN="/nonexistent/codex")
+
+
+@pytest.mark.parametrize("wishes", [{"sandbox": "everything"}, {"unknown": 1}, "read-only", {"workdir": 3}])
+def test_wishes_for_the_cli_are_checked_whoever_answers(both: Service, wishes: Any) -> None:
+    answer = both.post(CHAT, {**ASK, "x_codex": wishes})
+    assert answer.status == 400
+    assert answer.json["error"]["param"].startswith("x_codex")
+
+
+def test_wishes_are_reported_as_ignored_when_the_http_backend_answers(both: Service) -> None:
+    answer = both.post(CHAT, {**ASK, "x_codex": {"sandbox": "read-only"}})
+    assert answer.status == 200
+    assert answer.headers["x-codexproxy-backend"] == "main"
+    assert answer.headers["x-codexproxy-ignored"] == "x_codex"
+
+
+def test_tools_do_not_fail_over_to_a_cli_that_cannot_take_them(both: Service, sim: SimulatorClient) -> None:
+    sim.script({"status": 503, "json": {"error": {"code": "server_is_overloaded"}}}, repeat=4)
+    answer = both.post(CHAT, {**ASK, "tools": TOOLS})
+    assert (answer.status, answer.code) == (503, "overloaded")
+
+
+def test_a_missing_cli_is_one_clear_line(both: Service) -> None:
+    answer = both.post(CHAT, {**ASK, "model": "cli/gpt-5.2"})
+    assert (answer.status, answer.code) == (502, "codex_cli_failed")
+    assert "/nonexistent/codex" in answer.json["error"]["message"]
