@@ -44,18 +44,8 @@ CAST = {
 }
 
 
-# Needs stored responses behind ``previous_response_id`` and ``item_reference``.
-STATEFUL = {
-    ("test_a_tool_is_called_and_its_result_answered", "openai-node-responses"),
-    ("test_parallel_tools_keep_their_order_and_their_results", "openai-node-responses"),
-    ("test_parallel_tools_keep_their_order_and_their_results", "ai-sdk-responses"),
-}
-
-
 @pytest.fixture(params=CAST)
 def part(request: pytest.FixtureRequest) -> Part:
-    if (request.function.__name__, request.param) in STATEFUL:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="stored responses are not wired yet"))
     return CAST[request.param]
 
 
@@ -115,6 +105,35 @@ def paired_calls(sim: SimulatorClient) -> list[tuple[str, str]]:
 
 def text_of(output: str | list[dict[str, Any]]) -> str:
     return output if isinstance(output, str) else "".join(part["text"] for part in output)
+
+
+TALKATIVE = ["ai-sdk", "ai-sdk-responses", "ai-sdk-compatible", "langchain", "langchain-codex", "agents", "agents-chat"]
+TURNS = ["say:My name is Ann.", 'call:get_weather {"city": "Paris"}', "What is my name?"]
+
+
+@pytest.mark.parametrize("part", TALKATIVE, indirect=True)
+def test_three_turns_with_a_tool_are_one_conversation(client: Client, sim: SimulatorClient) -> None:
+    told = client.play("conversation", turns=TURNS)
+    assert told["texts"][0] == "My name is Ann."
+    assert "21 degrees in Paris" in told["texts"][1]
+    assert "What is my name?" in told["texts"][2]
+    assert spoken_turns(sim) == TURNS
+    assert paired_calls(sim) == [('{"city":"Paris"}', "21 degrees in Paris")]
+    assert len({turn["json"]["prompt_cache_key"] for turn in sim.turns() if turn["status"] == 200}) == 1
+
+
+@pytest.mark.parametrize("part", ["agents"], indirect=True)
+def test_three_turns_remembered_by_the_service_are_one_conversation(client: Client, sim: SimulatorClient) -> None:
+    told = client.play("conversation", turns=TURNS, chained=True)
+    assert "What is my name?" in told["texts"][2]
+    assert spoken_turns(sim) == TURNS
+    assert paired_calls(sim) == [('{"city":"Paris"}', "21 degrees in Paris")]
+
+
+def spoken_turns(sim: SimulatorClient) -> list[str]:
+    """What the user said in the last turn's history."""
+    said = [item["content"] for item in sim.last_turn()["json"]["input"] if item.get("role") == "user"]
+    return [text_of(content) for content in said]
 
 
 def test_an_answer_in_a_schema(client: Client, sim: SimulatorClient) -> None:

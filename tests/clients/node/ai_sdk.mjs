@@ -92,7 +92,7 @@ const scenes = {
     for (const ask of turns) {
       messages.push({ role: "user", content: ask });
       const answer = await generateText({ ...asked, messages, tools, stopWhen: isStepCount(4) });
-      messages.push(...answer.response.messages);
+      messages.push(...answer.responseMessages);
       texts.push(answer.text);
     }
     return { texts };
