@@ -24,7 +24,6 @@ from codexproxy.web.listening import ClientServer
 from codexproxy.web.refusals import refusal_of
 from codexproxy.web.stopping import LAST_WORDS, Stopping
 from codexproxy.web.underway import underway_in
-from codexproxy.web.watch import watch_in
 
 # How the master announces what a stop is about; its default action is to do nothing.
 ANNOUNCEMENT = signal.SIGURG
@@ -57,10 +56,12 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
 
     def load_wsgi(self) -> None:
         """Loads the application, then takes all that is loaded out of the collector's way."""
+        # The master imports this module, and what follows may not be imported before gevent's patches.
+        from codexproxy.web.watch import watch_in
+
         super().load_wsgi()
         self._underway = underway_in(self.wsgi)
         self._watch = watch_in(self.wsgi)
-        # Not imported: the master imports this module, and prometheus-client before its folder is made.
         self._observation = getattr(self.wsgi, "extensions", {}).get("codexproxy.observation")
         gc.collect()
         gc.freeze()
