@@ -137,6 +137,11 @@ class Catalogue:
         """The models shown to callers, best first."""
         return tuple(spec for spec in self._listed if spec.listed)
 
+    @property
+    def infos(self) -> list[dict[str, Any]]:
+        """Upstream's own rows, hidden models included, best first."""
+        return [dict(spec.info) for spec in self._listed if spec.info]
+
     def offers(self, slug: str) -> bool:
         """Whether the current list, hidden models included, holds this name."""
         return any(spec.slug == slug for spec in self._listed)

@@ -7,8 +7,8 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from codexproxy import errors
-from codexproxy.turns.events import encode_json
 from codexproxy.web.bugs import internal_error
+from codexproxy.web.codex_client import error_reply
 
 # A wait longer than this is not worth the SDKs' own two quick retries (COMPAT.md P11).
 SHORT_WAIT = 60
@@ -27,7 +27,7 @@ def register(app: Flask) -> None:
 def render(error: errors.ProxyError) -> Response:
     """The error as an HTTP answer of the OpenAI API."""
     g.log.failed(error)
-    response = Response(encode_json({"error": error.as_dict()}), status=error.status, content_type="application/json")
+    response = error_reply(error)
     if error.retry_after is not None:
         seconds = max(1, math.ceil(error.retry_after))
         response.headers["Retry-After"] = str(seconds)

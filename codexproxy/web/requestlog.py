@@ -13,6 +13,7 @@ from codexproxy.state.ledger import TurnRecord
 from codexproxy.turns.failures import failure_of
 from codexproxy.turns.stream import Answerer, EventStream, usage_of
 from codexproxy.turns.turn import Turn
+from codexproxy.web.codex_client import headers_for
 from codexproxy.web.observation import Observation
 
 # Where a usage report keeps what we count (UPSTREAM.md §4).
@@ -96,6 +97,7 @@ class RequestLog:
     def decorate(self, response: Response) -> None:
         """Puts on the answer what is known of the request by now."""
         self.status = response.status_code
+        response.headers.update(headers_for(self.answerer))
         response.headers.update(self.headers)
         response.headers["x-request-id"] = self.request_id
         response.headers["openai-processing-ms"] = str(self.milliseconds)

@@ -1,16 +1,20 @@
 """The routes; each is registered without ``/v1`` (see ``paths``)."""
 
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, request
 
 from codexproxy import __version__
-from codexproxy.dialects.base import Dialect
-from codexproxy.errors import ModelNotFound
+from codexproxy.dialects.responses import ResponsesDialect
+from codexproxy.errors import InvalidRequest, ModelNotFound
 from codexproxy.observe.metrics import CONTENT_TYPE
 from codexproxy.turns.catalogue import EFFORTS, Catalogue, ModelSpec
 from codexproxy.turns.events import encode_json
 from codexproxy.web.answer import answer
+from codexproxy.web.codex_client import CODEX
+from codexproxy.web.codex_routes import codex_models
+from codexproxy.web.compaction import compact
 from codexproxy.web.wiring import Wiring
 
 # When the models came to be is not told upstream; clients want some whole number.
@@ -21,15 +25,26 @@ def turn_routes(wiring: Wiring) -> Blueprint:
     """One POST route per dialect."""
     blueprint = Blueprint("turns", __name__)
     for path, dialect in wiring.dialects.items():
-        blueprint.add_url_rule(path, dialect.name, _view(dialect, wiring), methods=["POST"])
+        blueprint.add_url_rule(path, dialect.name, partial(answer, dialect, wiring), methods=["POST"])
+    # The Codex CLI finds its turns below another path, too.
+    for base, kind in (("", ""), (CODEX, "native_")):
+        path, dialect = f"{base}/responses", ResponsesDialect()
+        blueprint.add_url_rule(f"{path}/compact", f"{kind}compact", partial(compact, dialect, wiring), methods=["POST"])
+        blueprint.add_url_rule(path, f"{kind}upgrade", no_upgrade, methods=["GET"], websocket=True)
+    view = partial(answer, ResponsesDialect(), wiring)
+    blueprint.add_url_rule(f"{CODEX}/responses", "native_responses", view, methods=["POST"])
     return blueprint
 
 
-def _view(dialect: Dialect, wiring: Wiring) -> Any:
-    def view() -> Response:
-        return answer(dialect, wiring)
+def no_upgrade() -> Response:
+    """Refuses a WebSocket at once, so that the Codex CLI goes on with POST (UPSTREAM.md §7).
 
-    return view
+    Raises:
+        InvalidRequest: Always, with 426.
+    """
+    raise InvalidRequest(
+        "There are no WebSockets here. Please send the request with POST.", code="websocket_not_offered", status=426
+    )
 
 
 def model_routes(wiring: Wiring) -> Blueprint:
@@ -40,7 +55,7 @@ def model_routes(wiring: Wiring) -> Blueprint:
     def models() -> Response:
         catalogue = wiring.catalogue.current()
         if "client_version" in request.args:
-            return _json({"models": [dict(spec.info) for spec in catalogue.models if spec.info]})
+            return codex_models(catalogue)
         names = [spec.slug for spec in catalogue.models]
         names += [name[::-1] for name in names] if wiring.reverse_names else []
         names += list(catalogue.aliases)

@@ -7,6 +7,8 @@ from codexproxy import __version__
 from codexproxy.turns.access import Access
 from codexproxy.turns.turn import Turn
 
+# Option that holds the headers which the Codex CLI, as our client, sent for its backend.
+CODEX_HEADERS = "codex_headers"
 LITE = "x-openai-internal-codex-responses-lite"
 
 
@@ -44,6 +46,7 @@ def account_headers(identity: ClientIdentity, access: Access) -> dict[str, str]:
 def turn_headers(identity: ClientIdentity, access: Access, turn: Turn) -> dict[str, str]:
     """The headers of one turn; the session ids are the prompt cache key."""
     headers = {
+        **turn.options.get(CODEX_HEADERS, {}),
         **account_headers(identity, access),
         "OpenAI-Beta": "responses=experimental",
         "accept": "text/event-stream",
