@@ -7,6 +7,7 @@ import openai
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
+from tests.clients.relay import Relay
 from tests.service import Service
 
 MODEL = "gpt-5.2"
@@ -28,8 +29,8 @@ RESPONSES_TOOLS: Any = [{"type": "function", **weather()}]
 
 
 @pytest.fixture
-def client(service: Service) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{service.base_url}/v1", api_key="any", max_retries=0)
+def client(relay: Relay) -> openai.OpenAI:
+    return openai.OpenAI(base_url=relay.base_url, api_key="any", max_retries=0)
 
 
 def test_a_chat_answer(client: openai.OpenAI, sim: SimulatorClient) -> None:
