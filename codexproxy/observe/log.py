@@ -10,8 +10,11 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
+
+import orjson
 
 from codexproxy.observe.bodies import allow_bodies
 from codexproxy.observe.context import current_request_id
@@ -49,6 +52,8 @@ class _Formatter(logging.Formatter):
         return getattr(record, _FIELDS, {})
 
     def traceback(self, record: logging.LogRecord) -> str:
+        if not (record.exc_info or record.stack_info):
+            return ""
         parts = [self.formatException(record.exc_info)] if record.exc_info else []
         parts += [self.formatStack(record.stack_info)] if record.stack_info else []
         return self.redact("\n".join(parts))
@@ -82,9 +87,8 @@ class JsonFormatter(_Formatter):
     """One JSON object per line: ``time`` (UTC), ``level``, ``request_id``, ``logger``, ``message``, further values."""
 
     def format(self, record: logging.LogRecord) -> str:
-        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line: dict[str, object] = {
-            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "time": f"{_utc(int(record.created))}.{int(record.msecs):03d}Z",
             "level": level_name(record).lower(),
             "request_id": current_request_id(),
             "logger": record.name,
@@ -94,7 +98,7 @@ class JsonFormatter(_Formatter):
             line.setdefault(name, self._plain(value))
         if trace := self.traceback(record):
             line["traceback"] = trace
-        return json.dumps(line)
+        return _one_line(line)
 
     def _plain(self, value: object) -> object:
         if value is None or isinstance(value, bool | int | float):
@@ -104,6 +108,21 @@ class JsonFormatter(_Formatter):
         if isinstance(value, list | tuple):
             return [self._plain(inner) for inner in value]
         return self.redact(str(value))
+
+
+@lru_cache(maxsize=2)
+def _utc(second: int) -> str:
+    # Many lines fall into one second.
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+def _one_line(values: dict[str, object]) -> str:
+    # The quick way; where it would not be plain ASCII, which every console takes, the careful one.
+    try:
+        line = orjson.dumps(values)
+    except TypeError:
+        return json.dumps(values)
+    return line.decode() if line.isascii() else json.dumps(values)
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
