@@ -10,7 +10,7 @@ import pytest
 
 from tests.clients.installing import CannotBeInstalled, install
 from tests.clients.judging import flaws
-from tests.clients.player import Player, node_player, python_player
+from tests.clients.player import Player, node_player, own_player, python_player
 from tests.clients.relay import Relay
 from tests.conftest import SHARED
 from tests.service import Service
@@ -18,6 +18,7 @@ from tests.service import Service
 Make = Callable[..., Player]
 
 PROGRAMS: dict[str, Make] = {
+    "openai_python": functools.partial(own_player, "openai_client"),
     "openai_sdk": functools.partial(node_player, "openai_sdk"),
     "ai_sdk": functools.partial(node_player, "ai_sdk"),
     "langchain": functools.partial(python_player, "langchain", "langchain_openai_client"),

@@ -11,6 +11,7 @@ import os
 import queue
 import shutil
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,11 @@ def run(argv: list[str], home: Path, **environ: str) -> "subprocess.CompletedPro
     surroundings = quiet_environment(home, **environ)
     pipes: Any = {"stdin": subprocess.DEVNULL, "capture_output": True}
     return subprocess.run(argv, cwd=home, env=surroundings, text=True, timeout=2 * PATIENCE, check=False, **pipes)
+
+
+def own_player(program: str, home: Path) -> Player:
+    """A program of ``python/`` for what the tests' own environment holds."""
+    return Player([sys.executable, str(HERE / "python" / f"{program}.py")], home)
 
 
 def python_player(environment: str, program: str, home: Path) -> Player:

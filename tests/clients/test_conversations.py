@@ -31,6 +31,8 @@ class Part(NamedTuple):
 
 
 CAST = {
+    "openai-python": Part("openai_python", "chat", "gpt-5.2", CHAT, "stop"),
+    "openai-python-responses": Part("openai_python", "responses", "gpt-5.2", RESPONSES, "completed"),
     "openai-node": Part("openai_sdk", "chat", "gpt-5.2", CHAT, "stop"),
     "openai-node-responses": Part("openai_sdk", "responses", "gpt-5.2", RESPONSES, "completed"),
     "ai-sdk": Part("ai_sdk", "chat", "gpt-5.2", CHAT, "stop"),
