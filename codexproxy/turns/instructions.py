@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from codexproxy.turns.policy import Setting
+from codexproxy.turns.policy import AS_SENT, Setting
 from codexproxy.turns.turn import Body, Turn
 
 # Sent where the caller's own words stand in the input already, since an empty
@@ -16,6 +16,8 @@ def settle_instructions(turn: Turn, setting: Setting) -> Turn:
     """Whose words are ``instructions``, by ``codex.mode``."""
     own = turn.body.get("instructions")
     given = own if isinstance(own, str) else None
+    if given is None and turn.options.get(AS_SENT) and setting.policy.mode != "true":
+        return turn
     text, moved = _INSTRUCTIONS[setting.policy.mode](turn.body, given, setting)
     body = {**turn.body, "instructions": text}
     if not moved:

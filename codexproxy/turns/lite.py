@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from codexproxy.turns.policy import AS_SENT
 from codexproxy.turns.turn import Body, Turn
 
 # With the lite header upstream takes these and refuses hosted tools.
@@ -21,7 +22,7 @@ def lite_shape(turn: Turn, *, wanted: bool) -> Turn:
     """
     body = turn.body
     if is_lite(body):
-        return _marked(turn, {"instructions": "", **body})
+        return _marked(turn, body if turn.options.get(AS_SENT) else {"instructions": "", **body})
     if not wanted or any(_type(tool) not in _CLIENT_TOOLS for tool in body.get("tools") or []):
         return turn
     return _marked(turn, _rewritten(body)).with_notes(adapted=("shape:responses_lite",))

@@ -13,7 +13,7 @@ from codexproxy.turns.cache_key import settle_cache_key
 from codexproxy.turns.catalogue import EFFORTS, LOCAL_PREFIX, Catalogue, Wanted
 from codexproxy.turns.instructions import settle_instructions
 from codexproxy.turns.lite import lite_shape
-from codexproxy.turns.policy import Policy, Setting
+from codexproxy.turns.policy import AS_SENT, Policy, Setting
 from codexproxy.turns.repair import repair
 from codexproxy.turns.turn import Body, Turn
 
@@ -104,6 +104,8 @@ def settle_reasoning(turn: Turn, setting: Setting) -> Turn:
     """Effort and summary; an effort the model lacks becomes the nearest it has."""
     given = turn.body.get("reasoning")
     reasoning = {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else {}
+    if turn.options.get(AS_SENT) and not reasoning:
+        return turn
     spec, policy = setting.wanted.spec, setting.policy
     own = spec.default_effort if spec else None
     effort = str(reasoning.get("effort") or setting.wanted.effort or policy.effort or own or "medium").lower()
@@ -113,7 +115,8 @@ def settle_reasoning(turn: Turn, setting: Setting) -> Turn:
     elif effort != used:
         turn = turn.with_notes(adapted=(f"reasoning.effort:{effort}->{used}",))
     reasoning["effort"] = used
-    summary = reasoning.get("summary") or reasoning.pop("generate_summary", None) or policy.summary
+    unasked = "none" if turn.options.get(AS_SENT) else policy.summary
+    summary = reasoning.get("summary") or reasoning.pop("generate_summary", None) or unasked
     reasoning.pop("generate_summary", None)
     reasoning["summary"] = summary
     if summary == "none":
@@ -129,7 +132,7 @@ def settle_text(turn: Turn, setting: Setting) -> Turn:
     if spec is not None and not spec.verbosity:
         if text.pop("verbosity", None):
             turn = turn.with_notes(ignored=("verbosity",))
-    elif spec is not None:
+    elif spec is not None and not turn.options.get(AS_SENT):
         text.setdefault("verbosity", setting.policy.verbosity)
     body = {**turn.body, "text": text}
     if not text:

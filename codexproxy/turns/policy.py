@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from codexproxy.turns.catalogue import Catalogue, Wanted
 
+# Option of a turn whose client writes upstream's own language: nothing is added that it did not ask for.
+AS_SENT = "as_sent"
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

@@ -9,6 +9,7 @@ from codexproxy.backends.chatgpt.native import refused, sent, told
 from codexproxy.errors import ProxyError
 from codexproxy.guard.profiles import CODEX_CLI
 from codexproxy.turns.events import encode_json
+from codexproxy.turns.policy import AS_SENT
 from codexproxy.turns.stream import Answerer
 from codexproxy.turns.turn import Turn
 
@@ -19,9 +20,11 @@ WHAM = f"{NATIVE}/wham"
 
 
 def meet(turn: Turn) -> Turn:
-    """Notes whether the current request is the CLI's; its turn takes the headers along that upstream wants."""
+    """Notes whether the current request is the CLI's; its turns stay as they are, with the headers upstream wants."""
     g.speaks_codex = turn.caller.client == CODEX_CLI or request.path.startswith(NATIVE)
-    return replace(turn, options={**turn.options, CODEX_HEADERS: sent(request.headers)}) if g.speaks_codex else turn
+    if not g.speaks_codex:
+        return turn
+    return replace(turn, options={**turn.options, AS_SENT: True, CODEX_HEADERS: sent(request.headers)})
 
 
 def error_reply(error: ProxyError) -> Response:
