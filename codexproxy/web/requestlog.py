@@ -102,7 +102,7 @@ class RequestLog:
         response.headers["x-request-id"] = self.request_id
         response.headers["openai-processing-ms"] = str(self.milliseconds)
         if self.answerer and self.answerer.backend:
-            response.headers["x-codexproxy-backend"] = self.answerer.backend
+            response.headers["x-codexproxy-backend"] = _header_text(self.answerer.backend)
         if self.turn:
             who = self.answerer
             turn = self.turn.with_notes(ignored=who.ignored, adapted=who.adapted) if who else self.turn
