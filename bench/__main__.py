@@ -31,6 +31,8 @@ def main() -> None:
         return
     _raise_file_limit()
     results = measure(options)
+    if options.add:
+        results = {**json.loads(options.json.read_text())["runs"], **results}
     record = report.written(results, options.repeat, options.quick)
     print("\n" + report.tables(record))
     report.keep(record, options.json)
@@ -48,6 +50,7 @@ def _options() -> argparse.Namespace:
                         help="a server that runs already, with the source as its upstream")  # fmt: skip
     parser.add_argument("--source-port", type=int, default=0, help="where the source listens, for --running")
     parser.add_argument("--json", type=Path, default=RESULTS / "last.json", help="where the JSON goes")
+    parser.add_argument("--add", action="store_true", help="keep what the JSON holds of other scenarios")
     parser.add_argument("--reference", action="store_true", help="keep this run as what docs/performance.md shows")
     parser.add_argument("--docs", action="store_true", help="only write docs/performance.md from the reference")
     return parser.parse_args()
