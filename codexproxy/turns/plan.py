@@ -157,6 +157,8 @@ def settle_tier(turn: Turn, setting: Setting) -> Turn:
 
 def settle_tools(turn: Turn, setting: Setting) -> Turn:
     """No empty tool list, and a choice wherever there are tools."""
+    if turn.options.get(AS_SENT):
+        return turn
     body = dict(turn.body)
     if not body.get("tools"):
         for key in ("tools", "tool_choice", "parallel_tool_calls"):
