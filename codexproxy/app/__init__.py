@@ -11,7 +11,7 @@ from codexproxy.app.logins import has_browser, make_landing, make_watch, seed_lo
 from codexproxy.app.observing import make_metrics, make_observation
 from codexproxy.app.providers import Providers, first_models
 from codexproxy.app.quotas import make_report
-from codexproxy.app.shelf import keep_swept, make_shelf
+from codexproxy.app.shelf import make_shelf, make_sweeper
 from codexproxy.app.standing import quota_of, readiness, warnings
 from codexproxy.backends.affinity import HostAffinity
 from codexproxy.backends.catalogue import LiveCatalogue
@@ -67,8 +67,9 @@ def create_app(settings: Settings, environ: Mapping[str, str] = os.environ) -> F
         secrets=_secrets(settings),
     )
     wiring = make_wiring(settings, environ)
-    keep_swept(wiring.shelf.store, settings)
-    return assemble(wiring)
+    app = assemble(wiring)
+    app.extensions["codexproxy.sweeper"] = make_sweeper(settings, wiring.shelf)
+    return app
 
 
 def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:

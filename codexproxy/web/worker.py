@@ -62,6 +62,7 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         super().load_wsgi()
         self._underway = underway_in(self.wsgi)
         self._watch = watch_in(self.wsgi)
+        self._sweeper = getattr(self.wsgi, "extensions", {}).get("codexproxy.sweeper")
         self._observation = getattr(self.wsgi, "extensions", {}).get("codexproxy.observation")
         gc.collect()
         gc.freeze()
@@ -94,6 +95,8 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         """Serves until told to stop, then until everything is finished or out of time."""
         servers = [self._serve(listener) for listener in self.sockets]
         self._watch.start()
+        if self._sweeper is not None:
+            self._sweeper.start()
         while self.alive and self.ppid == os.getppid():
             self.tmp.notify()
             self._wake.wait(_HEARTBEAT)
