@@ -9,7 +9,7 @@ LOCK := constraints.txt setup.cfg setup.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test check docs bench bench-quick lock clean
+.PHONY: help demo run test clients check docs bench bench-quick lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -20,8 +20,11 @@ demo: $(VENV)/.ready ## try it without an account: one streamed answer, then ser
 run: $(VENV)/.ready ## serve with your own ChatGPT login
 	@exec $(PY) -m codexproxy serve
 
-test: $(VENV)/.ready-test ## run all tests (loopback only)
+test: $(VENV)/.ready-test clients ## run all tests (loopback only)
 	@exec $(PY) -m pytest $(PYTEST_ARGS)
+
+clients: $(VENV)/.ready-test ## install the real clients that tests drive, below .cache
+	@$(PY) -m tests.clients.installing
 
 check: $(VENV)/.ready-dev ## lint, format, types and the budgets of the architecture
 	$(PY) -m ruff check .

@@ -7,11 +7,11 @@ missing.
 
 import fcntl
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 CACHE = HERE.parents[1] / ".cache" / "clients"
 OLDEST_NODE = 22
 PATIENCE = 600
+AT_ONCE = 3
 
 
 class CannotBeInstalled(Exception):
@@ -43,6 +44,7 @@ def install(name: str) -> Path:
     stamp = folder / "installed"
     with _locked(name):
         if not stamp.exists() or stamp.read_text() != digest:
+            print(f"Installing the clients in {name} ...", file=sys.stderr)
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             made(folder, wanted)
@@ -104,13 +106,18 @@ def _run(what: str, argv: list[str], cwd: Path | None = None) -> None:
 
 def main() -> None:
     """Installs all; those that cannot be are named, and their tests will say the same."""
-    for name in names():
-        try:
-            install(name)
-        except CannotBeInstalled as problem:
-            print(f"The client {name} cannot be installed: {problem}", file=sys.stderr)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for told in pool.map(_told, names()):
+            print(told, end="", file=sys.stderr)
+
+
+def _told(name: str) -> str:
+    try:
+        install(name)
+    except CannotBeInstalled as problem:
+        return f"The client {name} cannot be installed: {problem}\n"
+    return ""
 
 
 if __name__ == "__main__":
-    os.umask(0o022)
     main()
