@@ -21,6 +21,7 @@ COMMANDS = {
     "status": "status",
     "models": "models",
     "usage": "usage",
+    "doctor": "doctor",
     "keys": "keys",
     "prompts": "prompts",
     "quota": "quota",
