@@ -118,7 +118,7 @@ def test_an_assistants_history_with_text_refusal_and_calls():
         {"type": "function_call", "call_id": "a", "name": "look", "arguments": '{"x":1}'},
         {"type": "custom_tool_call", "call_id": "b", "name": "patch", "input": "*** Begin"},
         {"type": "function_call_output", "call_id": "a", "output": "7"},
-        {"type": "function_call_output", "call_id": "b", "output": [{"type": "input_text", "text": "ok"}]},
+        {"type": "custom_tool_call_output", "call_id": "b", "output": [{"type": "input_text", "text": "ok"}]},
         {"type": "message", "role": "assistant", "content": [{"type": "refusal", "refusal": "I can't."}]},
     ]
 
@@ -357,12 +357,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "unsupported_content",
     ),
     (
-        {"messages": [{"role": "system", "content": [{"type": "image_url", "image_url": {"url": PNG}}]}]},
-        "messages[0].content[0]",
-        "unsupported_content",
-    ),
-    (
-        {"messages": [{"role": "assistant", "content": [{"type": "image_url", "image_url": {"url": PNG}}]}]},
+        {"messages": [{"role": "assistant", "content": [{"type": "video_url", "video_url": {"url": "v"}}]}]},
         "messages[0].content[0]",
         "unsupported_content",
     ),

@@ -18,27 +18,24 @@ def input_parts(content: Any, path: str) -> list[Part]:
     """The parts of a user's, developer's or tool's message.
 
     Raises:
-        InvalidRequest: A part is malformed, or of a kind that nothing here can take.
+        InvalidRequest: A part is malformed, or of a kind that nobody can take.
     """
     return _parts(content, path, _INPUT, "input_text")
 
 
 def output_parts(content: Any, path: str) -> list[Part]:
-    """The parts of an assistant's message: text and refusals.
+    """The parts of an assistant's message.
 
     Raises:
-        InvalidRequest: A part is malformed or something else.
+        InvalidRequest: A part is malformed, or of a kind that nobody can take.
     """
     return _parts(content, path, _OUTPUT, "output_text")
 
 
-def text_of(content: Any, path: str) -> str:
-    """The text of a message whose words become instructions.
-
-    Raises:
-        InvalidRequest: A part is no text.
-    """
-    return "\n".join(part["text"] for part in _parts(content, path, _TEXT_ONLY, "input_text"))
+def text_of(parts: list[Part]) -> str | None:
+    """The text of a message whose words become instructions; None where there is more than text."""
+    texts = [part.get("text") for part in parts]
+    return "\n".join(text for text in texts if text is not None) if None not in texts else None
 
 
 def _parts(content: Any, path: str, table: dict[str, Converter], text_type: str) -> list[Part]:
@@ -73,8 +70,6 @@ def _refused(kind: Any, path: str, table: dict[str, Converter]) -> Exception:
         return wrong_type(f"{path}.type", "a string", kind)
     if kind in _UNSUPPORTED:
         return unsupported(path, _UNSUPPORTED[kind])
-    if kind in _INPUT:
-        return unsupported(path, f"Content of type '{kind}' cannot stand in a message of this role.")
     return wrong_value(f"{path}.type", kind, [name for name in table if name in _PUBLIC])
 
 
@@ -140,17 +135,16 @@ _VIDEO = "The backend takes no video. Please send single frames as images."
 _UNSUPPORTED = {"input_audio": _AUDIO, "audio": _AUDIO, "video_url": _VIDEO, "input_video": _VIDEO, "video": _VIDEO}
 _PUBLIC = frozenset({"text", "image_url", "file", "refusal"})
 
-_TEXT_ONLY: dict[str, Converter] = {"text": _input_text, "input_text": _input_text, "output_text": _input_text}
-_INPUT: dict[str, Converter] = {
-    **_TEXT_ONLY,
+# Parts in the words of the other side keep them here: the repair of the conversation
+# (turns/history.py) puts them right, and reports it.
+_ANY: dict[str, Converter] = {
     "image_url": _image,
     "input_image": _image,
     "file": _file,
     "input_file": _file,
-}
-_OUTPUT: dict[str, Converter] = {
-    "text": _output_text,
-    "refusal": _refusal,
+    "input_text": _input_text,
     "output_text": _output_text,
-    "input_text": _output_text,
+    "refusal": _refusal,
 }
+_INPUT: dict[str, Converter] = {"text": _input_text, **_ANY}
+_OUTPUT: dict[str, Converter] = {"text": _output_text, **_ANY}

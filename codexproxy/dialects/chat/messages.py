@@ -34,6 +34,7 @@ class Conversation:
         self.ignored: list[str] = []
         self._customs = customs
         self._legacy_calls: list[tuple[str, str]] = []
+        self._custom_ids: set[str] = set()
 
     def add(self, message: Any, path: str) -> None:
         """Takes the next message.
@@ -65,13 +66,14 @@ class Conversation:
     def _add_system(self, message: Item, path: str) -> None:
         if "content" not in message:
             raise missing(f"{path}.content")
-        if not self.items:
-            text = text_of(message["content"], f"{path}.content")
+        parts = input_parts(message["content"], f"{path}.content")
+        text = text_of(parts)
+        if text is not None and not self.items:
             self.leading += [text] if text else []
             return
         if message["role"] == "system":
             self.notes.append("messages:system_to_developer")
-        self._add_message("developer", input_parts(message["content"], f"{path}.content"))
+        self._add_message("developer", parts)
 
     def _add_user(self, message: Item, path: str) -> None:
         if "content" not in message:
@@ -115,6 +117,7 @@ class Conversation:
         named = {"call_id": id if isinstance(id, str) else "", "name": name}
         written = _written(holder.get("input") if kind == "custom" else holder.get("arguments"))
         if kind == "custom" or name in self._customs:
+            self._custom_ids.add(named["call_id"])
             return {"type": "custom_tool_call", **named, "input": written}
         return {"type": "function_call", **named, "arguments": written or "{}"}
 
@@ -144,7 +147,8 @@ class Conversation:
 
     def _add_output(self, id: str, content: Any, path: str) -> None:
         output = content if isinstance(content, str) else input_parts(content, path)
-        self.items.append({"type": "function_call_output", "call_id": id, "output": output or ""})
+        kind = "custom_tool_call_output" if id in self._custom_ids else "function_call_output"
+        self.items.append({"type": kind, "call_id": id, "output": output or ""})
 
     def _add_message(self, role: str, parts: list[Item]) -> None:
         if parts:
