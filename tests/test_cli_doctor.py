@@ -1,6 +1,7 @@
 """``codexproxy doctor`` finds what is wrong and says what to do."""
 
 import json
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -104,7 +105,7 @@ def test_a_challenge_page_and_a_wrong_clock_are_recognised(tmp_path: Path, sim: 
         edge.shutdown()
     assert "challenge page" in done.output
     assert "egress proxy" in done.output
-    assert "FAIL  clock: 3600 s ahead" in done.output
+    assert re.search(r"FAIL  clock: 360\d s ahead", done.output)
 
 
 def test_an_upstream_that_is_not_there_is_told(tmp_path: Path, sim: SimulatorClient) -> None:
