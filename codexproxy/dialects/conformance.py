@@ -38,7 +38,7 @@ def _violation(schema: Schema, value: Any) -> str | None:
         return None
     if error is None:
         return None
-    return f"At {error.json_path}: {error.message}"[:_LONGEST_REASON]
+    return f"At {error.json_path}: {error.message}"[: _LONGEST_REASON - 1].rstrip(".") + "."
 
 
 def _checkable(schema: Any) -> Any:

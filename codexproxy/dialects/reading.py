@@ -177,7 +177,9 @@ class Reader:
                 self._finish_item(position, item)
 
     def _is_empty(self, usage: Data) -> bool:
-        return not (self._calls or self._hosted or self._parts.said or usage.get("output_tokens"))
+        # An answer that was cut here (turns/cut.py) may be cut before its first word.
+        spent = usage.get("output_tokens") or usage.get("estimated")
+        return not (self._calls or self._hosted or self._parts.said or spent)
 
     def _on_failure(self, event: Event) -> None:
         error = failure_of(event)

@@ -66,6 +66,20 @@ def test_an_answer_ends_before_its_stop_text_and_upstream_is_freed(
 
 
 @pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_that_begins_with_its_stop_text_is_empty_and_asked_for_once(
+    service: Service, sim: SimulatorClient, stream: bool
+) -> None:
+    sim.script({"text": "STOP three " + "word " * 200, "pace_ms": 2})
+    assert told(service.post(CHAT, {**ASK, "stop": "STOP", "stream": stream})) == {0: ("", "stop")}
+    sim.script({"text": "STOP three"})
+    body = {"model": "gpt-5.2", "prompt": "hi", "stop": "STOP", "stream": stream}
+    answer = service.post("/v1/completions", body)
+    choices = [c for chunk in chunks(answer) for c in chunk["choices"]] if stream else answer.json["choices"]
+    assert ("".join(c["text"] for c in choices), choices[-1]["finish_reason"]) == ("", "stop")
+    assert len([turn for turn in sim.turns() if turn["status"] == 200]) == 2
+
+
+@pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
 def test_an_answer_ends_at_its_longest_length(service: Service, sim: SimulatorClient, stream: bool, field: str) -> None:
     sim.script({"text": "word " * 2000, "pace_ms": 5})
