@@ -1,0 +1,206 @@
+"""Stored responses with the official SDK: created, fetched, listed, continued, deleted."""
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import openai
+import pytest
+
+from codexproxy.simulator.client import SimulatorClient
+from codexproxy.state.database import Database
+from codexproxy.state.responses.record import Limits, Stored
+from codexproxy.state.responses.schema import SCHEMA
+from codexproxy.state.responses.sqlite import SqliteResponseStore
+from tests.service import Service
+from tests.web.talk import MODEL, frames, sdk, sent, texts, two_users
+
+Serve = Callable[..., Service]
+
+
+def test_a_response_lives_from_creation_to_deletion(service: Service, sim: SimulatorClient) -> None:
+    client = sdk(service)
+    first = client.responses.create(model=MODEL, input="say:My name is Ann.", instructions="Be brief.")
+    assert (first.status, first.store, first.output_text) == ("completed", True, "My name is Ann.")
+    assert client.responses.retrieve(first.id) == first
+    (item,) = client.responses.input_items.list(first.id)
+    assert item.type == "message" and item.id and item.content[0].text == "say:My name is Ann."  # type: ignore[union-attr]
+    second = client.responses.create(model=MODEL, input="say:I know.", previous_response_id=first.id)
+    assert second.previous_response_id == first.id
+    assert texts(sent(sim)) == ["say:My name is Ann.", "My name is Ann.", "say:I know."]
+    assert "previous_response_id" not in sim.last_turn()["json"]
+    client.responses.delete(first.id)
+    with pytest.raises(openai.NotFoundError) as refusal:
+        client.responses.retrieve(first.id)
+    assert refusal.value.code == "response_not_found"
+    with pytest.raises(openai.NotFoundError):
+        client.responses.delete(first.id)
+    with pytest.raises(openai.BadRequestError) as refusal:  # its beginning is gone
+        client.responses.create(model=MODEL, input="and?", previous_response_id=second.id)
+    assert refusal.value.code == "previous_response_not_found"
+
+
+def test_a_stream_can_be_continued_as_soon_as_its_last_event_is_there(service: Service, sim: SimulatorClient) -> None:
+    client, previous = sdk(service), openai.NOT_GIVEN
+    for number in range(8):  # two workers: whichever serves the next one has to know of this one
+        with client.responses.stream(
+            model=MODEL, input=f"say:answer {number}", previous_response_id=previous
+        ) as stream:
+            for event in stream:
+                if event.type == "response.completed":
+                    previous = event.response.id  # type: ignore[assignment]
+                    break
+    assert [text for text in texts(sent(sim)) if text.startswith("answer")] == [f"answer {n}" for n in range(7)]
+
+
+def test_what_was_streamed_is_kept_whole_even_where_upstream_ends_with_an_empty_output(
+    service: Service, sim: SimulatorClient
+) -> None:
+    call = {"type": "function_call", "name": "look", "arguments": '{"at": "this"}', "call_id": "call_1"}
+    sim.script({"items": [{"type": "reasoning", "summary": ["Hm."]}, {"type": "message", "text": "One moment."}, call]})
+    body = service.post("/v1/responses", {"model": MODEL, "input": "hi", "stream": True}).body
+    last = frames(body)[-1]["response"]
+    assert last["output"] == []
+    kept = service.get(f"/v1/responses/{last['id']}").json
+    assert [item["type"] for item in kept["output"]] == ["reasoning", "message", "function_call"]
+    assert kept["usage"]["total_tokens"] == last["usage"]["total_tokens"]
+    output = {"type": "function_call_output", "call_id": "call_1", "output": "seen"}
+    answer = service.post("/v1/responses", {"model": MODEL, "input": [output], "previous_response_id": last["id"]})
+    assert answer.status == 200
+    assert [item["type"] for item in sent(sim)][-2:] == ["function_call", "function_call_output"]
+
+
+def test_items_are_referred_to_by_their_ids(service: Service, sim: SimulatorClient) -> None:
+    client = sdk(service)
+    first = client.responses.create(model=MODEL, input="say:remember me")
+    client.responses.create(
+        model=MODEL,
+        input=[
+            {"type": "item_reference", "id": first.output[-1].id},  # type: ignore[typeddict-item]
+            {"role": "user", "content": "and now?"},
+        ],
+    )
+    assert texts(sent(sim)) == ["remember me", "and now?"]
+    with pytest.raises(openai.BadRequestError) as refusal:
+        client.responses.create(model=MODEL, input=[{"type": "item_reference", "id": "msg_unknown"}])
+    assert (refusal.value.code, refusal.value.param) == ("item_not_found", "input[0].id")
+
+
+def test_input_items_come_in_pages(service: Service) -> None:
+    client = sdk(service)
+    asked = [{"role": "user", "content": f"part {number}"} for number in range(45)]
+    response = client.responses.create(model=MODEL, input=asked)  # type: ignore[arg-type]
+    items = list(client.responses.input_items.list(response.id, order="asc", limit=10))
+    assert [item.content[0].text for item in items] == [f"part {number}" for number in range(45)]  # type: ignore[union-attr]
+    page = client.responses.input_items.list(response.id, limit=3)
+    assert [item.content[0].text for item in page.data] == ["part 44", "part 43", "part 42"]  # type: ignore[union-attr]
+    assert page.has_more
+    answer = service.get(f"/v1/responses/{response.id}/input_items?limit=0")
+    assert (answer.status, answer.json["error"]["param"]) == (400, "limit")
+
+
+def test_two_keys_cannot_see_each_others_responses(serve: Serve, tmp_path: Path) -> None:
+    service = serve(CONFIG_PATH=two_users(tmp_path))
+    ann, bob = sdk(service, "ann"), sdk(service, "bob")
+    hers = ann.responses.create(model=MODEL, input="say:a secret")
+    attempts = (
+        lambda: bob.responses.retrieve(hers.id),
+        lambda: bob.responses.delete(hers.id),
+        lambda: bob.responses.cancel(hers.id),
+        lambda: bob.responses.input_items.list(hers.id),
+        lambda: bob.responses.create(model=MODEL, input="go on", previous_response_id=hers.id),
+        lambda: bob.responses.create(model=MODEL, input=[{"type": "item_reference", "id": hers.output[-1].id}]),  # type: ignore[typeddict-item]
+    )
+    for attempt in attempts:
+        with pytest.raises((openai.NotFoundError, openai.BadRequestError)) as refusal:
+            attempt()
+        assert refusal.value.code in ("response_not_found", "previous_response_not_found", "item_not_found")
+    assert ann.responses.retrieve(hers.id).output_text == "a secret"
+
+
+def test_nothing_is_lost_by_a_restart(serve: Serve, sim: SimulatorClient) -> None:
+    service = serve(WEB_CONCURRENCY="2")
+    client = sdk(service)
+    first = client.responses.create(model=MODEL, input="say:before")
+    service.stop()
+    service.start()
+    assert client.responses.retrieve(first.id) == first
+    client.responses.create(model=MODEL, input="say:after", previous_response_id=first.id)
+    assert texts(sent(sim)) == ["say:before", "before", "say:after"]
+
+
+def test_a_request_that_says_no_is_not_kept(service: Service) -> None:
+    client = sdk(service)
+    response = client.responses.create(model=MODEL, input="say:forget me", store=False)
+    assert response.store is False
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(response.id)
+
+
+def test_an_owner_who_says_no_has_nothing_kept(serve: Serve) -> None:
+    service = serve(CODEX_STORE_RESPONSES="0")
+    client = sdk(service)
+    response = client.responses.create(model=MODEL, input="say:forget me", store=True)
+    assert response.store is False
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(response.id)
+    with pytest.raises(openai.BadRequestError) as refusal:
+        client.responses.create(model=MODEL, input="hi", background=True)
+    assert refusal.value.param == "background"
+
+
+def test_an_answer_that_cannot_be_kept_is_given_all_the_same(serve: Serve, sim: SimulatorClient) -> None:
+    service = serve()
+    (service.data_dir / "responses.sqlite3").mkdir()
+    for stream in (False, True):
+        answer = service.post("/v1/responses", {"model": MODEL, "input": "say:here", "stream": stream})
+        assert answer.status == 200 and b"here" in answer.body
+        assert not stream or answer.body.count(b"event: response.completed") == 1
+    assert "was not kept" in service.log
+    assert service.get("/v1/responses/resp_x").code == "storage_failed"
+
+
+def test_tokens_of_a_request_are_counted_with_everything_it_continues(service: Service) -> None:
+    client = sdk(service)
+    alone = client.responses.input_tokens.count(model=MODEL, input="hello there, how are you?")
+    assert alone.object == "response.input_tokens" and 5 <= alone.input_tokens <= 20
+    first = client.responses.create(model=MODEL, input="say:" + "a long answer, " * 50)
+    more = client.responses.input_tokens.count(model=MODEL, input="and?", previous_response_id=first.id)
+    assert more.input_tokens > 300
+
+
+def test_conversations_are_refused_with_a_way_out(service: Service) -> None:
+    with pytest.raises(openai.BadRequestError, match="previous_response_id"):
+        sdk(service).responses.create(model=MODEL, input="hi", conversation="conv_1")
+
+
+def test_ten_thousand_responses_stay_within_the_bound_and_are_found_at_once(serve: Serve) -> None:
+    bound = 24 * 2**20
+    service = serve(CODEX_STORE_MAX_BYTES=str(bound))
+    database = Database(service.data_dir / "responses.sqlite3", SCHEMA)
+    store = SqliteResponseStore(database, Limits(max_bytes=bound))
+
+    def save(number: int) -> None:
+        item = {"id": f"msg_{number}", "type": "message", "role": "assistant", "content": f"{number} {'x' * 1500}"}
+        response = {"id": f"resp_{number}", "object": "response", "status": "completed", "output": [item]}
+        store.save(Stored("anonymous", response, [{"id": f"in_{number}", "role": "user", "content": str(number)}]))
+
+    for number in range(10_000):
+        save(number)
+    seconds = []
+    connection = service.connect()
+    for number in range(9_999, 0, -50):
+        began = time.perf_counter()
+        connection.request("GET", f"/v1/responses/resp_{number}")
+        answer = connection.getresponse()
+        body = answer.read()
+        seconds.append(time.perf_counter() - began)
+        assert answer.status == 200 and f"{number} xxx".encode() in body
+    connection.close()
+    assert statistics.median(seconds) < 0.010
+    for number in range(10_000, 18_000):
+        save(number)
+    assert database.rows("SELECT bytes FROM totals")[0][0] <= bound
+    assert service.get("/v1/responses/resp_0").status == 404
+    assert service.get("/v1/responses/resp_17999").status == 200
