@@ -15,6 +15,8 @@ _ZSTD_BITE = 512
 # RFC 8878 §3.1.1.1.2 recommends decoders to support 8 MiB; more is a lever for an attack.
 _ZSTD_WINDOW = 8 * 1024 * 1024
 _BITE = 64 * 1024
+# Each layer may be as large as the limit, so there must not be any number of them.
+_MOST_ENCODINGS = 3
 # Levels of nesting that orjson can write.
 DEEPEST = 254
 
@@ -39,7 +41,10 @@ def read_body(environ: dict[str, Any], limit: int) -> bytes:
     body = environ["wsgi.input"].read(wanted)
     if len(body) > limit:
         raise _too_large(limit)
-    for encoding in reversed(environ.get("HTTP_CONTENT_ENCODING", "").lower().split(",")):
+    encodings = environ.get("HTTP_CONTENT_ENCODING", "").lower().split(",")
+    if len(encodings) > _MOST_ENCODINGS:
+        raise UnsupportedEncoding(f"The body is packed more than {_MOST_ENCODINGS} times over. Please pack it once.")
+    for encoding in reversed(encodings):
         body = _unpack(body, encoding.strip(), limit)
     return bytes(body)
 

@@ -134,6 +134,22 @@ def test_what_the_http_parser_refuses_is_json_too(service: Service) -> None:
     assert (answer.status, answer.code) == (431, "invalid_http")
 
 
+def test_a_body_packed_over_and_over_is_refused(service: Service) -> None:
+    twice = gzip.compress(gzip.compress(RAW))
+    assert service.post("/v1/responses", twice, {"content-encoding": "gzip, gzip"}).status == 200
+    layers = gzip.compress(gzip.compress(twice))
+    answer = service.post("/v1/responses", layers, {"content-encoding": ", ".join(["gzip"] * 4)})
+    assert (answer.status, answer.code) == (415, "unsupported_encoding")
+
+
+def test_more_headers_than_anybody_needs_are_refused(service: Service) -> None:
+    assert service.get("/health", {f"x-{number}": "1" for number in range(80)}).status == 200
+    answer = service.get("/health", {f"x-{number}": "1" for number in range(200)})
+    assert (answer.status, answer.code) == (431, "invalid_http")
+    answer = service.get(f"/health?{'y' * 10_000}")
+    assert (answer.status, answer.code) == (414, "invalid_http")
+
+
 def test_the_callers_request_id_comes_back_when_it_is_sane(service: Service) -> None:
     assert service.get("/v1/models", {"x-request-id": "my-id_1.2"}).headers["x-request-id"] == "my-id_1.2"
     other = service.get("/v1/models", {"x-request-id": "no good id"}).headers["x-request-id"]
