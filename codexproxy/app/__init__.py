@@ -64,7 +64,7 @@ def create_app(settings: Settings, environ: Mapping[str, str] = os.environ) -> F
         directory=settings.log_dir,
         keep_days=settings.log_keep_days,
         bodies=settings.log_requests,
-        secrets=_secrets(settings),
+        secrets=_secrets(settings, environ),
     )
     wiring = make_wiring(settings, environ)
     app = assemble(wiring)
@@ -208,5 +208,7 @@ def _inliner(settings: Settings) -> Inliner | None:
     return Inliner(ImageFetcher(is_public_address), settings.max_body_bytes)
 
 
-def _secrets(settings: Settings) -> list[str]:
-    return [settings.api_key] if settings.api_key else []
+def _secrets(settings: Settings, environ: Mapping[str, str]) -> list[str]:
+    names = [provider.api_key_env for provider in settings.providers if provider.api_key_env]
+    keys = [settings.api_key, *(environ.get(name) for name in names)]
+    return [key for key in keys if key]

@@ -10,7 +10,7 @@ from urllib3.exceptions import HTTPError
 
 from codexproxy import __version__
 from codexproxy.backends.chatgpt.body import Wait
-from codexproxy.backends.chatgpt.refusals import MAX_BODY_BYTES, lacks_route, refusal
+from codexproxy.backends.chatgpt.refusals import MAX_BODY_BYTES, REDACTED, lacks_route, refusal
 from codexproxy.backends.chatgpt.source import ResponseSource
 from codexproxy.backends.chatgpt.transport import Transport
 from codexproxy.errors import LoginExpired, NotLoggedIn, NotOffered, ProxyError, UpstreamFailed, UpstreamRejected
@@ -158,6 +158,8 @@ class RelayBackend:
             body = b""
         finally:
             response.close()
+        if self._address.key:
+            body = body.replace(self._address.key.encode(), REDACTED)
         log_body("upstream error body", body)
         if response.status_code == 401:
             return LoginExpired(

@@ -2,7 +2,7 @@
 
 Two nets: exact values known at set-up, and shapes that secrets have wherever
 they come from (UPSTREAM.md §2: JWTs begin with ``eyJ``, refresh tokens with
-``rt_``, authorization codes with ``ac_``).
+``rt_``, authorization codes with ``ac_``, keys of ours with ``cpx_``).
 """
 
 import json
@@ -33,14 +33,14 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)(token|secret|password|verifier)=[^\s&\"']+"), rf"\1={REDACTED}"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), rf"\1 {REDACTED}"),
     (re.compile(r"\beyJ[\w-]{6,}(?:\.[\w-]*)*"), REDACTED),
-    (re.compile(r"\b(?:rt_|ac_|sk-)[\w.-]{6,}"), REDACTED),
+    (re.compile(r"\b(?:rt_|ac_|sk-|cpx_)[\w.-]{6,}"), REDACTED),
     # https://user:password@host
     (re.compile(r"(?<=://)[^/\s@:]{1,200}:[^/\s@]{1,200}@"), f"{REDACTED}@"),
 )
 
 # A text without any of these words holds none of the shapes; most texts do not.
 _SIGNS = re.compile(
-    r"(?i)token|authorization|api[_-]?key|secret|passw|cookie|verifier|credential|bearer|basic|eyJ|rt_|ac_|sk-|://"
+    r"(?i)token|authorization|api[_-]?key|secret|passw|cookie|verifier|credential|bearer|basic|eyJ|rt_|ac_|sk-|cpx_|://"
 )
 
 # Shorter "secrets" would blot out ordinary words.

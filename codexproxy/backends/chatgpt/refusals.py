@@ -1,6 +1,7 @@
 """Upstream's answers that are no streams, as errors of ours (UPSTREAM.md §3.6, §3.7)."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,10 @@ _CLIENT_ERROR = Meaning(UpstreamRejected)
 _SERVER_ERROR = Meaning(UpstreamFailed, "upstream_unavailable")
 _REFUSED_MODEL = Meaning(ModelNotFound, "model_not_found")
 
+# What an upstream may quote of a request, and nobody should read: JWTs and refresh tokens (UPSTREAM.md §2).
+_CREDENTIAL = re.compile(rb"\beyJ[\w-]{6,}(?:\.[\w-]*)*|\brt_[\w.-]{6,}")
+REDACTED = b"[redacted]"
+
 _CHALLENGE = (
     "Upstream's edge answered with a challenge page instead of the API. It distrusts the network this "
     "service runs in, not your login: try another network or an egress proxy (HTTPS_PROXY)."
@@ -44,7 +49,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
     """
     if is_challenge(headers, body):
         return UpstreamFailed(_CHALLENGE, code="upstream_challenge", retryable=False)
-    details = _details(body)
+    details = _details(_CREDENTIAL.sub(REDACTED, body))
     error = failure_from(details, default=_meaning(status, details))
     error.upstream_status = status
     if error.status == PermissionRefused.status and status in (402, 403):
@@ -101,4 +106,4 @@ def seconds_in(value: str | None) -> float | None:
         return None
 
 
-__all__ = ["BY_STATUS", "CODES", "MAX_BODY_BYTES", "is_challenge", "lacks_route", "refusal", "seconds_in"]
+__all__ = ["BY_STATUS", "CODES", "MAX_BODY_BYTES", "REDACTED", "is_challenge", "lacks_route", "refusal", "seconds_in"]
