@@ -134,7 +134,7 @@ def response_object(body: Json, id: str, created_at: int) -> Json:
 
 
 def _format(format: Json | None) -> Json:
-    if not format:
+    if not isinstance(format, dict) or not format:
         return {"type": "text"}
     if format.get("type") != "json_schema":
         return format
