@@ -97,7 +97,9 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
             "/responses": ResponsesDialect(),
             "/completions": CompletionsDialect(),
         },
-        router=Router(providers, affinity=affinity, healers=[healing.heal], explain=quotas.explain),
+        router=Router(
+            providers, affinity=affinity, healers=[healing.heal], answered=healing.learn, explain=quotas.explain
+        ),
         gate=replace(make_gate(settings, library, quotas, providers), refresh=catalogue.current),
         catalogue=catalogue,
         policy=make_policy(settings, library, stand_ins),

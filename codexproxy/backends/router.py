@@ -88,6 +88,7 @@ class Router:
         health: What is known about them.
         affinity: Which account each conversation belongs to.
         healers: Each may change a turn that upstream refused so that it can be sent again.
+        answered: Told of each turn that upstream took, as it was after healing.
         sleep: Waits that many seconds; lets other greenlets run.
         uniform: Random numbers in [0, 1).
         clock: Monotonic seconds.
@@ -102,6 +103,7 @@ class Router:
         health: Health | None = None,
         affinity: Affinity | None = None,
         healers: Sequence[Healer] = (),
+        answered: Callable[[Turn], None] = lambda turn: None,
         sleep: Callable[[float], None] = time.sleep,
         uniform: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
@@ -111,7 +113,7 @@ class Router:
         self.providers = tuple(providers)
         self.health = health or Health(clock)
         self._affinity = affinity or ProcessAffinity()
-        self._healers = (*healers, drop_encrypted_reasoning)
+        self._healers, self._answered = (*healers, drop_encrypted_reasoning), answered
         self._sleep = sleep
         self._uniform = uniform
         self._clock = clock
@@ -236,6 +238,7 @@ class Router:
             self.health.failed(provider.name, outcome.error, conversation, inside=outcome.inside)
             return replace(outcome, error=self._explain(provider.name, outcome.error))
         self.health.succeeded(provider.name)
+        self._answered(course.turn)
         self._remember(provider, course)
         return outcome
 

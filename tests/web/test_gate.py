@@ -66,6 +66,17 @@ def test_instructions_that_are_not_valid_are_replaced_by_the_familys(
     assert body["input"][0]["content"][0]["text"] == "be brief"
 
 
+def test_a_change_that_did_not_help_is_not_made_again(serve: Callable[..., Service], sim: SimulatorClient) -> None:
+    service = serve()
+    sim.script({"status": 400, "json": {"detail": "Instructions are not valid"}}, repeat=2)
+    refused = service.post(CHAT, ASK)
+    assert (refused.status, refused.code) == (400, "upstream_rejected")
+    answer = service.post(CHAT, ASK)
+    assert answer.status == 200
+    assert "x-codexproxy-adapted" not in answer.headers
+    assert sim.last_turn()["json"]["instructions"] == "be brief"
+
+
 def test_requests_beyond_the_rate_are_429_and_say_when_to_come_again(serve: Callable[..., Service]) -> None:
     service = serve(RATE_LIMIT_PER_MINUTE="3")
     answers = [service.post(CHAT, ASK) for _ in range(5)]
