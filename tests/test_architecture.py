@@ -42,6 +42,7 @@ HOMES = {
     "urllib3": ("backends/", "auth/"),
     "gevent": ("web/", "backends/codex_exec/", "guard/", "state/", "simulator/"),
     "gunicorn": ("web/",),
+    "apispec": ("web/",),
     "prometheus_client": ("observe/", "web/", "app/"),
     "click": ("cli.py", "commands/"),
     "dotenv": ("settings/",),

@@ -47,6 +47,7 @@ from codexproxy.web.gate import Gate
 from codexproxy.web.login_desk import LoginDesk
 from codexproxy.web.paths import CanonicalPaths
 from codexproxy.web.quotas import quota_routes
+from codexproxy.web.reference import reference_routes
 from codexproxy.web.responses_routes import responses_routes
 from codexproxy.web.wiring import Wiring
 
@@ -147,6 +148,7 @@ def assemble(wiring: Wiring) -> Flask:
         responses_routes,
         codex_routes,
         quota_routes,
+        reference_routes,
     ):
         app.register_blueprint(blueprint(wiring))
     app.wsgi_app = CanonicalPaths(app.wsgi_app)  # type: ignore[method-assign]
