@@ -43,14 +43,15 @@ class Chromium:
 
     Args:
         folder: Its empty user data folder.
+        flags: Further flags of the command line.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *flags: str) -> None:
         commands, self._write = os.pipe()
         self._read, answers = os.pipe()
         # The protocol's pipes are descriptors 3 and 4 of the browser.
         self._process = subprocess.Popen(
-            [executable(), *_FLAGS, f"--user-data-dir={folder}", "about:blank"],
+            [executable(), *_FLAGS, *flags, f"--user-data-dir={folder}", "about:blank"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env={"PATH": os.environ["PATH"], "HOME": str(folder)},
