@@ -40,6 +40,7 @@ class Metrics:
     def __init__(self, folder: str | None = None) -> None:
         self._folder = folder
         self._models: set[str] = set()
+        self._known: dict[tuple[Any, tuple[str, ...]], Any] = {}
         self._registry = CollectorRegistry()
         here: dict[str, Any] = {"registry": self._registry}
         self.turns = Counter(
@@ -69,15 +70,15 @@ class Metrics:
     def turn_ended(self, record: TurnRecord, error: ProxyError | None) -> None:
         """Counts one turn."""
         model = self._label(record)
-        self.turns.labels(record.dialect, model, record.backend, record.status).inc()
-        self.duration.labels(record.dialect).observe(record.total_ms / 1000)
+        self._series(self.turns, record.dialect, model, record.backend, str(record.status)).inc()
+        self._series(self.duration, record.dialect).observe(record.total_ms / 1000)
         if record.first_ms is not None:
-            self.first_event.labels(record.backend).observe(record.first_ms / 1000)
+            self._series(self.first_event, record.backend).observe(record.first_ms / 1000)
         for kind, count in _tokens(record).items():
             if count:
-                self.tokens.labels(model, kind).inc(count)
+                self._series(self.tokens, model, kind).inc(count)
         if error is not None:
-            self.errors.labels(error.type, error.code or "").inc()
+            self._series(self.errors, error.type, error.code or "").inc()
 
     def queued(self, seconds: float, taken: bool) -> None:
         """Counts one wait for a place."""
@@ -104,6 +105,13 @@ class Metrics:
         finally:
             for collector in collectors:
                 registry.unregister(collector)
+
+    def _series(self, metric: Any, *labels: str) -> Any:
+        # The library's own look-up takes a lock and longer than the counting.
+        found = self._known.get((metric, labels))
+        if found is None:
+            found = self._known[metric, labels] = metric.labels(*labels)
+        return found
 
     def _label(self, record: TurnRecord) -> str:
         if record.first_ms is not None and len(self._models) < _MOST_MODELS:
