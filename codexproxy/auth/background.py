@@ -13,7 +13,7 @@ from codexproxy.errors import ProxyError
 
 log = logging.getLogger(__name__)
 
-LONGEST_SLEEP = 30.0
+LONGEST_SLEEP = 5.0
 SHORTEST_SLEEP = 0.05
 
 # How long before the pair is due it may be renewed: up to five minutes, and

@@ -145,10 +145,7 @@ class Credentials:
     def _renew(self, tokens: Tokens, reason: str, *, usable: bool = False) -> Tokens:
         now = self._now()
         if not self._store.refreshes:
-            raise self._renewal.expired(
-                f"{self._store.name} is only read here, and its own program has not renewed it. "
-                "Run that program once (`codex`), or make a login of your own"
-            )
+            return self._renewed_by_its_owner(tokens)
         if self._renewal.hopeless(tokens, now):
             raise self._renewal.expired_for(tokens)
         if not usable and self._failures.remaining(now):
@@ -162,6 +159,15 @@ class Credentials:
         if not flight.wait(COURTESY if usable else LONGEST_FLIGHT):
             raise UpstreamTimeout("The login service takes too long to renew the login. Please try again.")
         return flight.result()
+
+    def _renewed_by_its_owner(self, tokens: Tokens) -> Tokens:
+        latest = self._login.read()
+        if latest is not None and latest.access_token != tokens.access_token and latest.usable(self._now()):
+            return latest
+        raise self._renewal.expired(
+            f"{self._store.name} is only read here, and its own program has not renewed it. "
+            "Run that program once (`codex`), or make a login of your own"
+        )
 
     def _locked(self, tokens: Tokens, reason: str, usable: bool) -> Tokens:
         # With a token that still works nobody queues for another process's refresh.

@@ -2,79 +2,18 @@
 
 import json
 import os
-import stat
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from codexproxy.simulator.client import SimulatorClient
-from tests.service import free_port, wait_until
+from tests.commands.home import Home
 from tests.pseudo_terminal import ROOT, Terminal
+from tests.service import free_port, wait_until
 from tests.visitor import authorized, query_of, visit
 
 SIGNED_IN = r"Signed in as dev@example\.com \(plan plus\)\."
-
-
-class Home:
-    """A person's home folder, and the login service they use."""
-
-    def __init__(self, folder: Path, sim: SimulatorClient) -> None:
-        self.folder = folder
-        self.sim = sim
-        self.data = folder / "data"
-        self.tokens = self.data / "tokens.json"
-        self.opened: list[Terminal] = []
-        self.environ = {
-            "DATA_DIR": str(self.data),
-            "CODEX_AUTH_ISSUER": sim.issuer_url,
-            "CODEX_CALLBACK_PORT": str(free_port()),
-            "PORT": "1",
-        }
-
-    def at_terminal(self, *arguments: str, **environ: str) -> Terminal:
-        terminal = Terminal(self.folder, *arguments, **{**self.environ, **environ})
-        self.opened.append(terminal)
-        return terminal
-
-    def run(self, *arguments: str, typed: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-        """Runs a command without a terminal."""
-        basics = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHONPATH": str(ROOT)}
-        return subprocess.run(
-            [sys.executable, "-m", "codexproxy", *arguments],
-            env={**basics, **self.environ, **environ},
-            cwd=self.folder,
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    def stored(self) -> dict[str, Any]:
-        assert stat.S_IMODE(self.tokens.stat().st_mode) == 0o600
-        assert stat.S_IMODE(self.data.stat().st_mode) == 0o700
-        return json.loads(self.tokens.read_text())
-
-    def login(self, **fields: Any) -> dict[str, Any]:
-        tokens = self.sim.login(**fields)
-        self.data.mkdir(exist_ok=True, mode=0o700)
-        self.tokens.touch(0o600)
-        self.tokens.write_text(json.dumps(tokens))
-        return tokens
-
-
-@pytest.fixture
-def home(tmp_path: Path, sim: SimulatorClient) -> Iterator[Home]:
-    sim.rules(auto_approve=True)
-    sim.settings(device_interval="0.1")
-    home = Home(tmp_path, sim)
-    yield home
-    for terminal in home.opened:
-        terminal.close()
 
 
 def url_in(terminal: Terminal) -> str:
