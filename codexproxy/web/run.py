@@ -156,7 +156,8 @@ class Run:
                 gevent.sleep(LONELY_PAUSE)
             else:
                 self._lonely.wait(LISTENED_PAUSE)
-        gevent.kill(self._maker, block=False)
+        if self._maker is not None:
+            self._maker.kill(block=False)
 
     def _is_overdue(self) -> bool:
         if self._grace is None or not self._lonely.is_set():
@@ -169,4 +170,5 @@ class Run:
 
     def _stop_watching(self) -> None:
         # It could take a finished answer for an unwanted one.
-        gevent.kill(self._watcher)
+        if self._watcher is not None:
+            self._watcher.kill()
