@@ -64,7 +64,7 @@ def test_every_check_of_the_smoke_test_passes(deployment: Deployment) -> None:
 
 
 def test_words_arrive_one_by_one_and_the_session_header_passes(deployment: Deployment, sim: SimulatorClient) -> None:
-    sim.script({"text": "one two three four five six", "pace_ms": 60})
+    sim.script({"text": "one two three four five six", "pace_ms": 150})
     connection = deployment.connect()
     headers = {"authorization": f"Bearer {KEY}", "session_id": "0199-session"}
     connection.request("POST", CHAT, json.dumps({**ASK, "stream": True}), headers)
@@ -76,7 +76,7 @@ def test_words_arrive_one_by_one_and_the_session_header_passes(deployment: Deplo
             times.append(time.monotonic())
     connection.close()
     gaps = [later - earlier for earlier, later in pairwise(times)]
-    assert sum(gap > 0.02 for gap in gaps) >= 4
+    assert sum(gap > 0.05 for gap in gaps) >= 3
     assert "0199-session" in json.dumps(sim.last_turn()["headers"])
 
 
