@@ -32,9 +32,11 @@ check: $(VENV)/.ready-dev ## lint, format, types and the budgets of the architec
 	$(PY) -m mypy
 	$(PY) -m pytest -q tests/test_architecture.py
 
-docs: $(VENV)/.ready ## write the generated pages of docs/
+docs: $(VENV)/.ready-test ## write the generated pages of docs/
 	$(PY) -m codexproxy.settings > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
+	$(PY) -m tests.compatibility > docs/compatibility.md.new
+	mv docs/compatibility.md.new docs/compatibility.md
 
 bench: $(VENV)/.ready .venv-bench/.ready ## measure everything (half an hour), against nginx and ChatMock where they are installed
 	$(PY) -m bench $(BENCH_ARGS)

@@ -74,12 +74,14 @@ class Field:
         kind: The type it must have; null is always as good as absent.
         plain: Values that ask for what happens anyway; they are dropped in silence.
         reason: Why it is refused, with the next step.
+        note: How it is honoured or why not, in one sentence for the documentation.
     """
 
     fate: Fate
     kind: Kind = ANYTHING
     plain: tuple[Any, ...] = ()
     reason: str = ""
+    note: str = ""
 
 
 _NO_CONVERSATIONS = (
@@ -92,39 +94,52 @@ _NO_PROMPTS = "Prompt templates of the platform cannot be used here. Send their 
 # sends and its backend takes (UPSTREAM.md §3.2). What the backend refuses is
 # listed in UPSTREAM.md §3.6 and COMPAT.md U5.
 FIELDS: dict[str, Field] = {
-    "model": Field(Fate.MAPPED, TEXT),
-    "input": Field(Fate.MAPPED, TEXT_OR_LIST),
-    "instructions": Field(Fate.MAPPED, TEXT),
-    "tools": Field(Fate.MAPPED, LIST),
-    "tool_choice": Field(Fate.MAPPED, TEXT_OR_OBJECT),
-    "parallel_tool_calls": Field(Fate.MAPPED, FLAG),
-    "reasoning": Field(Fate.MAPPED, OBJECT),
-    "include": Field(Fate.MAPPED, TEXT_LIST),
-    "text": Field(Fate.MAPPED, OBJECT),
-    "prompt_cache_key": Field(Fate.MAPPED, TEXT),
+    "model": Field(Fate.MAPPED, TEXT, note="Names, aliases, reversed names and effort suffixes; the answer echoes it."),
+    "input": Field(
+        Fate.MAPPED,
+        TEXT_OR_LIST,
+        note="A string or items; orphans, foreign ids and parts of the wrong kind are put right.",
+    ),
+    "instructions": Field(Fate.MAPPED, TEXT, note="As they are; without any, the model family's prompt (codex.mode)."),
+    "tools": Field(Fate.MAPPED, LIST, note="As they are."),
+    "tool_choice": Field(Fate.MAPPED, TEXT_OR_OBJECT, note="As it is."),
+    "parallel_tool_calls": Field(Fate.MAPPED, FLAG, note="Sent when there are tools."),
+    "reasoning": Field(Fate.MAPPED, OBJECT, note="Effort clamped to what the model has; summary as asked."),
+    "include": Field(Fate.MAPPED, TEXT_LIST, note="Joined to what is always asked for."),
+    "text": Field(Fate.MAPPED, OBJECT, note="Format as it is; verbosity where the model has it."),
+    "prompt_cache_key": Field(Fate.MAPPED, TEXT, note="The conversation's identity in the prompt cache."),
     # ``auto`` is refused upstream and names what is done without the field.
-    "service_tier": Field(Fate.MAPPED, TEXT, plain=("auto", "default")),
-    "client_metadata": Field(Fate.MAPPED, OBJECT),
-    "stream": Field(Fate.EMULATED, FLAG),
-    "store": Field(Fate.EMULATED, FLAG),
-    "background": Field(Fate.EMULATED, FLAG),
-    "previous_response_id": Field(Fate.EMULATED, TEXT),
-    "max_output_tokens": Field(Fate.EMULATED, INTEGER),
-    "metadata": Field(Fate.EMULATED, TEXT_MAP),
-    "temperature": Field(Fate.IGNORED, NUMBER, plain=(1,)),
-    "top_p": Field(Fate.IGNORED, NUMBER, plain=(1,)),
-    "top_logprobs": Field(Fate.IGNORED, INTEGER, plain=(0,)),
-    "truncation": Field(Fate.IGNORED, TEXT, plain=("disabled",)),
-    "max_tool_calls": Field(Fate.IGNORED, INTEGER),
-    "user": Field(Fate.IGNORED, TEXT),
-    "safety_identifier": Field(Fate.IGNORED, TEXT),
-    "prompt_cache_retention": Field(Fate.IGNORED, TEXT),
-    "prompt_cache_options": Field(Fate.IGNORED, OBJECT),
-    "context_management": Field(Fate.IGNORED, LIST, plain=([],)),
-    "moderation": Field(Fate.IGNORED),
-    "stream_options": Field(Fate.IGNORED, OBJECT, plain=({}, {"include_obfuscation": True})),
-    "conversation": Field(Fate.REFUSED, reason=_NO_CONVERSATIONS),
-    "prompt": Field(Fate.REFUSED, reason=_NO_PROMPTS),
+    "service_tier": Field(
+        Fate.MAPPED,
+        TEXT,
+        plain=("auto", "default"),
+        note="fast and priority; auto and default are what every turn gets.",
+    ),
+    "client_metadata": Field(Fate.MAPPED, OBJECT, note="Passed on."),
+    "stream": Field(Fate.EMULATED, FLAG, note="Events as they come, or one object."),
+    "store": Field(Fate.EMULATED, FLAG, note="Kept here, so that it can be fetched and continued."),
+    "background": Field(Fate.EMULATED, FLAG, note="Goes on here while nobody waits."),
+    "previous_response_id": Field(Fate.EMULATED, TEXT, note="The stored conversation is put before the input."),
+    "max_output_tokens": Field(
+        Fate.EMULATED, INTEGER, note="The answer is cut here by an estimate of its tokens; reasoning is not counted."
+    ),
+    "metadata": Field(Fate.EMULATED, TEXT_MAP, note="Handed back with the answer; never sent upstream."),
+    "temperature": Field(Fate.IGNORED, NUMBER, plain=(1,), note="The backend samples by its own settings."),
+    "top_p": Field(Fate.IGNORED, NUMBER, plain=(1,), note="The backend samples by its own settings."),
+    "top_logprobs": Field(Fate.IGNORED, INTEGER, plain=(0,), note="The backend gives none."),
+    "truncation": Field(Fate.IGNORED, TEXT, plain=("disabled",), note="The backend decides."),
+    "max_tool_calls": Field(Fate.IGNORED, INTEGER, note="The backend decides."),
+    "user": Field(Fate.IGNORED, TEXT, note="The backend knows the account only."),
+    "safety_identifier": Field(Fate.IGNORED, TEXT, note="The backend knows the account only."),
+    "prompt_cache_retention": Field(Fate.IGNORED, TEXT, note="The backend decides."),
+    "prompt_cache_options": Field(Fate.IGNORED, OBJECT, note="The backend decides."),
+    "context_management": Field(Fate.IGNORED, LIST, plain=([],), note="The backend decides."),
+    "moderation": Field(Fate.IGNORED, note="The backend has no such step."),
+    "stream_options": Field(
+        Fate.IGNORED, OBJECT, plain=({}, {"include_obfuscation": True}), note="Streams are never padded."
+    ),
+    "conversation": Field(Fate.REFUSED, reason=_NO_CONVERSATIONS, note="Conversation objects are not kept."),
+    "prompt": Field(Fate.REFUSED, reason=_NO_PROMPTS, note="Stored prompts belong to the platform."),
 }
 
 # Fields of the answer that repeat the request's.
