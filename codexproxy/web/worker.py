@@ -20,6 +20,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from codexproxy.errors import InvalidRequest, ProxyError
 from codexproxy.turns.events import encode_json
 from codexproxy.web.idle import IdleConnections
+from codexproxy.web.leftovers import discard_rest
 from codexproxy.web.listening import ClientServer
 from codexproxy.web.refusals import refusal_of
 from codexproxy.web.stopping import LAST_WORDS, Stopping
@@ -89,7 +90,12 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
             self._last_request = sys.maxsize
             self.log.info("Served %s requests; asking for a fresh worker.", self.nr + 1)
             os.kill(self.ppid, signal.SIGHUP)
-        super().handle_request(listener_name, req, sock, addr)
+        try:
+            super().handle_request(listener_name, req, sock, addr)
+        finally:
+            whole = discard_rest(req.body, self.timeout_ctx())
+        if not whole:
+            raise StopIteration
 
     def run(self) -> None:
         """Serves until told to stop, then until everything is finished or out of time."""

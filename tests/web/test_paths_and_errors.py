@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import socket
 import zlib
 
 import pytest
@@ -127,6 +128,29 @@ def test_a_chunked_body_over_the_cap_is_413_and_not_cut(serve) -> None:
     response = connection.getresponse()
     assert response.status == 413
     connection.close()
+
+
+BROKEN = {
+    "a chunk without a size": (b"Transfer-Encoding: chunked", b"zz\r\n{}\r\n0\r\n\r\n"),
+    "a chunk that is cut": (b"Transfer-Encoding: chunked", b"ff\r\n{"),
+    "chunks without an end": (b"Transfer-Encoding: chunked", b"2\r\n{}\r\n"),
+    "fewer bytes than announced": (b"Content-Length: 50", b"{}"),
+}
+
+
+@pytest.mark.parametrize("way", BROKEN)
+def test_a_body_that_does_not_arrive_whole_is_the_callers_mistake(service: Service, way: str) -> None:
+    header, body = BROKEN[way]
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+        client.sendall(b"POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\n" + header + b"\r\n\r\n" + body)
+        client.shutdown(socket.SHUT_WR)
+        answer = client.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"code":"invalid_http"' in answer
+
+
+def test_utf_16_is_understood(service: Service) -> None:
+    assert service.post("/v1/responses", json.dumps(HELLO).encode("utf-16")).status == 200
 
 
 def test_what_the_http_parser_refuses_is_json_too(service: Service) -> None:
