@@ -6,6 +6,7 @@ from collections.abc import Container
 from dataclasses import replace
 from typing import Any
 
+from codexproxy.guard.official import OfficialTexts
 from codexproxy.turns.instructions import NEUTRAL_INSTRUCTIONS
 from codexproxy.turns.turn import Body, Turn
 
@@ -15,10 +16,10 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
 COMPLETED = "guard:completed"
 
 
-def complete(turn: Turn, official: str, genuine: Container[str], ours: Container[str] = ()) -> Turn:
+def complete(turn: Turn, official: str, genuine: OfficialTexts, ours: Container[str] = ()) -> Turn:
     """The turn with official instructions, the caller's own behind them, and one UUID as its identity.
 
-    Official instructions that are there already are used as they are.
+    Official instructions that are there already are the ones that are sent, as they were synchronised.
 
     Args:
         turn: A planned turn.
@@ -30,8 +31,9 @@ def complete(turn: Turn, official: str, genuine: Container[str], ours: Container
     given = body.get("instructions")
     own = given if isinstance(given, str) else ""
     body["input"], found = _without_official(list(body.get("input") or []), genuine)
-    if own and own in genuine:
-        official, own = own, ""
+    given_official = genuine.find(own)
+    if given_official is not None:
+        official, own = given_official, ""
     elif own == NEUTRAL_INSTRUCTIONS or own in ours:
         own = ""
     body = _with_instructions(body, found or official, own)
@@ -64,13 +66,11 @@ def _with_instructions(body: Body, official: str, own: str) -> Body:
     return {**body, "instructions": official, "input": [*moved, *items]}
 
 
-def _without_official(items: list[Any], genuine: Container[str]) -> tuple[list[Any], str]:
+def _without_official(items: list[Any], genuine: OfficialTexts) -> tuple[list[Any], str]:
     for position, item in enumerate(items):
         if _is_developer(item):
-            text = _text(item)
-            if text and text in genuine:
-                return items[:position] + items[position + 1 :], text
-            return items, ""
+            text = genuine.find(_text(item))
+            return (items[:position] + items[position + 1 :], text) if text else (items, "")
     return items, ""
 
 

@@ -1,21 +1,47 @@
 """Which texts are official instructions.
 
 Compared without outer white space and with every line end as LF, because
-clients and stores change those; what is sent keeps its exact bytes.
+clients and stores change those; what is sent keeps its exact bytes. The real
+client leaves single lines out, those about tools that it does not offer in a
+turn (seen in 0.169.0); nothing may be added.
 """
 
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Protocol
 
 # No known text is a tenth of this; longer ones are not worth hashing.
 MAX_LENGTH = 1_000_000
+_OPENING = re.compile(r"\S[^\r\n]*")
+# Part of a text, by its length, that must be left of it.
+LEAST_KEPT = 0.95
+
+
+def plain(text: str) -> str:
+    """What two texts share when they differ only in line ends and outer white space."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
 def fingerprint(text: str) -> str:
-    """What two texts share when they differ only in line ends and outer white space."""
-    normal = text.replace("\r\n", "\n").replace("\r", "\n").strip()
-    return sha256(normal.encode("utf-8", "surrogatepass")).hexdigest()
+    """A short name for all texts with the same ``plain`` form."""
+    return sha256(plain(text).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def opening(text: str) -> str:
+    """The first line with anything in it, by which nearly all other texts are told apart at once."""
+    found = _OPENING.search(text)
+    return found[0].rstrip() if found else ""
+
+
+def is_shortened(lines: Sequence[str], official: Sequence[str]) -> bool:
+    """Whether lines are official ones in their order, of which hardly any are missing."""
+    if not official or len(lines) > len(official) or lines[:1] != official[:1]:
+        return False
+    if sum(map(len, lines)) < LEAST_KEPT * sum(map(len, official)):
+        return False
+    rest = iter(official)
+    return all(line in rest for line in lines)
 
 
 class OfficialTexts:
@@ -27,13 +53,23 @@ class OfficialTexts:
     """
 
     def __init__(self, texts: Iterable[str] = (), *, stand_ins: bool = False) -> None:
-        self._known = {fingerprint(text) for text in texts if text.strip()}
+        self._known = {fingerprint(text): text for text in reversed([text for text in texts if text.strip()])}
+        self._openings = {opening(text) for text in self._known.values()}
+        self._lines = {text: plain(text).split("\n") for text in self._known.values()}
         self.stand_ins = stand_ins
 
+    def find(self, text: str) -> str | None:
+        """The known text, byte for byte, that a text is a copy of; None when it is none."""
+        if not self._known or len(text) > MAX_LENGTH or opening(text) not in self._openings:
+            return None
+        found = self._known.get(fingerprint(text))
+        if found is not None:
+            return found
+        lines = plain(text).split("\n")
+        return next((known for known, official in self._lines.items() if is_shortened(lines, official)), None)
+
     def __contains__(self, text: object) -> bool:
-        return (
-            isinstance(text, str) and bool(self._known) and len(text) <= MAX_LENGTH and fingerprint(text) in self._known
-        )
+        return isinstance(text, str) and self.find(text) is not None
 
     def __len__(self) -> int:
         return len(self._known)

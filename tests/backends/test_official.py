@@ -162,3 +162,10 @@ def test_a_repository_that_cannot_be_reached_is_told() -> None:
         base = f"http://127.0.0.1:{unheard.getsockname()[1]}"
         with requests.Session() as session, pytest.raises(UpstreamFailed, match="cannot be reached"):
             texts_of_repository(session, base=base)
+
+
+@pytest.mark.parametrize("path", ["protocol/src/prompts/base_instructions/default.md", "core/prompt.md"])
+def test_the_text_for_unknown_models_is_taken_from_wherever_it_is(shelf: Shelf, path: str) -> None:
+    shelf.files = {f"main/codex-rs/{path}": BASE.encode()}
+    with requests.Session() as session:
+        assert texts_of_repository(session, base=shelf.base) == {"unknown-model": [BASE]}

@@ -16,14 +16,17 @@ NEWEST = "main"
 
 # Where the repository keeps, or kept, its catalogue, and single texts of older models.
 _CATALOGUES = ("codex-rs/models-manager/models.json", "codex-rs/core/models.json")
-_SINGLE_TEXTS = {
-    "gpt-5.1": "codex-rs/core/gpt_5_1_prompt.md",
-    "gpt-5.2": "codex-rs/core/gpt_5_2_prompt.md",
-    "gpt-5.1-codex": "codex-rs/core/gpt_5_codex_prompt.md",
-    "gpt-5.1-codex-mini": "codex-rs/core/gpt_5_codex_prompt.md",
-    "gpt-5.1-codex-max": "codex-rs/core/gpt-5.1-codex-max_prompt.md",
-    "gpt-5.2-codex": "codex-rs/core/gpt-5.2-codex_prompt.md",
-}
+# The first that is there counts; ``unknown-model`` stands for names that the CLI does not know.
+_SINGLE_TEXTS = (
+    ("unknown-model", "codex-rs/protocol/src/prompts/base_instructions/default.md"),
+    ("unknown-model", "codex-rs/core/prompt.md"),
+    ("gpt-5.1", "codex-rs/core/gpt_5_1_prompt.md"),
+    ("gpt-5.2", "codex-rs/core/gpt_5_2_prompt.md"),
+    ("gpt-5.1-codex", "codex-rs/core/gpt_5_codex_prompt.md"),
+    ("gpt-5.1-codex-mini", "codex-rs/core/gpt_5_codex_prompt.md"),
+    ("gpt-5.1-codex-max", "codex-rs/core/gpt-5.1-codex-max_prompt.md"),
+    ("gpt-5.2-codex", "codex-rs/core/gpt-5.2-codex_prompt.md"),
+)
 
 # What stands in a model's template for the personality that was chosen.
 _PERSONALITY = "{{ personality }}"
@@ -97,8 +100,8 @@ def texts_of_repository(session: requests.Session, tag: str = NEWEST, base: str 
         UpstreamFailed: It cannot be reached, or this tag holds none.
     """
     found: Texts = {}
-    for model, path in _SINGLE_TEXTS.items():
-        text = _fetch(session, f"{base}/{tag}/{path}")
+    for model, path in _SINGLE_TEXTS:
+        text = _fetch(session, f"{base}/{tag}/{path}") if model not in found else None
         if text is not None:
             found[model] = [_decoded(text, path)]
     for path in _CATALOGUES:

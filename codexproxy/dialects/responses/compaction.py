@@ -32,7 +32,6 @@ _ASK = (
 _INTRODUCTION = "The conversation before this point was replaced by these notes on it:\n\n"
 
 
-
 def summarising(turn: Turn) -> Turn:
     """The turn whose answer is a summary of another turn's conversation.
 
