@@ -79,6 +79,15 @@ class Attempts:
         """How many attempts wait."""
         return int(self._database.rows("SELECT COUNT(*) FROM attempts WHERE expires_at > ?", (self._now(),))[0][0])
 
+    def tidy(self) -> None:
+        """Forgets what has expired.
+
+        Raises:
+            DatabaseFailed: The disk takes nothing; a login would be lost there as well.
+        """
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM attempts WHERE expires_at <= ?", (self._now(),))
+
     def close(self) -> None:
         """Closes the database."""
         self._database.close()

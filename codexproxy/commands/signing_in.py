@@ -54,28 +54,30 @@ class Terminal:
             ProxyError: It did not work.
         """
         server = CallbackServer(self._landing, self._login.flow.receive, self._timeout)
+        arrivals = Arrivals(self._login.flow, self._lines, self._timeout + LINGER)
         try:
-            port: int | None = server.open()
+            self._send_browser(server, arrivals)
+            yield arrivals.wait()
+        finally:
+            if server.wait(0) is not None:
+                server.wait_closed(LINGER)
+            server.close()
+
+    def _send_browser(self, server: CallbackServer, arrivals: Arrivals) -> None:
+        port: int | None = None
+        try:
+            port = server.open()
+            arrivals.expect(lambda: _outcome(server))
         except CallbackUnavailable as failure:
             if self._lines is None:
                 raise
             self._tell(failure.message)
-            port = None
         attempt = self._login.flow.begin(None if port is None else self._landing.redirect_uri_at(port))
         opened = port is not None and open_browser(attempt.url)
         self._tell("Your browser was opened; if it shows nothing, open this address:" if opened else _OPEN)
         self._tell(f"\n  {attempt.url}\n")
         if self._lines is not None:
             self._tell(f"If the browser is on another machine, {_PASTE}")
-        arrivals = Arrivals(self._login.flow, self._lines, self._timeout + LINGER)
-        if port is not None:
-            arrivals.expect(lambda: _outcome(server))
-        try:
-            yield arrivals.wait()
-        finally:
-            if server.wait(0) is not None:
-                server.wait_closed(LINGER)
-            server.close()
 
     @contextmanager
     def by_device(self) -> Iterator[Tokens]:
@@ -84,6 +86,7 @@ class Terminal:
         Raises:
             ProxyError: It did not work.
         """
+        self._login.attempts.tidy()  # a disk that takes nothing is told before the person enters a code
         try:
             code = self._login.device.begin()
         except DeviceLoginUnavailable:

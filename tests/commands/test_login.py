@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from typing import Any
@@ -274,6 +275,28 @@ def test_a_login_service_that_is_away_is_told_without_a_traceback(home: Home) ->
     assert done.returncode == 1
     assert "could not be reached" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("way", ["--device", "--browser", "--paste"])
+def test_a_folder_that_keeps_nothing_is_told_before_anybody_signs_in(home: Home, way: str) -> None:
+    done = home.run("login", way, DATA_DIR="/proc/nowhere")
+    assert done.returncode == 1
+    assert "data folder cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert home.sim.counters()["total_requests"] == 0
+
+
+def test_a_busy_port_leaves_the_browser_login_by_paste(home: Home) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = str(holder.getsockname()[1])
+        terminal = home.at_terminal("login", "--browser", CODEX_CALLBACK_PORT=port)
+        terminal.expect("Address already in use")
+        terminal.type(authorized(url_in(terminal)))
+        terminal.expect(SIGNED_IN)
+        assert terminal.end() == 0
+        assert home.run("login", "--browser", CODEX_CALLBACK_PORT=port).returncode == 1
 
 
 def test_serve_offers_the_login_and_serves_meanwhile(home: Home) -> None:
