@@ -19,7 +19,7 @@ from typing import Any
 from tests.clients import installing
 
 HERE = Path(__file__).resolve().parent
-PATIENCE = 30.0
+PATIENCE = 60.0
 # A port nobody serves: whoever calls the world out there is refused at once.
 NOWHERE = "http://127.0.0.1:9"
 

@@ -13,7 +13,7 @@ import pytest
 
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.recipes import http, say, stall_at
-from tests.clients.player import quiet_environment, run
+from tests.clients.player import PATIENCE, quiet_environment, run
 from tests.clients.relay import Relay
 from tests.clients.test_conversations import PIXEL
 
@@ -132,12 +132,15 @@ def test_a_refusal_is_told_in_one_line(llm: Llm, sim: SimulatorClient) -> None:
 
 
 def test_an_interrupt_ends_the_turn_upstream(llm: Llm, sim: SimulatorClient) -> None:
-    sim.script(stall_at(say("one ", "two "), event=6))
+    sim.script(stall_at(say("one ", "two "), event=5))
     environ = {**llm.environ, "PYTHONUNBUFFERED": "1"}
     argv = llm.argv("-m", "proxy", "Say hello.")
     with subprocess.Popen(argv, cwd=llm.home, env=environ, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        assert os.read(process.stdout.fileno(), 99) == b"one "
-        process.send_signal(signal.SIGINT)
-        process.wait(20)
-    sim.wait_for(lambda counters: counters["open_streams"] == 0 and counters["disconnects"] == 1)
+        try:
+            assert os.read(process.stdout.fileno(), 99) == b"one "
+            process.send_signal(signal.SIGINT)
+            process.wait(PATIENCE)
+        finally:
+            process.kill()
+    sim.wait_for(lambda counters: counters["open_streams"] == 0 and counters["disconnects"] == 1, PATIENCE)

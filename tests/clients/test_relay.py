@@ -1,0 +1,69 @@
+"""The relay keeps what passed, and its judges find what is wrong with it."""
+
+import http.client
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codexproxy.simulator.client import SimulatorClient
+from codexproxy.simulator.recipes import say, stall_at
+from tests.clients.judging import flaws
+from tests.clients.relay import Exchange, Relay
+from tests.service import Service, wait_until
+
+ASK = {"model": "gpt-5.2", "messages": [{"role": "user", "content": "hi"}]}
+STREAM = {"content-type": "text/event-stream"}
+
+
+def test_several_exchanges_of_one_connection_are_told_apart(relay: Relay) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", relay.port, timeout=20)
+    for body in (ASK, {**ASK, "stream": True}, {}):
+        connection.request("POST", "/v1/chat/completions", json.dumps(body))
+        connection.getresponse().read()
+    connection.close()
+    first, second, third = relay.exchanges()
+    assert [first.status, second.status, third.status] == [200, 200, 400]
+    assert json.loads(first.body)["object"] == "chat.completion"
+    assert second.body.endswith(b"data: [DONE]\n\n")
+
+
+def test_a_client_that_leaves_leaves_the_service_too(service: Service, relay: Relay, sim: SimulatorClient) -> None:
+    sim.script(stall_at(say("one ", "two "), event=5))
+    sock = service.behind(relay.port).send("/v1/chat/completions", {**ASK, "stream": True})
+    assert sock.recv(65536)
+    wait_until(lambda: b"one " in relay.exchanges()[0].body, "the first words")
+    sock.close()
+    sim.wait_for(lambda counters: counters["disconnects"] == 1, 20)
+    (cut,) = relay.exchanges()
+    assert b"[DONE]" not in cut.body
+
+
+CHUNK: dict[str, Any] = {"id": "a", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": []}
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "headers", "body", "flaw"),
+    [
+        ("/v1/chat/completions", 200, {}, {"id": "a"}, "'choices' is a required property"),
+        ("/v1/chat/completions", 200, STREAM, {**CHUNK, "object": "chunk"}, "chat.completion.chunk"),
+        ("/v1/chat/completions", 200, STREAM, {"error": {"message": "m"}}, "'type' is a required property"),
+        ("/v1/responses", 200, STREAM, {"type": "response.output_text.delta"}, "'delta' is a required property"),
+        ("/v1/responses", 200, {}, {"object": "response"}, "'id' is a required property"),
+        ("/v1/models", 200, {}, {"object": "list"}, "'data' is a required property"),
+        ("/v1/responses", 400, {}, {"error": "no"}, "is not of type 'object'"),
+    ],
+)
+def test_what_the_schemas_forbid_is_found(
+    shared: Path, path: str, status: int, headers: dict[str, str], body: dict[str, Any], flaw: str
+) -> None:
+    text = json.dumps(body)
+    told = f"data: {text}\n\n" if headers else text
+    found = flaws(Exchange("POST", path, status, headers, told.encode()), shared / "schemas")
+    assert any(flaw in one for one in found), found
+
+
+def test_a_sound_chunk_and_a_cut_one_are_no_flaws(shared: Path) -> None:
+    body = f'data: {json.dumps(CHUNK)}\n\n: ping\n\ndata: {{"id": "a'.encode()
+    assert flaws(Exchange("POST", "/v1/chat/completions", 200, STREAM, body), shared / "schemas") == []
