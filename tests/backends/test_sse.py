@@ -146,3 +146,11 @@ def test_the_short_way_and_sseclient_agree_on_any_bytes(lines: list[bytes], eol:
             decoded(*chunks)
     else:
         assert decoded(*chunks) == expected
+
+
+def test_a_frame_cut_within_its_last_line_end_is_passed_on_whole() -> None:
+    stream = b'event: a\r\ndata: {"type":"a"}\r\n\r\nevent: b\r\ndata: {"type":"b"}\r\n\r\n'
+    for edge in range(len(stream)):
+        decoder = Decoder()
+        events = decoder.feed(stream[:edge]) + decoder.feed(stream[edge:]) + decoder.end()
+        assert b"".join(event.raw for event in events) == stream

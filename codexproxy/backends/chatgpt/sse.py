@@ -94,7 +94,7 @@ class Decoder:
 
     def _feed_general(self, buffer: bytes) -> Batch:
         # A frame that ends in CR may turn out to end in CRLF; the LF then opens
-        # the next frame as an empty line, which means nothing.
+        # the next frame as an empty line, which means nothing; ``_whole`` puts it back.
         events: Batch = []
         start = 0
         for match in _FRAME_END.finditer(buffer):
@@ -106,11 +106,18 @@ class Decoder:
     def _general(self, block: bytes) -> Batch:
         text = block.decode(errors="replace").encode()
         messages = [message for message in SSEClient(iter([text])).events() if message.data.strip() != _DONE]
-        return [_event(message.event, message.data.encode(), block) for message in messages]
+        raw = _whole(block)
+        return [_event(message.event, message.data.encode(), raw) for message in messages]
 
 
-def _event(name: str, payload: bytes, block: bytes) -> Event:
+def _whole(block: bytes) -> bytes:
+    # Wherever the network cut the stream, an event is passed on with the same line ends.
+    raw = block.lstrip(b"\r\n")
+    return raw + b"\n" if raw.endswith(b"\r\n\r") else raw
+
+
+def _event(name: str, payload: bytes, raw: bytes) -> Event:
     # The JSON's own type rules: ``event:`` lines are optional (UPSTREAM.md §4.1) and have been seen to differ.
     data = decode_object(payload)
     kind = data.get("type")
-    return Event(kind if isinstance(kind, str) else name, block, payload, data)
+    return Event(kind if isinstance(kind, str) else name, raw, payload, data)
