@@ -100,5 +100,5 @@ def _decode_leniently(payload: bytes) -> Any:
     # The standard library takes what orjson refuses: lone surrogates and NaN.
     try:
         return json.loads(payload)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UpstreamFailed("Upstream sent an event that is not valid JSON.", code="upstream_truncated") from error

@@ -34,7 +34,7 @@ class Fold:
         Everything known so far; complete once the terminal event was added.
         """
         response = dict(self._response)
-        if not response.get("output"):
+        if not isinstance(response.get("output"), list) or not response["output"]:
             response["output"] = [item for _, item in sorted(self._items.items())]
         return response
 

@@ -1,6 +1,7 @@
 """Bytes in any chunking become the same events."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -71,7 +72,11 @@ def test_a_frame_without_any_type_keeps_its_event_name() -> None:
     assert decoded(b"event: keepalive\ndata: {}\n\n") == [("keepalive", {})]
 
 
-@pytest.mark.parametrize("data", [b"data: nonsense\n\n", b"data: [1]\n\n", b"data: 3\n\n", b"data: {\n\n"])
+@pytest.mark.parametrize(
+    "data",
+    [b"data: nonsense\n\n", b"data: [1]\n\n", b"data: 3\n\n", b"data: {\n\n", b"data: " + b"[" * 100_000 + b"\n\n"],
+    ids=["a word", "a list", "a number", "half an object", "an abyss"],
+)
 def test_a_message_that_is_no_json_object_is_a_failure_of_upstream(data: bytes) -> None:
     with pytest.raises(UpstreamFailed):
         Decoder().feed(data)
@@ -88,6 +93,18 @@ def test_an_endless_event_is_refused_before_it_fills_the_memory() -> None:
     with pytest.raises(UpstreamFailed, match="too large"):
         for _ in range(sse.MAX_FRAME_BYTES // len(megabyte) + 1):
             decoder.feed(megabyte)
+
+
+def test_a_large_event_in_small_reads_costs_no_more_than_its_size() -> None:
+    decoder = Decoder()
+    assert decoder.feed(b'event: image\ndata: {"type":"image","b64":"') == []
+    began = time.process_time()
+    # Put together at every read, these 20 MB would be copied 10,000 times.
+    for _ in range(10_000):
+        assert decoder.feed(b"x" * 2000) == []
+    (event,) = decoder.feed(b'"}\n\n')
+    assert time.process_time() - began < 2
+    assert len(event.data["b64"]) == 20_000_000
 
 
 def test_invalid_utf8_is_replaced_and_does_not_end_the_stream() -> None:

@@ -30,6 +30,9 @@ class Decoder:
 
     def __init__(self) -> None:
         self._rest = b""
+        # What came behind the rest and ends no line; put together only when a line ends.
+        self._more: list[bytes] = []
+        self._size = 0
         self._started = False
         # First line of a block -> its event type and how that type's JSON begins.
         self._known: dict[bytes, tuple[str, bytes]] = {}
@@ -40,11 +43,12 @@ class Decoder:
         Raises:
             UpstreamFailed: An event is too large, or is not JSON.
         """
-        buffer = self._rest + data if self._rest else data
+        if self._rest and b"\n" not in data and b"\r" not in data:
+            return self._hold(data)
+        buffer = self._take() + data if self._rest else data
         if not self._started:
             if len(buffer) < len(_BOM) and _BOM.startswith(buffer):
-                self._rest = buffer
-                return []
+                return self._keep(buffer)
             buffer = buffer.removeprefix(_BOM)
             self._started = True
         if b"\r" in buffer:
@@ -61,17 +65,33 @@ class Decoder:
         Upstream may close right behind the terminal event's data; a frame that
         was cut off is not JSON any more and is dropped.
         """
-        rest, self._rest = self._rest, b""
+        rest = self._take()
         try:
             return self._general(rest + b"\n\n") if rest.strip() else []
         except UpstreamFailed:
             return []
 
     def _keep(self, rest: bytes) -> Batch:
-        if len(rest) > MAX_FRAME_BYTES:
+        self._rest = b""
+        self._size = 0
+        return self._hold(rest)
+
+    def _hold(self, data: bytes) -> Batch:
+        self._size += len(data)
+        if self._size > MAX_FRAME_BYTES:
             raise UpstreamFailed("Upstream sent an event that is too large.", code="upstream_truncated")
-        self._rest = rest
+        if self._rest:
+            self._more.append(data)
+        else:
+            self._rest = data
         return []
+
+    def _take(self) -> bytes:
+        rest = b"".join([self._rest, *self._more])
+        self._more.clear()
+        self._rest = b""
+        self._size = 0
+        return rest
 
     def _blocks(self, blocks: list[bytes]) -> Batch:
         events: Batch = []

@@ -19,7 +19,7 @@ def text_completion(turn: Turn, responses: list[dict[str, Any]]) -> dict[str, An
         ProxyError: A response failed, or holds nothing at all.
     """
     choices = [_choice(turn, index, response) for index, response in enumerate(responses)]
-    usage = total([usage_of(response.get("usage") or {}) for response in responses])
+    usage = total([usage_of(response.get("usage")) for response in responses])
     return {**_head(turn), "choices": choices, **({"usage": usage} if usage else {})}
 
 

@@ -1,13 +1,14 @@
 """Token counts in the words of Chat Completions and legacy completions."""
 
+from math import inf
 from typing import Any
 
 Usage = dict[str, Any]
 
 
-def usage_of(usage: Usage) -> Usage | None:
+def usage_of(usage: Any) -> Usage | None:
     """Upstream's usage with ``prompt_tokens`` and ``completion_tokens``; None where upstream sent none."""
-    if not usage:
+    if not isinstance(usage, dict) or not usage:
         return None
     prompt, completion = _count(usage, "input_tokens"), _count(usage, "output_tokens")
     # An answer that was cut here has an estimate only (turns/cut.py).
@@ -49,4 +50,5 @@ def _sum(usages: list[Usage]) -> Usage:
 
 def _count(holder: Any, key: str) -> int:
     value = holder.get(key) if isinstance(holder, dict) else None
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else 0
+    # Infinity compares, too, but is no int.
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < inf else 0
