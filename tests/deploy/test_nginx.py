@@ -26,9 +26,9 @@ pytestmark = pytest.mark.skipif(find_nginx() is None, reason="nginx is not insta
 class Deployment:
     """gunicorn on a Unix socket behind nginx."""
 
-    def __init__(self, folder: Path, sim: SimulatorClient) -> None:
+    def __init__(self, folder: Path, sim: SimulatorClient, **environ: str) -> None:
         socket = folder / "codexproxy.sock"
-        self.service = Service(folder / "service", sim, PROXY_API_KEY=KEY, WEB_CONCURRENCY="2")
+        self.service = Service(folder / "service", sim, PROXY_API_KEY=KEY, WEB_CONCURRENCY="2", **environ)
         self.service.login()
         own = f"127.0.0.1:{self.service.port}"  # so that the tests see when it is up
         self.service.start("--bind", f"unix:{socket}", "--bind", own, "--graceful-timeout", "3")
