@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 VENV := .venv
+# Most tests wait for processes of their own, so more run at a time than there are processors.
+PYTEST_ARGS ?= -n 3 --dist loadfile
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 LOCK := constraints.txt setup.cfg setup.py
