@@ -157,6 +157,7 @@ class RequestLog:
                 model=turn.model if turn else None,
                 backend=self.answerer.backend if self.answerer else None,
                 tokens_in=self._usage.get("in"),
+                tokens_cached=self._usage.get("cached"),
                 tokens_out=self._usage.get("out"),
             ),
         )
