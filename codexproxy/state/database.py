@@ -106,7 +106,9 @@ class Database:
                 yield self._open(deadline), deadline
         except LockTimeout as error:
             raise DatabaseFailed(str(error)) from None
-        except (sqlite3.OperationalError, OSError) as error:
+        except (sqlite3.DatabaseError, OSError) as error:
+            if isinstance(error, sqlite3.DatabaseError) and not _is_of_the_file(error):
+                raise
             raise DatabaseFailed(f"{self.path.name} in the data folder cannot be used: {error}.") from error
 
     def _open(self, deadline: float) -> sqlite3.Connection:
@@ -194,6 +196,11 @@ class Database:
                     raise
             (self._sleep or time.sleep)(pause)
             pause = min(pause * 2, LONGEST_SLEEP)
+
+
+def _is_of_the_file(error: sqlite3.DatabaseError) -> bool:
+    # Anything else, such as a broken constraint, is a bug of ours.
+    return isinstance(error, sqlite3.OperationalError) or _code(error) in _RUINED
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -72,6 +72,9 @@ class Run:
             except Empty:
                 yield HEARTBEAT
                 continue
+            except ProxyError:
+                # The worker ends. The run was told as well, and has the last word.
+                continue
             while not self._told.empty():
                 waiting.append(self._told.get())
             ended = waiting[-1] is None

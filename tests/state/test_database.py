@@ -173,6 +173,18 @@ def test_a_ruined_file_is_put_aside_and_a_new_one_begun(database: Database, cont
     assert database.path.with_name("state.db.ruined").read_bytes() == content
 
 
+def test_a_file_ruined_while_in_use_is_a_clear_error(database: Database) -> None:
+    with database.transaction() as connection:
+        connection.executemany("INSERT INTO counts VALUES (?, 1)", [("x" * 1000 + str(n),) for n in range(5000)])
+    database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+    size = database.path.stat().st_size
+    with database.path.open("r+b") as file:
+        file.seek(8192)
+        file.write(os.urandom(size - 8192))
+    with pytest.raises(DatabaseFailed, match=r"state\.db in the data folder"):
+        database.rows("SELECT sum(length(name)) FROM counts")
+
+
 def test_a_file_deleted_while_in_use_is_begun_anew(database: Database) -> None:
     add(database)
     for path in database.path.parent.iterdir():

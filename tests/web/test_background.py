@@ -227,6 +227,24 @@ def test_one_that_cannot_finish_in_time_says_why(serve: Serve, sim: SimulatorCli
     free(sim)
 
 
+@pytest.mark.parametrize("grace", ["0", "30"], ids=["plain", "resumable"])
+def test_a_client_that_listens_when_the_service_ends_is_told_why(
+    serve: Serve, sim: SimulatorClient, grace: str
+) -> None:
+    service = serve(CODEX_RESUME_GRACE_SECONDS=grace)
+    sim.script(SILENT)
+    sock = service.send(RESPONSES, {**ASK, "stream": True})
+    body = b""
+    while body.count(b"data: ") < 6:
+        body += sock.recv(65536)
+    assert service.process is not None
+    service.process.send_signal(signal.SIGINT)  # at once
+    while data := sock.recv(65536):
+        body += data
+    assert body.count(b"event: response.failed\n") == 1 and b"stopped or restarted" in body
+    assert body.endswith(b"0\r\n\r\n")
+
+
 # -- clients that vanish --------------------------------------------------------------------
 
 
