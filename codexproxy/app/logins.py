@@ -18,7 +18,7 @@ from codexproxy.auth.landing import Landing
 from codexproxy.auth.linked import LinkedTokenStore
 from codexproxy.auth.login import LoginFlow
 from codexproxy.auth.oauth import OAuthClient, new_session
-from codexproxy.auth.seed import seed
+from codexproxy.auth.seed import SeedWarning, seed
 from codexproxy.backends.chatgpt.headers import ClientIdentity
 from codexproxy.errors import ProxyError
 from codexproxy.settings import Settings
@@ -62,6 +62,7 @@ def make_login(
         refreshed: Told of every renewal, whether it succeeded.
     """
     folder = profile_folder(settings.data_dir, profile)
+    offered = settings.tokens_json or "" if profile == DEFAULT_PROFILE else ""
     identity = make_identity(settings)
     store = LinkedTokenStore.in_folder(folder)
     oauth = OAuthClient(
@@ -86,12 +87,15 @@ def make_login(
         store=store,
         oauth=oauth,
         credentials=Credentials(
-            store, CountedRefresher(oauth, refreshed) if refreshed else oauth, command=login_command(profile)
+            store,
+            CountedRefresher(oauth, refreshed) if refreshed else oauth,
+            command=login_command(profile),
+            renewed=SeedWarning(offered),
         ),
         attempts=attempts,
         flow=flow,
         device=DeviceLogin(oauth),
-        seed=settings.tokens_json or "" if profile == DEFAULT_PROFILE else "",
+        seed=offered,
     )
 
 

@@ -46,6 +46,7 @@ class Credentials:
         look_every: Seconds between looks at whether another process changed the login.
         lock_timeout: Seconds to wait for another process's refresh once the token has ended.
         command: What to run to log in, for messages.
+        renewed: Told of each new pair.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Credentials:
         look_every: float = LOOK_EVERY,
         lock_timeout: float = LOCK_TIMEOUT,
         command: str = COMMAND,
+        renewed: Callable[[Tokens], None] = lambda tokens: None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -68,7 +70,7 @@ class Credentials:
         self._failures = Pause(1_000, 15_000, chance)
         self._recoveries = Pause(2_000, 60_000, chance)
         self._flights: SingleFlight[Tokens] = SingleFlight()
-        self._renewal = Renewal(self._login, oauth, self._now, sleep, command)
+        self._renewal = Renewal(self._login, oauth, self._now, sleep, command, renewed)
 
     def current(self) -> Access:
         """Access that upstream should accept now; see ``CredentialSource``."""

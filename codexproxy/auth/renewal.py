@@ -45,6 +45,7 @@ class Renewal:
         now: Epoch milliseconds.
         sleep: Waits that many seconds.
         command: What to run to log in, for messages.
+        renewed: Told of each new pair.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class Renewal:
         now: Callable[[], int],
         sleep: Callable[[float], None] | None,
         command: str,
+        renewed: Callable[[Tokens], None],
     ) -> None:
         self._login = login
         self._oauth = oauth
         self._now = now
         self._sleep = sleep
         self._command = command
+        self._renewed = renewed
 
     def run(self, stale: Tokens, reason: str) -> Tokens:
         """Tokens newer than ``stale``; the caller holds the store's lock.
@@ -124,6 +127,7 @@ class Renewal:
         if fresh.due(now):
             raise RefreshFailed("The login service answered with a token that has already ended.")
         log.info("Renewed the login (%s); it lasts %d s.", reason, (fresh.ends_at - now) // 1000)
+        self._renewed(fresh)
         return fresh
 
     def _bury(self, latest: Tokens, code: str) -> LoginExpired:

@@ -5,7 +5,7 @@ import logging
 from enum import Enum
 
 from codexproxy.auth.store import TokenStore, parse_object
-from codexproxy.auth.tokens import Tokens
+from codexproxy.auth.tokens import BrokenLogin, Tokens
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,27 @@ def seed(store: TokenStore, variable: str) -> Seeding:
     if standing is Seeding.OUTDATED:
         log.warning("%s", WARNING)
     return standing
+
+
+class SeedWarning:
+    """Says once per process that the variable has fallen behind, as soon as that is so.
+
+    Args:
+        variable: Content of ``CODEX_TOKENS_JSON``; empty when it is not set.
+    """
+
+    def __init__(self, variable: str) -> None:
+        self._variable = variable
+
+    def __call__(self, tokens: Tokens) -> None:
+        """Compares a new pair with the variable's."""
+        try:
+            standing = compare(tokens, read_seed(self._variable))
+        except BrokenLogin:  # told when the service started
+            return
+        if standing is Seeding.OUTDATED:
+            self._variable = ""
+            log.warning("%s", WARNING)
 
 
 WARNING = (

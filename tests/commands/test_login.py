@@ -5,10 +5,15 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
 
+from codexproxy.backends.quotabook import QuotaBook
+from codexproxy.backends.remedybook import RemedyBook
+from codexproxy.turns.quota import Quota, QuotaWindow
+from codexproxy.turns.remedies import Remedy
 from tests.commands.home import Home
 from tests.pseudo_terminal import ROOT, Terminal
 from tests.service import free_port, wait_until
@@ -214,6 +219,21 @@ def test_status_shows_all_but_tokens(home: Home) -> None:
     assert (shown["logged_in"], shown["state"], shown["healed"]) == (True, "ok", [])
     for name in ("access_token", "refresh_token", "id_token"):
         assert tokens[name] not in done.stdout + json.dumps(shown)
+
+
+def test_status_shows_quota_and_what_was_healed(home: Home) -> None:
+    home.login()
+    window = QuotaWindow("secondary", 42.0, 604_800, time.time() + 86_400)
+    book = QuotaBook(home.data / "quotas.sqlite3")
+    book.note("default", Quota((window,), "plus", time.time()))
+    book.close()
+    RemedyBook(home.data / "remedies.sqlite3").learn("gpt-5.2", Remedy("drop", "text.verbosity"))
+    done = home.run("status")
+    assert "Quota         weekly: 42 % used, starts again" in done.stdout
+    assert "Healed        gpt-5.2: drop:text.verbosity" in done.stdout
+    shown = json.loads(home.run("status", "--json").stdout)
+    assert [(row["label"], row["used_percent"]) for row in shown["quota"]] == [("weekly", 42.0)]
+    assert shown["healed"][0]["model"] == "gpt-5.2"
 
 
 def test_status_without_a_login_makes_nothing_and_fails(home: Home) -> None:

@@ -263,7 +263,9 @@ def test_an_empty_folder_is_seeded_and_a_newer_pair_is_told(
     for answer in (service.get("/ready"), service.get("/auth/status")):
         assert answer.status == 200
         assert "codexproxy login --export" in answer.body.decode()
+    wait_until(lambda: "The stored login differs" in service.log, "the warning at the renewal")
     service.stop()
+    service.log_path.unlink()
     service.start()
     wait_until(lambda: "The stored login differs" in service.log, "the warning at the start")
 
