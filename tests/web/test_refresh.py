@@ -1,6 +1,7 @@
 """The login is renewed once per host, whoever asks."""
 
 import json
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -46,3 +47,19 @@ def test_a_login_that_cannot_be_renewed_names_the_command(serve: Callable[..., S
     answer = service.post("/v1/responses", HELLO)
     assert (answer.status, answer.code) == (401, "login_expired")
     assert "codexproxy login" in answer.json["error"]["message"]
+
+
+def test_a_renewal_under_way_is_written_before_the_service_ends(
+    serve: Callable[..., Service], sim: SimulatorClient
+) -> None:
+    sim.rules(refresh_slow={"ms": 2500})
+    service = serve(login=False, WEB_CONCURRENCY="2")
+    before = service.login(lifetime=1)
+    # Nobody asks anything: the watch over the login renews it.
+    wait_until(lambda: sim.counters()["refreshes"] == 1, "the renewal")
+    assert json.loads((service.data_dir / "tokens.json").read_text()) == before
+    assert service.process is not None
+    service.process.send_signal(signal.SIGTERM)
+    assert service.process.wait(20) == 0
+    kept = json.loads((service.data_dir / "tokens.json").read_text())["refresh_token"]
+    assert {row["token"]: row["state"] for row in sim.tokens()["refresh"]}[kept] == "live"
