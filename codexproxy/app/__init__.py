@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from flask import Flask
@@ -24,6 +25,7 @@ from codexproxy.backends.router import Router
 from codexproxy.dialects.chat.dialect import ChatDialect
 from codexproxy.dialects.completions import CompletionsDialect
 from codexproxy.dialects.responses import ResponsesDialect
+from codexproxy.errors import ProxyError
 from codexproxy.guard.addresses import is_public_address
 from codexproxy.guard.keyfile import KeyFile
 from codexproxy.guard.keys import KeyRing
@@ -105,12 +107,7 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
         catalogue=catalogue,
         policy=make_policy(settings, library, stand_ins),
         healing=healing,
-        keys=KeyRing(
-            api_key=settings.api_key,
-            users=settings.users,
-            allow_unauthenticated=settings.allow_unauthenticated,
-            source=KeyFile(settings.data_dir / "keys.json"),
-        ),
+        keys=make_keys(settings),
         origins=OriginPolicy(settings.allow_unauthenticated, settings.cors_allow_origins),
         ready=readiness(made.logins, providers),
         notes=lambda: warnings(made.logins) + notes_on(library),
@@ -153,6 +150,20 @@ def assemble(wiring: Wiring) -> Flask:
         app.register_blueprint(blueprint(wiring))
     app.wsgi_app = CanonicalPaths(app.wsgi_app)  # type: ignore[method-assign]
     return app
+
+
+def make_keys(settings: Settings) -> KeyRing:
+    """Who may ask; read once already, so that a key file that breaks later leaves known keys in force."""
+    keys = KeyRing(
+        api_key=settings.api_key,
+        users=settings.users,
+        allow_unauthenticated=settings.allow_unauthenticated,
+        source=KeyFile(settings.data_dir / "keys.json"),
+    )
+    # Broken from the start, it lets nobody in, and says so at every request.
+    with suppress(ProxyError):
+        _ = keys.configured
+    return keys
 
 
 def make_gate(settings: Settings, library: Library, quotas: QuotaBook, providers: list[Provider]) -> Gate:

@@ -4,18 +4,16 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import click
 
-from codexproxy.commands.loading import settings_or_exit
+from codexproxy.commands.loading import DOTENV, settings_or_exit
 from codexproxy.errors import ProxyError
 from codexproxy.guard.keyfile import KeyFile
 from codexproxy.guard.keys import OWNER
 from codexproxy.settings import Settings, User
 
-DOTENV = Path(".env")
 FILE, CONFIG, ENVIRONMENT = "keys.json", "config file", "PROXY_API_KEY"
 
 Record = dict[str, Any]

@@ -62,6 +62,7 @@ def login(
             return
         with _sign_in(account, settings, way) if codex is None else _linked(account, settings, codex, mode):
             _welcome(account, as_json)
+    _synchronise(settings, profile)
 
 
 def _check(way: str | None, codex: str | None, mode: str | None, export: bool) -> None:
@@ -107,6 +108,14 @@ def _welcome(account: "Login", as_json: bool) -> None:
     plan = f" (plan {status.plan})" if status.plan else ""
     click.echo(f"Signed in as {status.email or status.account_id or 'an account without a name'}{plan}.")
     click.echo(f"The login is kept in {status.source}. A running codexproxy knows it already.", err=True)
+
+
+def _synchronise(settings: Settings, profile: str) -> None:
+    from codexproxy.auth.account import DEFAULT_PROFILE
+    from codexproxy.commands.prompts import synchronise_quietly
+
+    if profile == DEFAULT_PROFILE:
+        synchronise_quietly(settings)
 
 
 def _export(account: "Login") -> None:

@@ -7,18 +7,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from codexproxy.commands.loading import settings_or_exit
+from codexproxy.commands.loading import DOTENV, settings_or_exit
 from codexproxy.errors import ProxyError
 from codexproxy.settings import Settings
 from codexproxy.state.prompts import PromptStore, texts_in_folder
 
-DOTENV = Path(".env")
+CATALOGUE = "catalogue"
+# Seconds that nobody minds to wait at the end of a login.
+_HURRY = 10.0
 
 Texts = Mapping[str, Sequence[str]]
 
@@ -161,7 +163,19 @@ def _source(
     if from_github:
         tag = from_github
         return Source(f"github {tag}", lambda: official.texts_of_repository(_session(), tag))
-    return Source("catalogue", lambda: official.texts_of_rows(_account_rows(settings)))
+    return Source(CATALOGUE, lambda: official.texts_of_rows(_account_rows(settings)))
+
+
+def synchronise_quietly(settings: Settings) -> None:
+    """Takes the account's texts after a login; a service fetches them itself where that fails now."""
+    from codexproxy.backends.chatgpt.official import texts_of_rows
+
+    hurried = replace(settings, first_event_timeout=_HURRY, turn_timeout=_HURRY)
+    try:
+        found = texts_of_rows(_account_rows(hurried))
+        _store(settings).save(found, CATALOGUE, time.time())
+    except (OSError, ProxyError) as error:
+        click.echo(f"The official instructions were not fetched: {error} 'codexproxy prompts sync' does it.", err=True)
 
 
 def _session() -> Any:

@@ -4,16 +4,14 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import click
 
-from codexproxy.commands.loading import settings_or_exit
+from codexproxy.commands.loading import DOTENV, settings_or_exit
 from codexproxy.settings import Settings
 from codexproxy.turns.quota import local_time, span
 
-DOTENV = Path(".env")
 _BAR = 20
 
 Json = dict[str, Any]

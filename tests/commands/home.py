@@ -29,6 +29,7 @@ class Home:
         self.environ = {
             "DATA_DIR": str(self.data),
             "CODEX_AUTH_ISSUER": sim.issuer_url,
+            "CODEX_BACKEND_URL": sim.backend_url,
             "CODEX_CALLBACK_PORT": str(free_port()),
             "PORT": "1",
         }

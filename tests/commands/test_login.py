@@ -123,6 +123,19 @@ def test_by_browser_through_the_callback_app(home: Home) -> None:
     assert home.stored()["updated_at"] > 0
 
 
+def test_the_official_instructions_are_fetched_with_the_login(home: Home) -> None:
+    terminal = home.at_terminal("login", "--browser")
+    visit(url_in(terminal))
+    assert terminal.end() == 0
+    listed = json.loads(home.run("prompts", "list", "--json").stdout)["prompts"]
+    assert {entry["source"] for entry in listed} == {"catalogue"}
+    home.sim.rules(models_unavailable=True)
+    again = home.at_terminal("login", "--browser")
+    visit(url_in(again))
+    again.expect("codexproxy prompts sync")
+    assert again.end() == 0
+
+
 def test_a_login_that_was_denied_is_told_at_the_terminal_and_in_the_browser(home: Home) -> None:
     home.sim.rules(auto_approve=False, deny_login={"description": "nope"})
     terminal = home.at_terminal("login", "--browser")
