@@ -12,13 +12,16 @@ from codexproxy.state.responses.journal import Journal
 from codexproxy.state.responses.owned import OwnedResponses
 from codexproxy.state.responses.record import cancelled
 from codexproxy.turns.continuation import PREVIOUS
-from codexproxy.turns.events import Event
+from codexproxy.turns.events import PREAMBLE, Event
 from codexproxy.turns.fold import Fold
 from codexproxy.turns.turn import Turn
 from codexproxy.web.shelf import own_input
 
 Json = dict[str, Any]
 T = TypeVar("T")
+
+# Events beside the answer, which may come without a number.
+_ASIDE = PREAMBLE - {"response.created", "response.queued", "response.in_progress"}
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +44,10 @@ class Record:
         self._turn = turn
         self._mine = mine
         self._fold = Fold()
-        self._early: list[tuple[bytes, int | None]] = []
+        self._early: list[tuple[bytes, int]] = []
+        # Frames without a number go with the next that has one: a reader names the last number it has.
+        self._glued = b""
+        self._is_numbered = False
         self._journal: Journal | None = None
         self._status = ""
         self._last = -1
@@ -68,15 +74,21 @@ class Record:
         """Takes an event and the frame the client sees of it."""
         self._fold.add([event])
         number = event.data.get("sequence_number")
-        self._last = number if isinstance(number, int) else self._last + 1
-        self._add(frame, self._last)
+        if isinstance(number, int):
+            self._is_numbered = True
+            self._add(frame, number)
+        elif self._is_numbered or event.type in _ASIDE:
+            self._glued += frame
+        else:
+            self._add(frame, self._last + 1)
         response = {} if self._journal or self._lost else self._fold.response()
         if response.get("id"):
             self._quietly(lambda: self.begin(response), response)
             self._lost = self._journal is None
 
-    def _add(self, frame: bytes, number: int | None = None) -> None:
-        if self._journal is not None and frame:
+    def _add(self, frame: bytes, number: int) -> None:
+        frame, self._glued, self._last = self._glued + frame, b"", number
+        if self._journal is not None:
             self._journal.add(frame, number)
         elif not self._lost:
             self._early.append((frame, number))
@@ -108,7 +120,8 @@ class Record:
             error: Why it came to nothing.
             last_words: What the client is told then.
         """
-        self._add(last_words)
+        if last_words:
+            self._add(last_words, self._last + 1)
         response = self._response()
         self._finish(failed(response, error) if error else response)
 

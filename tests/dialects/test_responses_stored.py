@@ -5,8 +5,21 @@ from typing import Any
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from codexproxy.dialects.responses.stored import Listing, cancellable, deleted, found, listing, page
-from codexproxy.errors import InvalidRequest
+from codexproxy.dialects.responses.stored import (
+    Listing,
+    broken,
+    cancellable,
+    closing,
+    deleted,
+    failed,
+    found,
+    is_end,
+    listing,
+    page,
+    starting_after,
+)
+from codexproxy.errors import InvalidRequest, UpstreamFailed
+from tests.dialects.recorded import Recording, decoded, each_recording
 
 ITEMS = [
     {"id": f"msg_{number}", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "x"}]}
@@ -101,3 +114,53 @@ def test_ciphertext_and_images_are_listed_on_request():
 def test_a_text_is_listed_as_a_part():
     items = [{"id": "a", "type": "message", "role": "assistant", "content": "yes"}]
     assert page(items, Listing())["data"][0]["content"] == [{"type": "output_text", "text": "yes"}]
+
+
+def test_a_failed_response_says_why():
+    kept = failed({"id": "r1", "status": "in_progress", "output": [1]}, UpstreamFailed("broken", code="upstream_x"))
+    assert kept == {"id": "r1", "status": "failed", "output": [1], "error": {"code": "upstream_x", "message": "broken"}}
+
+
+@pytest.mark.parametrize(("given", "after"), [(None, -1), ("", -1), ("-1", -1), ("0", 0), ("17", 17)])
+def test_a_reader_says_what_it_has(given: str | None, after: int):
+    assert starting_after({"starting_after": given}) == after
+
+
+@pytest.mark.parametrize("given", ["-2", "one", "1.5", "٣", "9" * 30])
+def test_what_is_no_event_number_is_refused(given: str):
+    with pytest.raises(InvalidRequest) as caught:
+        starting_after({"starting_after": given})
+    assert caught.value.param == "starting_after"
+
+
+@pytest.mark.parametrize(
+    ("status", "type"),
+    [
+        ("completed", "response.completed"),
+        ("failed", "response.failed"),
+        ("cancelled", "response.incomplete"),
+        ("incomplete", "response.incomplete"),
+    ],
+)
+def test_a_log_without_an_end_gets_one(status: str, type: str):
+    (event,) = decoded(closing({"id": "r1", "status": status}, 6, "r1"))
+    assert (event.type, event.data["sequence_number"], event.data["response"]["status"]) == (type, 7, status)
+    assert is_end(event.raw)
+
+
+def test_a_response_that_was_deleted_while_it_was_read_ends_with_an_error():
+    (event,) = decoded(closing(None, 6, "r1"))
+    assert (event.type, event.data["code"], event.data["sequence_number"]) == ("error", "response_not_found", 7)
+    (event,) = decoded(broken(UpstreamFailed("no disk", code="storage_failed"), -1))
+    assert (event.data["code"], event.data["message"], event.data["sequence_number"]) == (
+        "storage_failed",
+        "no disk",
+        0,
+    )
+
+
+@each_recording()
+def test_the_end_of_a_recorded_stream_is_known_by_its_frame(recording: Recording):
+    *events, last = recording.events()
+    assert is_end(last.raw) and not any(is_end(event.raw) for event in events if event.type != "error")
+    assert not is_end(b": comment\n\n")
