@@ -17,6 +17,7 @@ NEVER = 1 << 62
 _SMALLEST_MILLISECONDS = 10**11
 
 _TEXTS = ("access_token", "refresh_token", "id_token", "account_id", "refresh_error")
+_IN_HEADERS = ("access_token", "account_id")
 _TIMES = ("expires_at", "updated_at", "refresh_error_at")
 _FOR_FAILURES = ("refresh_error", "refresh_error_at")
 
@@ -77,7 +78,7 @@ class Tokens:
             name: What the file is called in the message of an error.
 
         Raises:
-            BrokenLogin: There is neither an access token nor a refresh token in it.
+            BrokenLogin: There is neither an access token nor a refresh token in it, or no header can carry what is.
         """
         if not isinstance(value, dict):
             raise BrokenLogin(name, "it is not a JSON object")
@@ -85,6 +86,9 @@ class Tokens:
         known |= {field: _milliseconds(value.get(field)) for field in _TIMES}
         if not known["access_token"] and not known["refresh_token"]:
             raise BrokenLogin(name, "it has neither an access_token nor a refresh_token")
+        for text in _IN_HEADERS:
+            if not _fits_a_header(known[text]):
+                raise BrokenLogin(name, f"its {text} holds characters that no token has")
         tokens = cls(**known, extra={field: item for field, item in value.items() if field not in known})
         return replace(tokens, account_id=tokens.account_id or tokens.claimed_account)
 
@@ -193,6 +197,11 @@ def _end(access: str, grant: Grant, now: int) -> int:
 
 def _text(value: Any) -> str:
     return value.strip() if isinstance(value, str) else ""
+
+
+def _fits_a_header(value: str) -> bool:
+    # RFC 6750 §2.1 allows fewer still; more would end up as a broken header, or as two.
+    return value.isascii() and value.isprintable()
 
 
 def _milliseconds(value: Any) -> int:

@@ -1,9 +1,24 @@
 """The server's side of a connection: gevent's, with a shorter way to write."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from gevent.server import StreamServer
 from gevent.socket import socket
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What gunicorn asks a listener for when a connection is served; known also when the listener is closed.
+
+    A stop may close it between a connection's acceptance and its first look at the request.
+    """
+
+    name: Any
+
+    def getsockname(self) -> Any:
+        """Where the listener is, or was, bound."""
+        return self.name
 
 
 class ClientSocket(socket):  # type: ignore[misc]

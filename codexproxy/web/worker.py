@@ -21,7 +21,7 @@ from codexproxy.errors import InvalidRequest, ProxyError
 from codexproxy.turns.events import encode_json
 from codexproxy.web.idle import IdleConnections
 from codexproxy.web.leftovers import discard_rest
-from codexproxy.web.listening import ClientServer
+from codexproxy.web.listening import Address, ClientServer
 from codexproxy.web.refusals import refusal_of
 from codexproxy.web.stopping import LAST_WORDS, Stopping
 from codexproxy.web.underway import underway_in
@@ -123,7 +123,7 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
     def _serve(self, listener: Any) -> ClientServer:
         listener.setblocking(1)
         tls = {"ssl_context": ssl_context(self.cfg)} if self.cfg.is_ssl else {}
-        handle = partial(self.handle, listener)
+        handle = partial(self.handle, Address(listener.getsockname()))
         server = ClientServer(listener, handle=handle, spawn=Pool(self.worker_connections), **tls)
         if self.cfg.workers > 1:
             # Whoever takes several connections at a time takes them from idle siblings.

@@ -38,6 +38,14 @@ def test_what_holds_no_token_is_refused_with_the_command_to_run(value: object) -
     assert caught.value.code == "not_logged_in"
 
 
+@pytest.mark.parametrize("broken", ["ab\r\nx: y", "é☃", "a\x00b"])
+@pytest.mark.parametrize("field", ["access_token", "account_id"])
+def test_what_no_header_can_carry_is_refused_and_not_shown(field: str, broken: str) -> None:
+    with pytest.raises(BrokenLogin, match=field) as caught:
+        Tokens.from_json({"access_token": "a", "account_id": "b", field: broken})
+    assert broken not in caught.value.message
+
+
 @given(
     st.dictionaries(
         st.sampled_from([*SECRETS, "account_id", "expires_at", "updated_at", "x"]),

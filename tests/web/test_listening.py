@@ -6,7 +6,7 @@ import gevent
 import pytest
 from gevent import socket
 
-from codexproxy.web.listening import ClientServer, ClientSocket
+from codexproxy.web.listening import Address, ClientServer, ClientSocket
 
 LARGE = bytes(range(256)) * 40_000
 
@@ -62,3 +62,12 @@ def test_a_write_to_a_client_that_left_fails(accepted: tuple[ClientSocket, socke
     with pytest.raises(OSError), gevent.Timeout(10):
         while True:
             sock.sendall(LARGE)
+
+
+def test_an_address_outlives_its_listener() -> None:
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    name = listener.getsockname()
+    address = Address(name)
+    listener.close()
+    assert address.getsockname() == name
