@@ -15,10 +15,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from codexproxy.cli import main
-from codexproxy.commands.checks import callback_port, catalogue, clock, token_file
+from codexproxy.commands.checks import callback_port, catalogue, clock, official_texts, token_file
 from codexproxy.commands.deep_checks import judge
 from codexproxy.commands.findings import Finding, outcome, worst
 from codexproxy.simulator.client import SimulatorClient
+from codexproxy.state.prompts import PromptStore
 from tests.service import Service, free_port
 
 KEY = "a-long-random-text"
@@ -50,6 +51,19 @@ def test_a_fresh_machine_is_told_to_log_in_and_to_serve(tmp_path: Path, sim: Sim
     assert done.exit_code == 1
     for words in ("FAIL  login: nobody is signed in", "codexproxy login", "codexproxy serve", "ok    upstream"):
         assert words in done.output
+    assert "codexproxy prompts sync" in done.output
+    assert states(doctor(tmp_path, sim, "--json"))["instructions"] == "warn"
+
+
+def test_official_instructions_are_counted_and_checked(tmp_path: Path, sim: SimulatorClient) -> None:
+    store = PromptStore(tmp_path / "data" / "prompts")
+    store.save({"gpt-5.2": ["You are."], "gpt-5.1": ["You are."]}, "catalogue", NOW)
+    assert official_texts(tmp_path / "data").text.startswith(
+        "official texts of 2 models, the newest from the catalogue"
+    )
+    (tmp_path / "data" / "prompts" / "gpt-5.2.md").write_text("You were.")
+    damaged = official_texts(tmp_path / "data")
+    assert (damaged.state, damaged.text) == ("warn", "gpt-5.2.md changed")
 
 
 def test_a_good_deployment_passes_every_check_and_real_questions(

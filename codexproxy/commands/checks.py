@@ -14,6 +14,7 @@ from codexproxy.commands.findings import FAIL, OK, SKIPPED, WARN, Finding
 from codexproxy.commands.local_server import LocalServer, ServerRefused
 from codexproxy.commands.ports import is_taken
 from codexproxy.settings import Settings
+from codexproxy.state.prompts import PromptStore
 
 if TYPE_CHECKING:
     import requests
@@ -80,6 +81,21 @@ def codex_cli(settings: Settings) -> Finding:
         return Finding("codex CLI", state, f"`{settings.cli_bin}` is not installed", advice)
     done = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=20, check=False)
     return Finding("codex CLI", OK if done.returncode == 0 else WARN, done.stdout.strip()[:80] or "gives no version")
+
+
+def official_texts(data_dir: Path) -> Finding:
+    """Whether official instructions were synchronised, and still are what they were."""
+    store = PromptStore(data_dir / "prompts")
+    entries, damaged = store.entries(), store.verify()
+    if not entries:
+        text = "none were synchronised, so our own short texts stand in for them"
+        return Finding("instructions", WARN, text, "Run `codexproxy prompts sync`; a login does it by itself.")
+    if damaged:
+        return Finding("instructions", WARN, f"{', '.join(damaged)} changed", "Run `codexproxy prompts sync`.")
+    newest = max(entries, key=lambda entry: entry.fetched_at)
+    day = time.strftime("%Y-%m-%d", time.localtime(newest.fetched_at))
+    models = len({entry.model for entry in entries})
+    return Finding("instructions", OK, f"official texts of {models} models, the newest from the {newest.source}, {day}")
 
 
 def upstream(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:

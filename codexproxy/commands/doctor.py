@@ -55,6 +55,7 @@ def _all(settings: Settings, thorough: bool, url: str | None, origin: str, model
     yield outcome("login", lambda: checks.login_found(settings))
     yield outcome("callback port", lambda: checks.callback_port(settings.callback_port))
     yield outcome("codex CLI", lambda: checks.codex_cli(settings))
+    yield outcome("instructions", lambda: checks.official_texts(settings.data_dir))
     yield from _several("upstream", lambda: checks.upstream(settings, os.environ))
     yield from _several("server", lambda: checks.server(settings))
     if thorough:

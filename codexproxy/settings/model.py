@@ -202,7 +202,7 @@ class Settings:
     )
 
     rate_per_minute: int | None = row(
-        "limits.ratePerMinute", "RATE_LIMIT_PER_MINUTE", p.integer(1), None, "Turns per minute and key."
+        "limits.ratePerMinute", "RATE_LIMIT_PER_MINUTE", p.integer(1), None, "Turns per minute, of all keys together."
     )
     limits_storage: str | None = row(
         "limits.storage",
