@@ -79,7 +79,8 @@ def nothing_said() -> UpstreamFailed:
 def key_of(data: Data) -> Any:
     """What tells an event's item from the others: its output index, else its id."""
     index = data.get("output_index")
-    if index is not None:
+    if isinstance(index, int | str):
         return index
     item = data.get("item")
-    return data.get("item_id") or (item.get("id") if isinstance(item, dict) else None)
+    id = data.get("item_id") or (item.get("id") if isinstance(item, dict) else None)
+    return id if isinstance(id, int | str) else None

@@ -105,7 +105,8 @@ class Parts:
     def on_citation(self, event: Event) -> None:
         """A citation of a text."""
         data = event.data
-        part = self._parts.get((TEXT, key_of(data), data.get("content_index") or 0))
+        index = data.get("content_index")
+        part = self._parts.get((TEXT, key_of(data), index if isinstance(index, int) else 0))
         if part is not None and part.owner not in self._ended:
             self._cite(part, [data.get("annotation")])
 
@@ -160,7 +161,7 @@ class Parts:
     # -- parts --------------------------------------------------------------------
 
     def _part(self, kind: str, owner: Any, index: Any) -> Part:
-        key = (kind, owner, index or 0)
+        key = (kind, owner, index if isinstance(index, int) else 0)
         part = self._parts.get(key)
         if part is None:
             part = self._parts[key] = Part(_nowhere, owner, closed=owner in self._ended)

@@ -38,6 +38,10 @@ def cut(
     return EventStream(source, stream.patience, stream.answerer)
 
 
+# A message with more parts is no message; an index beyond is garbage of upstream's.
+_MOST_PARTS = 1_000
+
+
 class _CutSource:
     # A Source on top of a stream, so that the cut stream is a stream like any other.
 
@@ -250,7 +254,7 @@ def _before(data: Data) -> Data:
 
 def _index(data: Data) -> int:
     index = data.get("content_index")
-    return index if isinstance(index, int) else 0
+    return index if isinstance(index, int) and 0 <= index < _MOST_PARTS else 0
 
 
 _HANDLERS: dict[str, Callable[[Cutter, Event], None]] = {

@@ -43,12 +43,12 @@ class Fold:
         if isinstance(response, dict):
             self._response = {**self._response, **response}
 
-    def _keep_item(self, data: dict[str, Any]) -> None:
+    def _keep_item(self, data: dict[str, Any], done: bool = False) -> None:
         item = data.get("item")
         if isinstance(item, dict):
             index = _index(data, len(self._items))
             self._items[index] = _copy(item)
-            if data["type"] == "response.output_item.done":
+            if done:
                 self._done.add(index)
 
     def _open_item(self, data: dict[str, Any]) -> Item | None:
@@ -128,7 +128,7 @@ _FOLDS: dict[str, Callable[[Fold, dict[str, Any]], None]] = {
     "response.incomplete": Fold._keep_response,
     "response.failed": Fold._keep_response,
     "response.output_item.added": Fold._keep_item,
-    "response.output_item.done": Fold._keep_item,
+    "response.output_item.done": lambda fold, data: fold._keep_item(data, done=True),
     "response.content_part.added": lambda fold, data: fold._keep_part(data, "content", "content_index"),
     "response.content_part.done": lambda fold, data: fold._keep_part(data, "content", "content_index"),
     "response.reasoning_summary_part.added": lambda fold, data: fold._keep_part(data, "summary", "summary_index"),

@@ -89,7 +89,7 @@ class Transcript:
         item = {**self._partial(key), "status": status}
         self._done[key] = item
         ends: list[tuple[Data, int | None]] = []
-        if index is not None:
+        if index is not None and "content" in item:
             part = item["content"][index]
             ends.append(({"type": "response.output_text.done", "text": part["text"], "logprobs": []}, index))
             ends.append(({"type": "response.content_part.done", "part": part}, index))
@@ -119,7 +119,8 @@ class Transcript:
 def key_of(data: Data) -> Key:
     """What tells an event's item from the others: its output index, else its id."""
     index = data.get("output_index")
-    return index if isinstance(index, int) else data.get("item_id")
+    id = data.get("item_id")
+    return index if isinstance(index, int) else id if isinstance(id, str) else None
 
 
 def as_list(value: Any) -> list[Any]:
