@@ -37,6 +37,7 @@ check: $(VENV)/.ready-dev ## lint, format, types and the budgets of the architec
 docs: $(VENV)/.ready-test ## write the generated pages of docs/
 	$(PY) -m codexproxy.settings > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
+	$(PY) -m bench --docs
 	$(PY) -m tests.compatibility > docs/compatibility.md.new
 	mv docs/compatibility.md.new docs/compatibility.md
 
