@@ -22,6 +22,9 @@ Statuses, types and codes are those of the public contract. Messages are for
 the person at the other end: plain, with the next step in them, never a secret.
 """
 
+# Ten years, in seconds: whoever asks for a longer wait made a mistake.
+LONGEST_WAIT = 10 * 366 * 86_400
+
 
 class ProxyError(Exception):
     """A failure with a defined answer.
@@ -57,7 +60,8 @@ class ProxyError(Exception):
         super().__init__(message)
         self.message = message
         self.param = param
-        self.retry_after = retry_after
+        # Neither infinity nor NaN is a wait.
+        self.retry_after = retry_after if retry_after is not None and retry_after < LONGEST_WAIT else None
         self.extra = extra or {}
         if code is not None:
             self.code = code

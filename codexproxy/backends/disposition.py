@@ -6,7 +6,7 @@ same everywhere, so it is neither tried again nor held against anybody.
 
 from dataclasses import dataclass
 
-from codexproxy.errors import InvalidRequest, ProxyError
+from codexproxy.errors import LONGEST_WAIT, InvalidRequest, ProxyError
 
 # Seconds for which a provider is left alone when upstream named no reset time.
 _ACCOUNT_PAUSE = 300.0
@@ -79,10 +79,8 @@ def seconds_until_reset(error: ProxyError, now: float) -> float | None:
         error: The failure.
         now: Epoch seconds.
     """
-    resets_at = error.extra.get("resets_at")
-    resets_in = error.extra.get("resets_in_seconds")
-    if isinstance(resets_at, int | float) and not isinstance(resets_at, bool):
-        return max(0.0, float(resets_at) - now)
-    if isinstance(resets_in, int | float) and not isinstance(resets_in, bool):
-        return max(0.0, float(resets_in))
+    for name, start in (("resets_at", now), ("resets_in_seconds", 0.0)):
+        told = error.extra.get(name)
+        if isinstance(told, int | float) and not isinstance(told, bool) and told < start + LONGEST_WAIT:
+            return max(0.0, float(told - start))
     return error.retry_after

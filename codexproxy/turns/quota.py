@@ -18,7 +18,10 @@ Tell = Callable[[float], str]
 
 def local_time(moment: float) -> str:
     """A moment in the local time of this machine, ``Fri 21 Nov, 05:46``."""
-    return datetime.fromtimestamp(moment).strftime("%a %d %b, %H:%M")
+    try:
+        return datetime.fromtimestamp(moment).strftime("%a %d %b, %H:%M")
+    except (OverflowError, ValueError, OSError):
+        return "a time beyond all calendars"
 
 
 @dataclass(frozen=True, slots=True)

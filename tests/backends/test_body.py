@@ -161,3 +161,9 @@ def test_a_body_of_known_length_arrives_in_pieces_and_ends(peer: Peer) -> None:
     peer.say(b"def")
     assert body.read(5) == b"def"
     assert body.read(5) is None
+
+
+def test_a_body_of_no_length_ends_at_once(peer: Peer) -> None:
+    body = body_of(peer.answer(b"Content-Length: 0\r\n"), wait)
+    # Silence would be b"", which is waited through until a time limit ends it.
+    assert body.read(0.5) is None

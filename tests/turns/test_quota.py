@@ -121,3 +121,8 @@ def test_a_quota_shows_itself_as_json() -> None:
             }
         ],
     }
+
+
+@pytest.mark.parametrize("moment", [1e30, -1e30, 253402300800 * 10])
+def test_a_reset_in_no_calendar_is_still_told(moment: float) -> None:
+    assert "usage limit of the account is reached" in limit_text(None, moment, 0)

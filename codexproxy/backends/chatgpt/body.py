@@ -160,7 +160,9 @@ class PlainBody:
     def read(self, patience: float) -> bytes | None:
         """See ``Body.read``."""
         file = self._wire.file
-        if not file.closed and not self._wire.buffered() and self._wire.silent(self._wait, patience):
+        # Behind the announced length nothing comes, also when it is nought.
+        ended = file.closed or getattr(self._response.raw, "length_remaining", None) == 0
+        if not ended and not self._wire.buffered() and self._wire.silent(self._wait, patience):
             return b""
         if self._chunks is not None:
             return next(self._chunks, None)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from codexproxy.errors import (
+    LONGEST_WAIT,
     ModelNotFound,
     Overloaded,
     PermissionRefused,
@@ -99,11 +100,12 @@ def is_challenge(headers: Mapping[str, str], body: bytes) -> bool:
 
 
 def seconds_in(value: str | None) -> float | None:
-    """A ``Retry-After`` in seconds, None when it is absent or a date."""
+    """A ``Retry-After`` in seconds, None when it is absent, a date, or no wait at all."""
     try:
-        return max(0.0, float(value)) if value else None
+        seconds = float(value) if value else None
     except ValueError:
         return None
+    return max(0.0, seconds) if seconds is not None and seconds < LONGEST_WAIT else None
 
 
 __all__ = ["BY_STATUS", "CODES", "MAX_BODY_BYTES", "REDACTED", "is_challenge", "lacks_route", "refusal", "seconds_in"]
