@@ -12,6 +12,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from tests.clients import grammar
 from tests.clients.relay import Exchange
 from tests.simulator import event_schemas
 
@@ -70,7 +71,7 @@ def _chunks(name: str, exchange: Exchange, folder: Path) -> list[str]:
 
 def _chat(exchange: Exchange, folder: Path) -> list[str]:
     if _streamed(exchange):
-        return _chunks("CreateChatCompletionStreamResponse", exchange, folder)
+        return _chunks("CreateChatCompletionStreamResponse", exchange, folder) + grammar.flaws(exchange)
     return _check("CreateChatCompletionResponse", exchange, folder)
 
 

@@ -75,8 +75,7 @@ def llm(installed: Callable[[str], Path], relay: Relay, tmp_path: Path) -> Llm:
     return Llm(installed("llm") / "bin/llm", tmp_path, relay.base_url)
 
 
-@both
-@pytest.mark.parametrize("options", [[], ["--no-stream"]], ids=["streamed", "whole"])
+@pytest.mark.parametrize(("model", "options"), [("proxy", []), ("proxy", ["--no-stream"]), ("proxy-responses", [])])
 def test_an_answer_and_its_log(llm: Llm, sim: SimulatorClient, model: str, options: list[str]) -> None:
     sim.script(say("Hello, ", "dear reader."))
     assert llm("-m", model, *options, "Say hello.") == "Hello, dear reader.\n"
@@ -85,9 +84,8 @@ def test_an_answer_and_its_log(llm: Llm, sim: SimulatorClient, model: str, optio
     assert entry["input_tokens"] > 0 and entry["output_tokens"] > 0
 
 
-@both
-def test_a_conversation_goes_on(llm: Llm, sim: SimulatorClient, model: str) -> None:
-    llm("-m", model, "-s", "Be brief.", "say:My name is Ann.")
+def test_a_conversation_goes_on(llm: Llm, sim: SimulatorClient) -> None:
+    llm("-m", "proxy", "-s", "Be brief.", "say:My name is Ann.")
     assert "I heard “What is your name?”" in llm("-c", "What is your name?")
     body = sim.last_turn()["json"]
     assert [item["role"] for item in body["input"] if item["type"] == "message"][-3:] == ["user", "assistant", "user"]
@@ -103,10 +101,9 @@ def test_a_tool_runs_and_its_result_is_answered(llm: Llm, sim: SimulatorClient, 
     assert call["call_id"] == output["call_id"]
 
 
-@both
-def test_an_answer_in_a_schema(llm: Llm, sim: SimulatorClient, model: str) -> None:
+def test_an_answer_in_a_schema(llm: Llm, sim: SimulatorClient) -> None:
     sim.script(say('{"city":"Paris",', '"degrees":21}'))
-    told = llm("-m", model, "--schema", "city, degrees int", "The weather in Paris?")
+    told = llm("-m", "proxy", "--schema", "city, degrees int", "The weather in Paris?")
     assert json.loads(told) == {"city": "Paris", "degrees": 21}
     wanted = sim.last_turn()["json"]["text"]["format"]
     assert wanted["type"] == "json_schema" and set(wanted["schema"]["properties"]) == {"city", "degrees"}

@@ -9,6 +9,7 @@ import pytest
 
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.recipes import say, stall_at
+from tests.clients import grammar
 from tests.clients.judging import flaws
 from tests.clients.relay import Exchange, Relay
 from tests.service import Service, wait_until
@@ -62,6 +63,39 @@ def test_what_the_schemas_forbid_is_found(
     told = f"data: {text}\n\n" if headers else text
     found = flaws(Exchange("POST", path, status, headers, told.encode()), shared / "schemas")
     assert any(flaw in one for one in found), found
+
+
+def delta(finish: str | None = None, **fields: Any) -> dict[str, Any]:
+    return {**CHUNK, "choices": [{"index": 0, "delta": fields, "logprobs": None, "finish_reason": finish}]}
+
+
+def called(arguments: str, **more: Any) -> dict[str, Any]:
+    return {"tool_calls": [{"index": 0, "function": {"arguments": arguments, **more.pop("function", {})}, **more}]}
+
+
+FIRST, LAST = delta(role="assistant", content=""), delta("stop")
+HEADER = called("", id="call_1", type="function", function={"name": "get_weather"})
+
+
+@pytest.mark.parametrize(
+    ("chunks", "flaw"),
+    [
+        ([FIRST, delta(**HEADER), delta(**called("{}")), LAST], None),
+        ([FIRST, delta(**HEADER), delta(**called("{}", function={"name": "get_weather"})), LAST], "name comes 2 times"),
+        ([FIRST, delta(**called("{}")), LAST], "begins without its id or name"),
+        ([delta(content="a"), LAST], "roles"),
+        ([delta(role="assistant"), LAST], "no content"),
+        ([FIRST, delta(content="a")], "finish reasons []"),
+        ([FIRST, LAST, LAST], "finish reasons"),
+        ([FIRST, LAST, {**CHUNK, "model": "n"}], "differ in model"),
+        ([FIRST, {**CHUNK, "usage": {}}, LAST], "not the last one"),
+        ([FIRST, {**LAST, "usage": None}], "usage in some chunks"),
+    ],
+)
+def test_a_stream_out_of_order_is_found(chunks: list[dict[str, Any]], flaw: str | None) -> None:
+    body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+    found = grammar.flaws(Exchange("POST", "/v1/chat/completions", 200, STREAM, body.encode()))
+    assert found == [] if flaw is None else any(flaw in one for one in found), found
 
 
 def test_a_sound_chunk_and_a_cut_one_are_no_flaws(shared: Path) -> None:
