@@ -18,7 +18,7 @@ from codexproxy.backends.disposition import disposition_of
 from codexproxy.backends.health import Health
 from codexproxy.backends.provider import DEFAULT_GROUP, Provider
 from codexproxy.backends.selection import LOCAL_KIND, members, ranked
-from codexproxy.errors import NotOffered, ProxyError, UpstreamFailed
+from codexproxy.errors import ModelNotFound, NotOffered, ProxyError, UpstreamFailed
 from codexproxy.turns.ciphertext import has_compaction
 from codexproxy.turns.stream import EventStream
 from codexproxy.turns.turn import Turn
@@ -221,10 +221,10 @@ class Router:
                 "Try again later, or start a new conversation.",
                 retryable=False,
             )
-        return UpstreamFailed(
+        return ModelNotFound(
             f"No enabled provider of group '{course.route.group}' serves the model '{course.turn.model}'. "
             "Check 'providers' in the config file; names that begin with 'cli/' need one of type 'codex-cli'.",
-            retryable=False,
+            param="model",
         )
 
     def _attempt(self, provider: Provider, course: Course) -> Outcome:

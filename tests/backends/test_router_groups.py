@@ -13,6 +13,7 @@ from codexproxy.backends.selection import ranked
 from codexproxy.errors import (
     InvalidRequest,
     LoginExpired,
+    ModelNotFound,
     Overloaded,
     ProxyError,
     RateLimited,
@@ -86,7 +87,7 @@ def test_only_providers_of_the_group_that_serve_the_model_are_asked(one: Scripte
 
 def test_a_group_without_a_provider_says_so(one: ScriptedBackend) -> None:
     house = House(Provider(one))
-    with pytest.raises(UpstreamFailed, match="group 'nowhere'") as error:
+    with pytest.raises(ModelNotFound, match="group 'nowhere'") as error:
         house.router.open(turn(), Route("nowhere"))
     assert not error.value.retryable
 
