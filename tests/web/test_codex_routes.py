@@ -1,5 +1,6 @@
 """The Codex CLI's own backend routes, and answers in the words it knows."""
 
+import base64
 import json
 import uuid
 from collections.abc import Callable
@@ -9,6 +10,7 @@ import pytest
 import zstandard
 
 from codexproxy.simulator.client import SimulatorClient
+from tests.dialects.recorded import Recording, each_recording
 from tests.service import Service, wait_until
 from tests.web.talk import frames
 
@@ -254,3 +256,18 @@ def test_an_upstream_that_refuses_the_conversation_is_heard(serve: Serve, sim: S
     sim.script({"status": 400, "json": {"detail": "Unsupported parameter: tools"}}, endpoint="compact")
     answer = service.post("/v1/responses/compact", {"model": "gpt-5.5", "input": HISTORY})
     assert (answer.status, answer.json["error"]["message"]) == (400, "Unsupported parameter: tools")
+
+
+# -- streams --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PATHS)
+@each_recording()
+def test_recorded_streams_pass_byte_for_byte(
+    service: Service, sim: SimulatorClient, recording: Recording, path: str
+) -> None:
+    sim.rules(model_supported=False, instructions_required=False)
+    sim.script({"raw_base64": base64.b64encode(recording.stream).decode(), "chunking": 1021})
+    answer = service.post(path, {**classic(), "model": recording.expected["model"]}, CLI)
+    assert answer.status == 200
+    assert answer.body == recording.stream
