@@ -5,13 +5,14 @@ import socket
 LOOPBACK = "127.0.0.1"
 
 
-def is_taken(port: int) -> bool:
-    """Whether somebody listens on this port of 127.0.0.1."""
-    with socket.socket() as probe:
+def is_taken(port: int, host: str = LOOPBACK) -> bool:
+    """Whether this port cannot be listened on: somebody else does, or only root may."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
         # As servers do it: connections that are fading away do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, port))
+            probe.bind((host, port))
         except OSError:
             return True
     return False

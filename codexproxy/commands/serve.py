@@ -11,6 +11,7 @@ import click
 
 from codexproxy.commands.children import before_exec
 from codexproxy.commands.loading import DOTENV, settings_or_exit
+from codexproxy.commands.ports import is_taken
 from codexproxy.settings import Settings, refuse_public_bind
 from codexproxy.settings.sources import read_dotenv
 
@@ -29,6 +30,7 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
     _export(DOTENV)
     _refuse_public(settings)
+    _refuse_taken(settings)
     if hint := login_hint(settings):
         click.echo(hint, err=True)
         offer_login()
@@ -78,3 +80,13 @@ def _refuse_public(settings: Settings) -> None:
     if refusal := refuse_public_bind(settings, [f"{host}:{settings.port}"]):
         click.echo(refusal, err=True)
         sys.exit(2)
+
+
+def _refuse_taken(settings: Settings) -> None:
+    if is_taken(settings.port, settings.host):
+        click.echo(
+            f"Port {settings.port} of {settings.host} cannot be used: another program listens there, or it is "
+            "reserved. Stop that program, or choose another port: PORT=3001.",
+            err=True,
+        )
+        sys.exit(1)

@@ -51,7 +51,7 @@ def backend(credentials: CountedCredentials) -> ChatGptBackend:
 
 @responses.activate
 def test_a_turn_is_sent_with_the_headers_upstream_expects(backend: ChatGptBackend) -> None:
-    responses.post(TURNS, body=STREAM)
+    responses.post(TURNS, body=STREAM, content_type="text/event-stream")
     stream = backend.open(TURN)
     assert [event.type for batch in stream for event in batch] == ["response.completed"]
     sent = responses.calls[0].request
@@ -66,7 +66,7 @@ def test_a_turn_is_sent_with_the_headers_upstream_expects(backend: ChatGptBacken
 @responses.activate
 def test_a_rejected_login_is_recovered_once(backend: ChatGptBackend, credentials: CountedCredentials) -> None:
     responses.post(TURNS, status=401, json={"detail": "Unauthorized"})
-    responses.post(TURNS, body=STREAM)
+    responses.post(TURNS, body=STREAM, content_type="text/event-stream")
     backend.open(TURN)
     assert credentials.recovered == ["old"]
     assert responses.calls[1].request.headers["Authorization"] == "Bearer new"
@@ -154,6 +154,34 @@ def test_a_challenge_page_is_not_mistaken_for_a_refusal_and_not_quoted() -> None
         error = refusal(403, headers, body)
         assert (error.status, error.code, error.retryable) == (502, "upstream_challenge", False)
         assert "moment" not in error.message
+
+
+def test_an_html_page_of_a_broken_upstream_is_no_challenge() -> None:
+    assert refusal(500, {}, b"<html>oops</html>").code == "upstream_unavailable"
+    assert refusal(500, {"cf-ray": "1"}, b"<html>oops</html>").code == "upstream_challenge"
+
+
+@pytest.mark.parametrize(
+    ("body", "told"), [(b"teapot", "418"), (b"", "418"), (b'{"detail":[{"loc":["a"],"msg":"b is bad"}]}', "b is bad")]
+)
+def test_a_refusal_without_a_reason_says_its_status(body: bytes, told: str) -> None:
+    assert told in refusal(418, {}, body).message
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    ("kind", "body", "code"),
+    [
+        ("text/html", "<html>Just a moment</html>", "upstream_challenge"),
+        ("application/json", '{"error": {"code": "server_is_overloaded", "message": "busy"}}', "overloaded"),
+        ("application/json; charset=utf-8", "{}", "upstream_unavailable"),
+    ],
+)
+def test_a_200_that_is_no_stream_is_a_refusal(backend: ChatGptBackend, kind: str, body: str, code: str) -> None:
+    responses.post(TURNS, body=body, content_type=kind)
+    with pytest.raises(ProxyError) as caught:
+        backend.open(TURN)
+    assert caught.value.code == code
 
 
 def test_a_reset_time_is_kept_for_clients_that_show_it() -> None:

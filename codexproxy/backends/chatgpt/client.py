@@ -10,7 +10,7 @@ from urllib3.exceptions import HTTPError
 from codexproxy.backends.chatgpt.body import Wait
 from codexproxy.backends.chatgpt.headers import ClientIdentity, account_headers, redacted, turn_headers
 from codexproxy.backends.chatgpt.quota import quota_from_headers
-from codexproxy.backends.chatgpt.refusals import MAX_BODY_BYTES, lacks_route, refusal
+from codexproxy.backends.chatgpt.refusals import MAX_BODY_BYTES, is_no_stream, lacks_route, refusal
 from codexproxy.backends.chatgpt.source import ResponseSource
 from codexproxy.backends.chatgpt.transport import Transport
 from codexproxy.errors import LoginExpired, NotOffered, ProxyError, UpstreamFailed, UpstreamRejected
@@ -77,6 +77,8 @@ class ChatGptBackend:
             return self._send("POST", "/codex/responses", turn_headers(self._identity, access, turn), body, deadlines)
 
         response = self._authorised(attempt)
+        if is_no_stream(response.headers.get("content-type", "")):
+            raise _refused(response)
         answerer = Answerer(self.name, lower_names(response.headers))
         source = ResponseSource(response, deadlines, self._wait, self._clock)
         return EventStream(source, self._patience, answerer)

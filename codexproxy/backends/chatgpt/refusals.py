@@ -34,6 +34,9 @@ _REFUSED_MODEL = Meaning(ModelNotFound, "model_not_found")
 _CREDENTIAL = re.compile(rb"\beyJ[\w-]{6,}(?:\.[\w-]*)*|\brt_[\w.-]{6,}")
 REDACTED = b"[redacted]"
 
+# Where an HTML page is the edge's own and not a broken upstream's.
+_EDGE_STATUSES = frozenset({200, 403, 429, 503})
+
 _CHALLENGE = (
     "Upstream's edge answered with a challenge page instead of the API. It distrusts the network this "
     "service runs in, not your login: try another network or an egress proxy (HTTPS_PROXY)."
@@ -48,9 +51,9 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
         headers: Upstream's headers, looked up in lower case.
         body: Up to ``MAX_BODY_BYTES`` of its body.
     """
-    if is_challenge(headers, body):
+    if is_challenge(headers, body) and (status in _EDGE_STATUSES or "cf-ray" in headers or "cf-mitigated" in headers):
         return UpstreamFailed(_CHALLENGE, code="upstream_challenge", retryable=False)
-    details = _details(_CREDENTIAL.sub(REDACTED, body))
+    details = {"message": _unexplained(status), **_details(_CREDENTIAL.sub(REDACTED, body))}
     error = failure_from(details, default=_meaning(status, details))
     error.upstream_status = status
     if error.status == PermissionRefused.status and status in (402, 403):
@@ -59,6 +62,15 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
         error.retry_after = error.retry_after or seconds_in(headers.get("retry-after"))
         error.retryable = _is_short(error)
     return error
+
+
+def _unexplained(status: int) -> str:
+    return f"Upstream answered {status} without a reason."
+
+
+def is_no_stream(content_type: str) -> bool:
+    """Whether a 200 to a turn cannot be its stream; streams carry no content type at times (UPSTREAM.md §3.8)."""
+    return content_type.partition(";")[0].strip().lower() in ("text/html", "application/json")
 
 
 def _meaning(status: int, details: dict[str, Any]) -> Meaning:
@@ -83,6 +95,10 @@ def _details(body: bytes) -> dict[str, Any]:
     detail = data.get("detail")
     if isinstance(detail, dict):
         return detail
+    if isinstance(detail, list):
+        # FastAPI's form: a list of places and messages.
+        found = [entry["msg"] for entry in detail if isinstance(entry, dict) and text_of(entry.get("msg"))]
+        return {"message": "; ".join(found)} if found else {}
     return {"message": detail} if text_of(detail) else error_object(data)
 
 
