@@ -111,8 +111,9 @@ def _drop(body: Body, path: str, official: Callable[[str], str]) -> Body | None:
         # Hints such as ``prompt_cache_breakpoint`` sit deep in the input, where upstream names no path.
         return {**body, "input": _stripped(body["input"], path)}
     inner = body[first]
-    if rest and isinstance(inner, dict):
-        return {**body, first: {key: value for key, value in inner.items() if key != rest}}
+    kept = {key: value for key, value in inner.items() if key != rest} if rest and isinstance(inner, dict) else {}
+    if kept:
+        return {**body, first: kept}
     return {key: value for key, value in body.items() if key != first}
 
 

@@ -45,7 +45,11 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     text = UNIT.read_text()
     gunicorn = "/opt/codexproxy/.venv/bin/gunicorn"
     assert gunicorn in text
-    unit.write_text(text.replace(gunicorn, sys.executable).replace("/opt/codexproxy", str(ROOT)))
+    # Units cannot name paths with a space, which the checkout may have.
+    python, checkout = tmp_path / "python", tmp_path / "checkout"
+    python.symlink_to(sys.executable)
+    checkout.symlink_to(ROOT)
+    unit.write_text(text.replace(gunicorn, str(python)).replace("/opt/codexproxy", str(checkout)))
     done = subprocess.run(
         ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60, check=False
     )

@@ -47,6 +47,11 @@ def test_an_unsupported_parameter_is_dropped_and_nothing_else() -> None:
     assert content == [{"type": "input_text", "text": "hi"}]
 
 
+def test_what_is_left_empty_goes_too() -> None:
+    body = healed(refused("Unsupported parameter: text.verbosity"), {**BODY, "text": {"verbosity": "low"}})
+    assert "text" not in body
+
+
 def test_instructions_that_are_not_valid_give_way_to_the_official_ones() -> None:
     body = healed(refused("Instructions are not valid"))
     assert body["instructions"] == "official of m"

@@ -1,13 +1,36 @@
 """Every name of the plan's table, read from what upstream received."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
+from codexproxy.simulator.process import SimulatorProcess
 from codexproxy.turns.catalogue import FALLBACK
 from tests.service import Service
 
 ROWS = [(spec.slug, spec.slug, spec.default_effort) for spec in FALLBACK]
 ROWS += [(f"{spec.slug}-{effort}", spec.slug, effort) for spec in FALLBACK for effort in spec.efforts]
+
+
+@pytest.fixture(scope="module")
+def fresh_service(simulator: SimulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that learned nothing from other tests about what upstream takes."""
+    client = SimulatorClient(simulator.base_url)
+    client.reset()
+    service = Service(tmp_path_factory.mktemp("names"), client)
+    service.login()
+    try:
+        yield service.start()
+    finally:
+        service.stop()
+
+
+@pytest.fixture
+def service(fresh_service: Service, sim: SimulatorClient) -> Service:
+    """The module's service, logged in afresh."""
+    fresh_service.login()
+    return fresh_service
 
 
 @pytest.mark.parametrize(("name", "slug", "effort"), ROWS)
