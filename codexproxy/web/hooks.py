@@ -39,7 +39,7 @@ def register(app: Flask, wiring: Wiring) -> None:
         g.log.key = g.identity.name
         g.log.on_end(underway.enter(g.log))
         sock = request.environ.get("gunicorn.socket")
-        if sock is not None and request.method == "POST":
+        if sock is not None and (request.method == "POST" or "stream" in request.args):
             g.log.on_end(lambda number=departures.watch(sock): departures.forget(number))
         return None
 

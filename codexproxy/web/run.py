@@ -24,6 +24,8 @@ from codexproxy.web.underway import Underway
 # listens it is only said that the answer is being made, well within the store's lease.
 LISTENED_PAUSE = 10.0
 LONELY_PAUSE = 1.0
+# Readers say that they are there about every second; one that did not for so long is gone.
+READERS_PAUSE = 3.0
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +171,7 @@ class Run:
             return True  # Nobody knows what to ask for.
         if time.time() - self._left_at <= self._grace:
             return False
-        return time.time() - self._record.attended() > self._grace
+        return time.time() - self._record.attended() > max(self._grace, READERS_PAUSE)
 
     def _stop_watching(self) -> None:
         # It could take a finished answer for an unwanted one.

@@ -44,7 +44,7 @@ def begun(service: Service, **fields: Any) -> str:
 
 
 def free(sim: SimulatorClient) -> None:
-    wait_until(lambda: sim.counters()["open_streams"] == 0, "the end of the turn upstream", 5)
+    wait_until(lambda: sim.counters()["open_streams"] == 0, "the end of the turn upstream", 8)
 
 
 def test_a_background_response_is_made_polled_and_continued(service: Service, sim: SimulatorClient) -> None:
@@ -309,3 +309,16 @@ def test_by_default_a_vanished_client_ends_its_turn(service: Service, sim: Simul
     id, _ = vanish(service)
     wait_until(lambda: sim.counters()["open_streams"] == 0, "the end of the turn upstream", 2)
     assert service.get(f"{RESPONSES}/{id}").status == 404
+
+
+def test_a_reader_that_leaves_is_noticed(serve: Serve, sim: SimulatorClient) -> None:
+    service = serve(CODEX_RESUME_GRACE_SECONDS="1")
+    sim.script(SILENT)
+    id, _ = vanish(service)
+    reader = socket.create_connection(("127.0.0.1", service.port), timeout=5)
+    reader.sendall(f"GET {RESPONSES}/{id}?stream=true HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    assert len(read_events(reader, 6)) >= 6
+    time.sleep(2.5)  # longer than the grace
+    assert sim.counters()["open_streams"] == 1
+    reader.close()
+    free(sim)
