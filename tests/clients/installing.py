@@ -44,7 +44,7 @@ def install(name: str) -> Path:
     stamp = folder / "installed"
     with _locked(name):
         if not stamp.exists() or stamp.read_text() != digest:
-            print(f"Installing the clients in {name} ...", file=sys.stderr)
+            sys.stderr.write(f"Installing the clients of {name} ...\n")
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             made(folder, wanted)

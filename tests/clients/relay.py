@@ -16,13 +16,19 @@ from typing import Any
 
 @dataclass
 class Exchange:
-    """One request and its answer; ``body`` is what came of it when the client left before its end."""
+    """One request and its answer.
+
+    Attributes:
+        body: Of the answer; what came of it when the client left before its end.
+        asked: The request's body.
+    """
 
     method: str
     path: str
     status: int
     headers: dict[str, str]
     body: bytes
+    asked: bytes = b""
 
 
 @dataclass
@@ -109,7 +115,7 @@ def _exchanges(asked: bytes, told: bytes) -> list[Exchange]:
     while line := requests.readline().decode("latin-1"):
         method, path, _ = line.split(" ", 2)
         headers = http.client.parse_headers(requests)
-        requests.read(int(headers.get("content-length") or 0))
+        sent = requests.read(int(headers.get("content-length") or 0))
         assert headers.get("transfer-encoding") is None, "a client sent chunks; teach the relay to read them"
         if answers.tell() == len(told):
             break  # The client left before the first byte of an answer.
@@ -120,5 +126,5 @@ def _exchanges(asked: bytes, told: bytes) -> list[Exchange]:
         except http.client.IncompleteRead as cut:
             body = cut.partial
         told_headers = {name.lower(): value for name, value in answer.getheaders()}
-        found.append(Exchange(method, path, answer.status, told_headers, body))
+        found.append(Exchange(method, path, answer.status, told_headers, body, sent))
     return found

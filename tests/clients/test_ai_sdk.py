@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.simulator.recipes import answer, message, think
+from codexproxy.simulator.recipes import answer, call, message, think
 from tests.clients.conftest import Client
+from tests.clients.relay import Relay
 from tests.clients.test_conversations import text_of
 
 Cast = Callable[..., Client]
@@ -30,3 +31,12 @@ def test_its_instructions_are_the_instructions(cast: Cast, sim: SimulatorClient,
     told = [item["content"] for item in asked["input"] if item.get("role") == "developer"]
     assert asked["instructions"] == "Be brief." or [text_of(content) for content in told] == ["Be brief."]
     assert {item["role"] for item in asked["input"]} <= {"user", "developer"}
+
+
+def test_items_it_only_points_at_are_put_in_their_places(cast: Cast, relay: Relay, sim: SimulatorClient) -> None:
+    sim.script(answer(think("**Looking**"), call("get_weather", {"city": "Paris"})))
+    told = cast("ai_sdk", "responses").play("conversation", turns=["The weather?", "say:Goodbye."])
+    assert told["texts"][1] == "Goodbye."
+    assert any(b'"item_reference"' in exchange.asked for exchange in relay.exchanges())
+    kinds = [item["type"] for item in sim.last_turn()["json"]["input"]]
+    assert kinds == ["message", "reasoning", "function_call", "function_call_output", "message", "message"]
