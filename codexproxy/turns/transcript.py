@@ -103,7 +103,7 @@ class Transcript:
 
     def _partial(self, key: Key) -> Data:
         item = {"type": "message", "role": "assistant", **self._items.get(key, {})}
-        holder = WRITTEN.get(item["type"])
+        holder = WRITTEN.get(str(item["type"]))
         if holder:
             return {**item, holder: "".join(self._written.get(key, []))}
         given, texts = as_list(item.get("content")), self._texts.get(key, {})

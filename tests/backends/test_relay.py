@@ -54,7 +54,7 @@ def test_the_key_is_never_shown(relay: RelayBackend) -> None:
         (401, {"error": {"message": "bad key sk-planted"}}, LoginExpired, "login_expired"),
         (429, {"error": {"message": "slow", "code": "rate_limit_exceeded"}}, RateLimited, "rate_limit_exceeded"),
         (503, {"error": {"message": "full"}}, Overloaded, "overloaded"),
-        (500, "<html>", UpstreamFailed, "upstream_challenge"),
+        (403, "<html>", UpstreamFailed, "upstream_challenge"),
         (502, {"error": {"message": "x"}}, UpstreamFailed, "upstream_unavailable"),
     ],
 )
