@@ -107,7 +107,7 @@ def test_a_life_of_logins_leaves_no_secret_anywhere(watch: Watch, sim: Simulator
     callback = address.partition("?")[0]
     watch.shown.append(visit(f"{callback}?code={code}&state=forged").text)
     watch.shown.append(visit(address).text)
-    first = stored(watch)
+    stored(watch)
     assert watch.ask("POST", "/v1/chat/completions", CHAT).status == 200
     # By paste, and with a login service that quotes what it was sent.
     for quoting in (False, True):
@@ -118,11 +118,11 @@ def test_a_life_of_logins_leaves_no_secret_anywhere(watch: Watch, sim: Simulator
             refusal = {"error": "invalid_grant", "error_description": f"the code {code} is bad"}
             sim.script({"status": 400, "json": refusal}, endpoint="token")
         assert (watch.ask("POST", "/auth/callback", {"url": pasted}).status == 400) is quoting
-    stored(watch)
+    by_paste = stored(watch)
     # By device code.
     watch.ask("POST", "/auth/device", {})
     sim.approve_device()
-    wait_until(lambda: stored(watch)["refresh_token"] != first["refresh_token"], "the login by device code")
+    wait_until(lambda: stored(watch)["refresh_token"] != by_paste["refresh_token"], "the login by device code")
     # Refused by upstream, renewed, refused again, revoked.
     sim.expire(stored(watch)["access_token"])
     assert watch.ask("POST", "/v1/chat/completions", CHAT).status == 200
