@@ -91,6 +91,12 @@ def stored(watch: Watch) -> dict[str, Any]:
     return tokens
 
 
+def in_use(watch: Watch, sim: SimulatorClient) -> str:
+    """The access token that a turn takes upstream now: a worker looks once a second whether it changed."""
+    assert watch.ask("POST", "/v1/chat/completions", CHAT).status == 200
+    return str(sim.last_turn()["headers"]["authorization"]).removeprefix("Bearer ")
+
+
 def open_files(folder: Path) -> Iterator[str]:
     """Files that others than their owner may read or write."""
     for path in folder.rglob("*"):
@@ -123,6 +129,7 @@ def test_a_life_of_logins_leaves_no_secret_anywhere(watch: Watch, sim: Simulator
     watch.ask("POST", "/auth/device", {})
     sim.approve_device()
     wait_until(lambda: stored(watch)["refresh_token"] != by_paste["refresh_token"], "the login by device code")
+    wait_until(lambda: in_use(watch, sim) == stored(watch)["access_token"], "a turn with that login")
     # Refused by upstream, renewed, refused again, revoked.
     sim.expire(stored(watch)["access_token"])
     assert watch.ask("POST", "/v1/chat/completions", CHAT).status == 200
