@@ -6,8 +6,8 @@ They name what ``codex exec`` names, in camel case, and add deltas of texts.
 from collections.abc import Callable
 from typing import Any
 
-from codexproxy.backends.codex_exec.composer import Composer, usage_object
-from codexproxy.backends.codex_exec.failures import OFFLINE_REPORTS, failure_of_exit, failure_of_text, is_offline
+from codexproxy.backends.codex_exec.composer import Composer
+from codexproxy.backends.codex_exec.course import Course, object_of, usage_of
 from codexproxy.backends.codex_exec.reporter import Reporter
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.observe.redaction import Redactor
@@ -27,8 +27,7 @@ class AppDecoder:
         redact: Takes secrets out of error messages.
 
     Attributes:
-        finished: Whether the turn has completed.
-        failure: Why the turn failed; whoever feeds the decoder raises it once the events before it are delivered.
+        course: How the turn goes.
     """
 
     def __init__(self, thread: str, request: int, composer: Composer, reporter: Reporter, redact: Redactor) -> None:
@@ -36,19 +35,15 @@ class AppDecoder:
         self._request = request
         self._composer = composer
         self._reporter = reporter
-        self._redact = redact
-        self._begun = False
-        self._offline = 0
         self._phases: dict[str, str | None] = {}
         self._usage: Json | None = None
-        self.finished = False
-        self.failure: ProxyError | None = None
+        self.course = Course(composer, redact)
 
     def feed(self, messages: list[Json]) -> Batch:
         """The events of these messages."""
         events: Batch = []
         for message in messages:
-            if self.finished or self.failure is not None:
+            if self.course.is_over:
                 break
             events += self._take(message)
         return events
@@ -56,29 +51,23 @@ class AppDecoder:
     def _take(self, message: Json) -> Batch:
         if message.get("id") == self._request:
             return self._answered(message)
-        params = _object(message.get("params"))
+        params = object_of(message.get("params"))
         read = _NOTIFICATIONS.get(str(message.get("method")))
         if read is None or params.get("threadId") != self._thread:
             return []
-        return self._begin() + read(self, params)
+        return self.course.begin() + read(self, params)
 
     def _answered(self, message: Json) -> Batch:
         error = message.get("error")
         if isinstance(error, dict):
-            self.failure = failure_of_text(str(error.get("message") or ""), self._redact)
+            self.course.fail(str(error.get("message") or ""))
         return []
-
-    def _begin(self) -> Batch:
-        if self._begun:
-            return []
-        self._begun = True
-        return self._composer.begin()
 
     def _nothing(self, params: Json) -> Batch:
         return []
 
     def _item_started(self, params: Json) -> Batch:
-        item = _object(params.get("item"))
+        item = object_of(params.get("item"))
         if item.get("type") == "agentMessage":
             self._phases[str(item.get("id"))] = _phase(item)
             return []
@@ -94,7 +83,7 @@ class AppDecoder:
         return self._composer.reasoning_delta(str(params.get("itemId")), place, str(params.get("delta") or ""))
 
     def _item_completed(self, params: Json) -> Batch:
-        item = _object(params.get("item"))
+        item = object_of(params.get("item"))
         read = _ITEMS.get(str(item.get("type")))
         return read(self, item) if read else self._reporter.activity(item, finished=True)
 
@@ -111,33 +100,28 @@ class AppDecoder:
 
     def _passing(self, params: Json) -> Batch:
         # Only turn/completed ends a turn.
-        message = str(_object(params.get("error")).get("message") or "")
-        self._offline += is_offline(message)
-        if self._offline >= OFFLINE_REPORTS:
-            self.failure = failure_of_text(message, self._redact)
+        self.course.mention(str(object_of(params.get("error")).get("message") or ""))
         return []
 
     def _used(self, params: Json) -> Batch:
         # A fresh thread has one turn, so the thread's total is the turn's.
-        total = _object(_object(params.get("tokenUsage")).get("total"))
-        self._usage = usage_object(*(_count(total.get(name)) for name in _COUNTS))
+        total = object_of(object_of(params.get("tokenUsage")).get("total"))
+        self._usage = usage_of(total, _COUNTS)
         return []
 
     def _completed(self, params: Json) -> Batch:
-        turn = _object(params.get("turn"))
-        status, error = turn.get("status"), _object(turn.get("error"))
+        turn = object_of(params.get("turn"))
+        status, error = turn.get("status"), object_of(turn.get("error"))
         if status == "completed":
-            self.finished = True
+            self.course.finished = True
             return self._reporter.complete(self._usage)
         message = str(error.get("message") or f"The Codex CLI ended the turn as {status}.")
-        self.failure = failure_of_text(message, self._redact, error.get("codexErrorInfo"))
+        self.course.fail(message, error.get("codexErrorInfo"))
         return []
 
     def ended(self, status: int | None, stderr: str) -> ProxyError | None:
         """What it means that the server says nothing more; None when all is well."""
-        if self.finished or self.failure is not None:
-            return self.failure
-        return failure_of_exit(status, stderr, self._redact)
+        return self.course.ended(status, stderr)
 
 
 _COUNTS = ("inputTokens", "cachedInputTokens", "cacheWriteInputTokens", "outputTokens", "reasoningOutputTokens")
@@ -168,7 +152,7 @@ def thread_of(result: Json) -> str:
     Raises:
         UpstreamFailed: There is none.
     """
-    thread = _object(result.get("thread")).get("id")
+    thread = object_of(result.get("thread")).get("id")
     if not isinstance(thread, str):
         raise UpstreamFailed("The Codex CLI did not start a thread. Please try again.", code="codex_cli_failed")
     return thread
@@ -177,11 +161,3 @@ def thread_of(result: Json) -> str:
 def _phase(item: Json) -> str | None:
     phase = item.get("phase")
     return phase if isinstance(phase, str) else None
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
-
-
-def _object(value: Any) -> Json:
-    return value if isinstance(value, dict) else {}

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from codexproxy.backends.codex_exec.composer import Composer, usage_object
-from codexproxy.backends.codex_exec.failures import OFFLINE_REPORTS, failure_of_exit, failure_of_text, is_offline
+from codexproxy.backends.codex_exec.composer import Composer
+from codexproxy.backends.codex_exec.course import Course, object_of, usage_of
 from codexproxy.backends.codex_exec.reporter import Reporter
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.observe.redaction import Redactor
@@ -25,31 +25,24 @@ class ExecDecoder:
         redact: Takes secrets out of error messages.
 
     Attributes:
-        finished: Whether the turn has completed.
-        failure: Why the turn failed; whoever feeds the decoder raises it once the events before it are delivered.
+        course: How the turn goes.
         skipped: How many lines were no JSON object.
-        last_error: Message of the last ``error`` event; it may have been a passing one.
     """
 
     def __init__(self, composer: Composer, reporter: Reporter, redact: Redactor) -> None:
         self._composer = composer
         self._reporter = reporter
-        self._redact = redact
-        self._begun = False
-        self._offline = 0
-        self.finished = False
-        self.failure: ProxyError | None = None
+        self.course = Course(composer, redact)
         self.skipped = 0
-        self.last_error = ""
 
     def feed(self, lines: list[bytes]) -> Batch:
         """The events of these lines."""
         events: Batch = []
         for line in lines:
             event = self._parsed(line)
-            read = _EVENTS.get(str(event.get("type"))) if event and not self._is_over() else None
+            read = _EVENTS.get(str(event.get("type"))) if event and not self.course.is_over else None
             if read is not None:
-                events += self._begin() + read(self, event)
+                events += self.course.begin() + read(self, event)
         return events
 
     def _parsed(self, line: bytes) -> Json:
@@ -59,23 +52,14 @@ class ExecDecoder:
             self.skipped += 1
             return {}
 
-    def _is_over(self) -> bool:
-        return self.finished or self.failure is not None
-
-    def _begin(self) -> Batch:
-        if self._begun:
-            return []
-        self._begun = True
-        return self._composer.begin()
-
     def _nothing(self, event: Json) -> Batch:
         return []
 
     def _item_moved(self, event: Json) -> Batch:
-        return self._reporter.activity(_object(event.get("item")), finished=False)
+        return self._reporter.activity(object_of(event.get("item")), finished=False)
 
     def _item_completed(self, event: Json) -> Batch:
-        item = _object(event.get("item"))
+        item = object_of(event.get("item"))
         key, text = str(item.get("id")), item.get("text")
         if item.get("type") == "agent_message" and isinstance(text, str):
             return self._reporter.hold(key, text)
@@ -84,29 +68,21 @@ class ExecDecoder:
         return self._reporter.activity(item, finished=True)
 
     def _passing(self, event: Json) -> Batch:
-        # "Reconnecting… 2/5": only turn.failed ends a turn.
-        self.last_error = str(event.get("message") or "")
-        self._offline += is_offline(self.last_error)
-        if self._offline >= OFFLINE_REPORTS:
-            self.failure = failure_of_text(self.last_error, self._redact)
+        # Only turn.failed ends a turn.
+        self.course.mention(str(event.get("message") or ""))
         return []
 
     def _completed(self, event: Json) -> Batch:
-        self.finished = True
-        return self._reporter.complete(usage_of(_object(event.get("usage"))))
+        self.course.finished = True
+        return self._reporter.complete(usage_of(object_of(event.get("usage")), _COUNTS))
 
     def _failed(self, event: Json) -> Batch:
-        message = _object(event.get("error")).get("message") or self.last_error
-        self.failure = failure_of_text(str(message), self._redact)
+        self.course.fail(str(object_of(event.get("error")).get("message") or ""))
         return []
 
     def ended(self, status: int | None, stderr: str) -> ProxyError | None:
         """What it means that the output has ended now; None when all is well."""
-        if self._is_over():
-            return self.failure
-        if self.last_error:
-            return failure_of_text(self.last_error, self._redact)
-        return failure_of_exit(status, stderr, self._redact)
+        return self.course.ended(status, stderr)
 
 
 _EVENTS: dict[str, Callable[[ExecDecoder, Json], Batch]] = {
@@ -121,11 +97,6 @@ _EVENTS: dict[str, Callable[[ExecDecoder, Json], Batch]] = {
 }
 
 
-def usage_of(usage: Json) -> Json:
-    """The CLI's token counts in the form of the terminal event."""
-    return usage_object(*(_count(usage.get(name)) for name in _COUNTS))
-
-
 _COUNTS = (
     "input_tokens",
     "cached_input_tokens",
@@ -133,11 +104,3 @@ _COUNTS = (
     "output_tokens",
     "reasoning_output_tokens",
 )
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
-
-
-def _object(value: Any) -> Json:
-    return value if isinstance(value, dict) else {}

@@ -64,5 +64,5 @@ class ExecTransport:
 
 
 def _let_end(process: CliProcess, decoder: ExecDecoder) -> None:
-    if decoder.finished:
+    if decoder.course.finished:
         process.wait(FAREWELL)
