@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from codexproxy.backends.codex_exec.composer import Composer
-from codexproxy.backends.codex_exec.course import Course, object_of, usage_of
+from codexproxy.backends.codex_exec.progress import Progress, object_of, usage_of
 from codexproxy.backends.codex_exec.reporter import Reporter
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.observe.redaction import Redactor
@@ -27,7 +27,7 @@ class AppDecoder:
         redact: Takes secrets out of error messages.
 
     Attributes:
-        course: How the turn goes.
+        progress: How the turn goes.
     """
 
     def __init__(self, thread: str, request: int, composer: Composer, reporter: Reporter, redact: Redactor) -> None:
@@ -37,13 +37,13 @@ class AppDecoder:
         self._reporter = reporter
         self._phases: dict[str, str | None] = {}
         self._usage: Json | None = None
-        self.course = Course(composer, redact)
+        self.progress = Progress(composer, redact)
 
     def feed(self, messages: list[Json]) -> Batch:
         """The events of these messages."""
         events: Batch = []
         for message in messages:
-            if self.course.is_over:
+            if self.progress.is_over:
                 break
             events += self._take(message)
         return events
@@ -55,12 +55,12 @@ class AppDecoder:
         read = _NOTIFICATIONS.get(str(message.get("method")))
         if read is None or params.get("threadId") != self._thread:
             return []
-        return self.course.begin() + read(self, params)
+        return self.progress.begin() + read(self, params)
 
     def _answered(self, message: Json) -> Batch:
         error = message.get("error")
         if isinstance(error, dict):
-            self.course.fail(str(error.get("message") or ""))
+            self.progress.fail(str(error.get("message") or ""))
         return []
 
     def _nothing(self, params: Json) -> Batch:
@@ -100,7 +100,7 @@ class AppDecoder:
 
     def _passing(self, params: Json) -> Batch:
         # Only turn/completed ends a turn.
-        self.course.mention(str(object_of(params.get("error")).get("message") or ""))
+        self.progress.mention(str(object_of(params.get("error")).get("message") or ""))
         return []
 
     def _used(self, params: Json) -> Batch:
@@ -113,15 +113,15 @@ class AppDecoder:
         turn = object_of(params.get("turn"))
         status, error = turn.get("status"), object_of(turn.get("error"))
         if status == "completed":
-            self.course.finished = True
+            self.progress.finished = True
             return self._reporter.complete(self._usage)
         message = str(error.get("message") or f"The Codex CLI ended the turn as {status}.")
-        self.course.fail(message, error.get("codexErrorInfo"))
+        self.progress.fail(message, error.get("codexErrorInfo"))
         return []
 
     def ended(self, status: int | None, stderr: str) -> ProxyError | None:
         """What it means that the server says nothing more; None when all is well."""
-        return self.course.ended(status, stderr)
+        return self.progress.ended(status, stderr)
 
 
 _COUNTS = ("inputTokens", "cachedInputTokens", "cacheWriteInputTokens", "outputTokens", "reasoningOutputTokens")

@@ -124,7 +124,7 @@ class AppTransport:
         warm.turns += 1
         with ExitStack() as unless_kept:
             unless_kept.callback(warm.end)
-            if not decoder.course.finished or warm.turns >= self._launcher.options.max_turns:
+            if not decoder.progress.finished or warm.turns >= self._launcher.options.max_turns:
                 return
             try:
                 warm.server.call("thread/unsubscribe", {"threadId": thread}, PARTING)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from codexproxy.backends.codex_exec.composer import Composer
-from codexproxy.backends.codex_exec.course import Course, object_of, usage_of
+from codexproxy.backends.codex_exec.progress import Progress, object_of, usage_of
 from codexproxy.backends.codex_exec.reporter import Reporter
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.observe.redaction import Redactor
@@ -25,14 +25,14 @@ class ExecDecoder:
         redact: Takes secrets out of error messages.
 
     Attributes:
-        course: How the turn goes.
+        progress: How the turn goes.
         skipped: How many lines were no JSON object.
     """
 
     def __init__(self, composer: Composer, reporter: Reporter, redact: Redactor) -> None:
         self._composer = composer
         self._reporter = reporter
-        self.course = Course(composer, redact)
+        self.progress = Progress(composer, redact)
         self.skipped = 0
 
     def feed(self, lines: list[bytes]) -> Batch:
@@ -40,9 +40,9 @@ class ExecDecoder:
         events: Batch = []
         for line in lines:
             event = self._parsed(line)
-            read = _EVENTS.get(str(event.get("type"))) if event and not self.course.is_over else None
+            read = _EVENTS.get(str(event.get("type"))) if event and not self.progress.is_over else None
             if read is not None:
-                events += self.course.begin() + read(self, event)
+                events += self.progress.begin() + read(self, event)
         return events
 
     def _parsed(self, line: bytes) -> Json:
@@ -69,20 +69,20 @@ class ExecDecoder:
 
     def _passing(self, event: Json) -> Batch:
         # Only turn.failed ends a turn.
-        self.course.mention(str(event.get("message") or ""))
+        self.progress.mention(str(event.get("message") or ""))
         return []
 
     def _completed(self, event: Json) -> Batch:
-        self.course.finished = True
+        self.progress.finished = True
         return self._reporter.complete(usage_of(object_of(event.get("usage")), _COUNTS))
 
     def _failed(self, event: Json) -> Batch:
-        self.course.fail(str(object_of(event.get("error")).get("message") or ""))
+        self.progress.fail(str(object_of(event.get("error")).get("message") or ""))
         return []
 
     def ended(self, status: int | None, stderr: str) -> ProxyError | None:
         """What it means that the output has ended now; None when all is well."""
-        return self.course.ended(status, stderr)
+        return self.progress.ended(status, stderr)
 
 
 _EVENTS: dict[str, Callable[[ExecDecoder, Json], Batch]] = {

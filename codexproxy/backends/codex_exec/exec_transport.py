@@ -64,5 +64,5 @@ class ExecTransport:
 
 
 def _let_end(process: CliProcess, decoder: ExecDecoder) -> None:
-    if decoder.course.finished:
+    if decoder.progress.finished:
         process.wait(FAREWELL)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Generic, Protocol, TypeVar
 
-from codexproxy.backends.codex_exec.course import Course
+from codexproxy.backends.codex_exec.progress import Progress
 from codexproxy.errors import ProxyError
 from codexproxy.turns.deadlines import Deadlines
 from codexproxy.turns.events import Batch
@@ -31,10 +31,10 @@ class Reader(Protocol[Said]):
 class Decoder(Protocol[Said]):
     """Turns what the CLI says into events."""
 
-    course: Course
+    progress: Progress
 
     def feed(self, said: list[Said]) -> Batch:
-        """The events of this; ``course`` says whether the turn has failed."""
+        """The events of this; ``progress`` says whether the turn has failed."""
 
     def ended(self, status: int | None, stderr: str) -> ProxyError | None:
         """What it means that the CLI says nothing more."""
@@ -81,8 +81,8 @@ class CliSource(Generic[Said]):
 
     def _read(self, until: float) -> Batch | None:
         while True:
-            if self._decoder.course.failure is not None:
-                raise self._decoder.course.failure
+            if self._decoder.progress.failure is not None:
+                raise self._decoder.progress.failure
             left = min(until - self._clock(), self._deadlines.left(self._clock()))
             said = self._reader.read(max(0.0, left))
             if said is None:

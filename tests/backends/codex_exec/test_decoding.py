@@ -96,7 +96,7 @@ def test_a_whole_run_without_its_activity() -> None:
     events = decoder.feed(lines(*TRANSCRIPT))
     assert texts(events) == [("commentary", "I will look."), ("final_answer", "Done.")]
     assert summaries(events) == ["**Thinking** hard"]
-    assert (decoder.course.finished, decoder.course.failure, decoder.skipped) == (True, None, 0)
+    assert (decoder.progress.finished, decoder.progress.failure, decoder.skipped) == (True, None, 0)
     assert decoder.ended(0, "") is None
     assert events[-1].data["response"]["usage"] == {
         "input_tokens": 10,
@@ -153,7 +153,7 @@ def test_json_answers_stand_alone() -> None:
 def test_an_error_on_the_way_is_not_the_end() -> None:
     decoder = exec_decoder()
     assert decoder.feed(lines({"type": "error", "message": "Reconnecting... 1/5"}))[-1].type == "response.in_progress"
-    assert decoder.course.failure is None
+    assert decoder.progress.failure is None
     assert decoder.feed(lines(TRANSCRIPT[-1]))[-1].type == "response.completed"
 
 
@@ -162,15 +162,15 @@ def test_a_failed_turn_delivers_what_came_before_it() -> None:
     failed = {"type": "turn.failed", "error": {"message": "unexpected status 500: key-of-the-provider"}}
     events = decoder.feed(lines(TRANSCRIPT[3], failed, TRANSCRIPT[-1]))
     assert summaries(events) == ["**Thinking** hard"]
-    assert decoder.course.failure is not None and decoder.course.failure.code == "upstream_unavailable"
-    assert "key-of-the-provider" not in decoder.course.failure.message
-    assert not decoder.course.finished
+    assert decoder.progress.failure is not None and decoder.progress.failure.code == "upstream_unavailable"
+    assert "key-of-the-provider" not in decoder.progress.failure.message
+    assert not decoder.progress.finished
 
 
 def test_a_failure_without_words_has_those_of_the_error_before_it() -> None:
     decoder = exec_decoder()
     decoder.feed(lines({"type": "error", "message": "Quota exceeded."}, {"type": "turn.failed", "error": {}}))
-    assert decoder.course.failure is not None and decoder.course.failure.code == "insufficient_quota"
+    assert decoder.progress.failure is not None and decoder.progress.failure.code == "insufficient_quota"
 
 
 def test_an_end_without_an_end_is_a_failure() -> None:
@@ -325,7 +325,7 @@ def test_other_threads_are_none_of_ours() -> None:
         decoder.feed([{"method": "turn/completed", "params": {"threadId": "t2", "turn": {"status": "completed"}}}])
         == []
     )
-    assert not decoder.course.finished
+    assert not decoder.progress.finished
 
 
 def test_json_answers_wait_until_it_is_known_which_message_is_the_answer() -> None:
@@ -363,14 +363,14 @@ def test_json_answers_wait_until_it_is_known_which_message_is_the_answer() -> No
 def test_a_turn_that_ends_in_any_other_way_failed(turn: dict[str, Any], code: str) -> None:
     decoder = app_decoder()
     decoder.feed([said("turn/completed", turn=turn)])
-    assert decoder.course.failure is not None and decoder.course.failure.code == code
-    assert decoder.ended(0, "") is decoder.course.failure
+    assert decoder.progress.failure is not None and decoder.progress.failure.code == code
+    assert decoder.ended(0, "") is decoder.progress.failure
 
 
 def test_a_turn_that_is_refused_failed() -> None:
     decoder = app_decoder()
     decoder.feed([{"id": 7, "error": {"code": -32600, "message": "Not logged in"}}])
-    assert decoder.course.failure is not None and decoder.course.failure.status == 401
+    assert decoder.progress.failure is not None and decoder.progress.failure.status == 401
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(1, 9), min_size=1, max_size=60))
@@ -417,8 +417,8 @@ def test_a_cli_that_waits_for_a_network_is_not_waited_for() -> None:
     offline = "Reconnecting... waiting for network (Connection failed: error sending request)"
     by_lines, by_messages = exec_decoder(), app_decoder()
     for _ in range(2):
-        assert by_lines.course.failure is None and by_messages.course.failure is None
+        assert by_lines.progress.failure is None and by_messages.progress.failure is None
         by_lines.feed(lines({"type": "error", "message": offline}))
         by_messages.feed([said("error", error={"message": offline}, willRetry=True)])
     for decoder in (by_lines, by_messages):
-        assert decoder.course.failure is not None and decoder.course.failure.code == "upstream_unavailable"
+        assert decoder.progress.failure is not None and decoder.progress.failure.code == "upstream_unavailable"

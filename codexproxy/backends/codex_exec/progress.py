@@ -12,7 +12,7 @@ from codexproxy.turns.events import Batch
 Json = dict[str, Any]
 
 
-class Course:
+class Progress:
     """Whether a turn has begun, completed or failed.
 
     Args:
