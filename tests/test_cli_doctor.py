@@ -8,7 +8,6 @@ from collections.abc import Callable
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from codexproxy.commands.deep_checks import judge
 from codexproxy.commands.findings import Finding, outcome, worst
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.state.prompts import PromptStore
+from tests.fakes.serving import serving
 from tests.service import Service, free_port
 
 KEY = "a-long-random-text"
@@ -113,10 +113,8 @@ class Edge(BaseHTTPRequestHandler):
 
 
 def test_a_challenge_page_and_a_wrong_clock_are_recognised(tmp_path: Path, sim: SimulatorClient) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Edge) as edge:
-        Thread(target=edge.serve_forever, daemon=True).start()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Edge)) as edge:
         done = doctor(tmp_path, sim, CODEX_BACKEND_URL=f"http://127.0.0.1:{edge.server_port}/backend-api")
-        edge.shutdown()
     assert "challenge page" in done.output
     assert "egress proxy" in done.output
     assert re.search(r"FAIL  clock: 360\d s ahead", done.output)

@@ -13,6 +13,7 @@ from codexproxy.backends.images import ImageFetcher, Inliner, inlined, media_typ
 from codexproxy.errors import BodyTooLarge, InvalidRequest
 from codexproxy.guard.addresses import is_public_address
 from codexproxy.turns.turn import Turn
+from tests.fakes.serving import serving
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 100
 Reply = tuple[int, dict[str, str], bytes]
@@ -52,13 +53,8 @@ class Visitor(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def gallery() -> Iterator[Gallery]:
-    server = Gallery()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Gallery()) as server:
+        yield server
 
 
 class Names:

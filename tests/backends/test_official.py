@@ -3,7 +3,6 @@
 import json
 import socket
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +13,7 @@ import requests
 
 from codexproxy.backends.chatgpt.official import texts_of, texts_of_cli, texts_of_repository, texts_of_rows
 from codexproxy.errors import UpstreamFailed
+from tests.fakes.serving import serving
 
 BASE = "You are Codex.\r\n"
 TEMPLATE = "You are Codex. {{ personality }} Bye."
@@ -108,13 +108,8 @@ class Answer(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def shelf() -> Iterator[Shelf]:
-    server = Shelf()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Shelf()) as server:
+        yield server
 
 
 def catalogue(**texts: str) -> bytes:

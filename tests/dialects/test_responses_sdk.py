@@ -1,6 +1,5 @@
 """What the official SDK makes of our streams and objects, over a loopback connection."""
 
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,6 +12,7 @@ from codexproxy.errors import UpstreamFailed
 from codexproxy.turns.events import Batch, Event, encode_json
 from codexproxy.turns.turn import Caller
 from tests.dialects.recorded import Recording, each_recording, recordings
+from tests.fakes.serving import serving
 
 
 class Canned(BaseHTTPRequestHandler):
@@ -35,16 +35,13 @@ Sdk = Callable[..., openai.OpenAI]
 @pytest.fixture
 def sdk() -> Iterator[Sdk]:
     """Makes a client whose every request is answered with given bytes."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Canned)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
 
     def make(answer: bytes, content_type: str = "text/event-stream") -> openai.OpenAI:
         server.answer, server.content_type = answer, content_type  # type: ignore[attr-defined]
         return openai.OpenAI(api_key="x", base_url=f"http://127.0.0.1:{server.server_port}/v1", max_retries=0)
 
-    yield make
-    server.shutdown()
-    server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Canned)) as server:
+        yield make
 
 
 def rendered(batch: Batch, failure: UpstreamFailed | None = None) -> bytes:

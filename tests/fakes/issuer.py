@@ -7,25 +7,17 @@ from collections.abc import Callable
 from codexproxy.auth.oauth import RefreshRefused
 from codexproxy.auth.tokens import Grant, Tokens
 from codexproxy.errors import ProxyError
+from tests.fakes.clock import Clock
 from tests.fakes.jwt import ACCOUNT, make_jwt
 
 TEN_DAYS = 864_000.0
 
 
-class FakeClock:
-    """Seconds that pass when the test says so."""
+class FakeClock(Clock):
+    """Epoch seconds that pass when the test says so."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
-        self.now = now
-        self.slept: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        """Passes time at once."""
-        self.slept.append(seconds)
-        self.now += seconds
+        super().__init__(now)
 
     @property
     def milliseconds(self) -> int:

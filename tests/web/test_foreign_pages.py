@@ -5,7 +5,6 @@ is the stranger's name after it was pointed at the service itself (DNS rebinding
 """
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 
 from codexproxy.simulator.client import SimulatorClient
 from tests.chromium import Chromium, Tab
+from tests.fakes.serving import serving
 from tests.service import Service
 
 PAGE = b"<!doctype html><title>stranger</title><body>Hello"
@@ -62,11 +62,8 @@ class Stranger(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def stranger() -> Iterator[str]:
     """The origin of a page that is not ours."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield f"http://evil.example:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Stranger)) as server:
+        yield f"http://evil.example:{server.server_port}"
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Images by URL over real HTTP: passed on by default; fetched where that is switched on, but never from this network."""
 
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
@@ -8,6 +7,7 @@ from typing import ClassVar
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
+from tests.fakes.serving import serving
 from tests.service import Service
 
 
@@ -29,11 +29,8 @@ class Gallery(BaseHTTPRequestHandler):
 @pytest.fixture
 def gallery() -> Iterator[str]:
     Gallery.asked.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Gallery)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/cat.png?signature=s3cret"
-    server.shutdown()
-    server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Gallery)) as server:
+        yield f"http://127.0.0.1:{server.server_port}/cat.png?signature=s3cret"
 
 
 def chat(url: str, **more: object) -> dict[str, object]:
