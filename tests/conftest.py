@@ -39,12 +39,8 @@ def shared() -> Path:
 def standing_service(simulator: SimulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service with two workers and default settings for all tests; use ``service``."""
     client = SimulatorClient(simulator.base_url)
-    service = Service(tmp_path_factory.mktemp("service"), client, WEB_CONCURRENCY="2")
-    service.login()
-    try:
-        yield service.start()
-    finally:
-        service.stop()
+    with Service(tmp_path_factory.mktemp("service"), client, WEB_CONCURRENCY="2") as service:
+        yield service
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ class Answer:
 
 
 class Service:
-    """One gunicorn with our configuration file.
+    """One gunicorn with our configuration file; as a context, logged in and running.
 
     Args:
         folder: Holds its data folder and its log.
@@ -117,6 +117,17 @@ class Service:
             self.process = subprocess.Popen(command, cwd=ROOT, env=self._environ, stdout=log, stderr=log)
         wait_until(self._answers, "an answer from /health")
         return self
+
+    def __enter__(self) -> "Service":
+        self.login()
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
 
     def _answers(self) -> bool:
         assert self.process is not None

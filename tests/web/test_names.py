@@ -18,12 +18,8 @@ def fresh_service(simulator: SimulatorProcess, tmp_path_factory: pytest.TempPath
     """A service that learned nothing from other tests about what upstream takes."""
     client = SimulatorClient(simulator.base_url)
     client.reset()
-    service = Service(tmp_path_factory.mktemp("names"), client)
-    service.login()
-    try:
-        yield service.start()
-    finally:
-        service.stop()
+    with Service(tmp_path_factory.mktemp("names"), client) as service:
+        yield service
 
 
 @pytest.fixture
