@@ -66,6 +66,7 @@ def create_app(settings: Settings, environ: Mapping[str, str] = os.environ) -> F
         settings.log_format,
         directory=settings.log_dir,
         keep_days=settings.log_keep_days,
+        max_bytes=settings.log_max_bytes,
         bodies=settings.log_requests,
         secrets=_secrets(settings, environ),
     )
@@ -213,6 +214,7 @@ def _slots(settings: Settings, metrics: Metrics) -> Slots | None:
         settings.data_dir / "slots",
         settings.max_parallel_requests,
         settings.queue_timeout_seconds,
+        most_waiting=settings.max_queued_requests,
         observe=metrics.queued,
     )
 

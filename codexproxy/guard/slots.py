@@ -4,6 +4,7 @@ A place is a locked file, and so is a ticket in the queue: a process that dies
 gives back both. Tickets are named by the host's monotonic clock; only the
 first one may take a place, so nobody overtakes, in whatever worker they wait.
 Waiting is a loop of non-blocking attempts and sleeps; those further back sleep longer.
+The queue is bounded: whoever finds it full is told so at once.
 """
 
 import fcntl
@@ -14,12 +15,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from codexproxy.errors import RateLimited
+from codexproxy.errors import Overloaded, RateLimited
 from codexproxy.state.lock import try_lock
 
 # Sleep of the first in the queue, in seconds, and the longest sleep of anybody.
 NEXT_SLEEP = 0.01
 LONGEST_SLEEP = 0.25
+
+# How many may wait, unless told otherwise, and the seconds after which one who may not should ask again.
+MOST_WAITING = 100
+COME_BACK = 5.0
 
 # Nobody needs this long to put a ticket into the queue.
 _ABANDONED_AFTER = 60.0
@@ -54,6 +59,7 @@ class Slots:
         folder: Where the locked files are; made when missing. Whoever names the same folder shares the places.
         limit: How many places there are.
         timeout: Longest wait for one, in seconds; 0 does not wait.
+        most_waiting: How many may wait, on all workers; 0 lets nobody wait.
         observe: Told the seconds of each wait, and whether it ended with a place.
         clock: Monotonic seconds.
         sleep: Waits that many seconds; lets other greenlets run.
@@ -65,12 +71,14 @@ class Slots:
         limit: int,
         timeout: float,
         *,
+        most_waiting: int = MOST_WAITING,
         observe: Callable[[float, bool], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
         self.limit = limit
         self._timeout = timeout
+        self._most_waiting = most_waiting
         self._observe = observe or (lambda waited, taken: None)
         self._clock = clock
         # Looked up at each call, since gevent may patch it later.
@@ -89,6 +97,7 @@ class Slots:
 
         Raises:
             RateLimited: ``queue_timeout``, also for a client that has left.
+            Overloaded: ``queue_full``, at once.
         """
         began = self._clock()
         with self._ticket() as ticket:
@@ -126,6 +135,8 @@ class Slots:
             left = until - self._clock()
             if descriptor is not None or left <= 0 or gone():
                 return descriptor
+            if self._is_beyond(ticket):
+                raise self._full()
             self._sleep(min(NEXT_SLEEP * (1 + position), LONGEST_SLEEP, left))
 
     def _position(self, ticket: str) -> int:
@@ -137,6 +148,12 @@ class Slots:
             if self._is_alive(name):
                 return max(1, names.index(ticket) - place) if ticket in names else 1
         return 0
+
+    def _is_beyond(self, ticket: str) -> bool:
+        """Whether as many as may wait stand before this ticket; those who wait already never get there."""
+        before = [name for name in self._tickets() if name < ticket]
+        # What dead owners left is looked for only when it matters, since it costs a look at every ticket.
+        return len(before) >= self._most_waiting and sum(map(self._is_alive, before)) >= self._most_waiting
 
     def _take(self) -> int | None:
         for number in range(self.limit):
@@ -196,4 +213,13 @@ class Slots:
             "Please try again in a moment.",
             code="queue_timeout",
             retry_after=max(1.0, min(self._timeout, 30.0)),
+        )
+
+    def _full(self) -> Overloaded:
+        return Overloaded(
+            f"All {self.limit} places are taken, and {self._most_waiting} others wait for one already. "
+            f"Please try again in {COME_BACK:g} seconds.",
+            code="queue_full",
+            retry_after=COME_BACK,
+            retryable=False,
         )

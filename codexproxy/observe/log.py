@@ -18,7 +18,7 @@ import orjson
 
 from codexproxy.observe.bodies import allow_bodies
 from codexproxy.observe.context import current_request_id
-from codexproxy.observe.files import KEEP_DAYS, DailyFiles
+from codexproxy.observe.files import KEEP_DAYS, MAX_BYTES, DailyFiles
 from codexproxy.observe.redaction import Redactor
 
 LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
@@ -153,6 +153,7 @@ def configure_logging(
     *,
     directory: Path | None = None,
     keep_days: int = KEEP_DAYS,
+    max_bytes: int = MAX_BYTES,
     bodies: bool = False,
     secrets: Iterable[str] = (),
     stream: TextIO | None = None,
@@ -166,6 +167,7 @@ def configure_logging(
         directory: Where to write ``{date}-{level}.log`` files too; they hold text lines
             unless ``format`` is ``json``.
         keep_days: Days after which those files are removed.
+        max_bytes: Bytes of all those files; the oldest are removed.
         bodies: Whether bodies of requests are logged at debug.
         secrets: Values that must not appear in any line.
         stream: Where console lines go, standard error by default.
@@ -177,7 +179,7 @@ def configure_logging(
     console.setFormatter(_formatter(form, redact, coloured=target.isatty()))
     handlers: list[logging.Handler] = [console]
     if directory is not None:
-        files = DailyFiles(directory, on_error=complain, keep_days=keep_days)
+        files = DailyFiles(directory, on_error=complain, keep_days=keep_days, max_bytes=max_bytes)
         files.setFormatter(_formatter(format or "text", redact))
         handlers.append(files)
     _install(handlers, LEVELS[level])

@@ -133,6 +133,9 @@ class Settings:
     log_keep_days: int = row(
         "logging.keepDays", "LOG_KEEP_DAYS", p.integer(1, 3650), 14, "Days that log files are kept."
     )
+    log_max_bytes: int = row(
+        "logging.maxBytes", "LOG_MAX_BYTES", p.integer(2**20), 2**30, "Most bytes of all log files; the oldest go."
+    )
 
     codex_mode: str = row(
         "codex.mode",
@@ -218,6 +221,13 @@ class Settings:
     )
     queue_timeout_seconds: float = row(
         "limits.queueTimeoutSeconds", "CODEX_QUEUE_TIMEOUT_SECONDS", p.number(0), 30.0, "Longest wait for a free slot."
+    )
+    max_queued_requests: int = row(
+        "limits.maxQueuedRequests",
+        "CODEX_MAX_QUEUED_REQUESTS",
+        p.integer(0),
+        100,
+        "Turns that may wait for a free slot; the next ones get 503 at once.",
     )
 
     store_responses: bool = row(

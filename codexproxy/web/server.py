@@ -100,6 +100,7 @@ def log_to(settings: Settings) -> None:
         settings.log_format,
         directory=settings.log_dir,
         keep_days=settings.log_keep_days,
+        max_bytes=settings.log_max_bytes,
         secrets=secrets,
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from codexproxy.errors import RateLimited
+from codexproxy.errors import Overloaded, RateLimited
 from codexproxy.guard.slots import Slots
 
 HOLDER = """
@@ -272,6 +272,45 @@ def test_a_ticket_that_was_never_finished_is_cleared_away(folder: Path) -> None:
     fresh.touch()
     Slots(folder, 1, 0)
     assert not litter.exists() and fresh.exists()
+
+
+def test_a_full_queue_is_a_503_at_once(folder: Path, children: list["subprocess.Popen[str]"]) -> None:
+    time_ = ScriptedTime()
+    slots = Slots(folder, 1, 30, most_waiting=2, clock=time_.clock, sleep=time_.sleep)
+    waiters = [child(children, HOLDER, folder, 1) for _ in range(3)]
+    eventually(lambda: slots.waiting() == 2)
+    with pytest.raises(Overloaded) as refusal:
+        slots.acquire()
+    assert (refusal.value.status, refusal.value.code, refusal.value.retryable) == (503, "queue_full", False)
+    assert refusal.value.retry_after == 5
+    assert time_.now == 0
+    assert slots.waiting() == 2
+    # Those who were killed while they waited take nobody's place.
+    for waiter in waiters:
+        waiter.kill()
+        waiter.wait(10)
+    slots.acquire().release()
+
+
+def test_the_dead_are_not_counted_in_a_full_queue(folder: Path, children: list["subprocess.Popen[str]"]) -> None:
+    slots = Slots(folder, 1, 30, most_waiting=1)
+    with slots.held():
+        waiter = child(children, HOLDER, folder, 1)
+        eventually(lambda: slots.waiting() == 1)
+        os.kill(waiter.pid, signal.SIGKILL)
+        waiter.wait(10)
+        queued = threading.Thread(target=lambda: slots.acquire().release())
+        queued.start()
+        eventually(lambda: slots.waiting() == 1)
+    queued.join(20)
+    assert slots.busy() == 0
+
+
+def test_without_a_queue_whoever_finds_no_place_is_sent_away(folder: Path) -> None:
+    slots = Slots(folder, 1, 30, most_waiting=0)
+    with slots.held(), pytest.raises(Overloaded):
+        slots.acquire()
+    slots.acquire().release()
 
 
 def test_those_further_back_ask_less_often(folder: Path) -> None:
