@@ -8,6 +8,7 @@ from codexproxy.dialects.answer import Call, Data, Ending, Sink, key_of, nothing
 from codexproxy.dialects.parts import Parts
 from codexproxy.turns.events import Batch, Event
 from codexproxy.turns.failures import failure_of
+from codexproxy.turns.fold import is_all_thought
 
 CALLS = ("function_call", "custom_tool_call")
 
@@ -177,9 +178,10 @@ class Reader:
                 self._finish_item(position, item)
 
     def _is_empty(self, usage: Data) -> bool:
-        # An answer that was cut here (turns/cut.py) may be cut before its first word.
-        spent = usage.get("output_tokens") or usage.get("estimated")
-        return not (self._calls or self._hosted or self._parts.said or spent)
+        # An answer that was cut here (turns/cut.py) may be cut before its first word. One that
+        # took tokens may be an item without words; without an item, it may be all thought.
+        told = self._calls or self._hosted or self._parts.said or usage.get("estimated")
+        return not (told or (self._done and usage.get("output_tokens")) or is_all_thought(usage))
 
     def _on_failure(self, event: Event) -> None:
         error = failure_of(event)

@@ -158,3 +158,17 @@ def is_empty(response: dict[str, Any]) -> bool:
     usage = response.get("usage")
     tokens = usage.get("output_tokens") if isinstance(usage, dict) else 0
     return not response.get("output") and not tokens
+
+
+def is_lost(response: dict[str, Any]) -> bool:
+    """Whether an answer holds no item although it took more than thinking: its words never came."""
+    return not response.get("output") and not is_all_thought(response.get("usage"))
+
+
+def is_all_thought(usage: Any) -> bool:
+    """Whether tokens were spent, and every one of them on reasoning."""
+    if not isinstance(usage, dict):
+        return False
+    details = usage.get("output_tokens_details")
+    spent, thought = usage.get("output_tokens"), details.get("reasoning_tokens") if isinstance(details, dict) else None
+    return isinstance(spent, int) and isinstance(thought, int) and 0 < spent <= thought

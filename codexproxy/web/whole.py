@@ -38,8 +38,10 @@ def whole_answer(
     Raises:
         ProxyError: A turn failed, or its answer is none after a second try, too.
     """
+    # What cannot even be opened was tried twice already (backends/router.py).
+    responses = folded(opening, requestlog)
     try:
-        responses = _repaired(dialect, turns, folded(opening, requestlog), reopen, requestlog)
+        responses = _repaired(dialect, turns, responses, reopen, requestlog)
         return dialect.complete(turns[0], responses)
     except UpstreamFailed as error:
         if error.code != "empty_response":

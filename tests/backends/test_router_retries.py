@@ -88,8 +88,22 @@ def test_an_answer_that_stays_empty_is_502_empty_response() -> None:
         assert (error.value.status, error.value.code) == (502, "empty_response")
 
 
+def wordless(spent: int, thought: int) -> Any:
+    """An answer without an item, for which tokens were spent."""
+    usage = {"output_tokens": spent, "output_tokens_details": {"reasoning_tokens": thought}}
+    return event("response.completed", response={"output": [], "usage": usage})
+
+
+def test_words_that_were_written_and_never_came_are_asked_for_again() -> None:
+    backend = ScriptedBackend("main", [[wordless(9, 4)]])
+    assert "response.output_text.delta" in types(router(backend, Clock()).open(TURN))
+    assert len(backend.turns) == 2
+    backend.script = [[[wordless(9, 4)]]]
+    assert types(router(backend, Clock()).open(FORWARDING)) == ["response.completed"]
+
+
 NOT_EMPTY: dict[str, Any] = {
-    "tokens were spent": event("response.completed", response={"output": [], "usage": {"output_tokens": 3}}),
+    "all tokens were spent on thinking": wordless(3, 3),
     "an item": event("response.completed", response={"output": [{"type": "message"}]}),
     "cut short by a limit": event("response.incomplete", response={"output": []}),
 }

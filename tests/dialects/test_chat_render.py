@@ -347,6 +347,32 @@ def test_an_answer_that_holds_nothing_is_a_failure():
         completed(batch)
 
 
+def spent(tokens: int, thought: int | None) -> dict[str, Any]:
+    details = {} if thought is None else {"output_tokens_details": {"reasoning_tokens": thought}}
+    return {"input_tokens": 3, "output_tokens": tokens, "total_tokens": 3 + tokens, **details}
+
+
+@pytest.mark.parametrize("thought", [None, 0, 6])
+def test_words_that_took_tokens_and_never_came_are_a_failure(thought: int | None):
+    batch = events(created(), ended(usage=spent(7, thought)))
+    with pytest.raises(UpstreamFailed) as failure:
+        renderer_of().render(batch)
+    assert failure.value.code == "empty_response"
+    with pytest.raises(UpstreamFailed):
+        completed(batch)
+
+
+@pytest.mark.parametrize("style", ["reasoning_content", "none"])
+@pytest.mark.parametrize("items", [[], [done(reasoning())], [done(message(""))]])
+def test_a_turn_that_was_all_thought_is_an_answer_without_words(items: list[dict[str, Any]], style: str):
+    batch = events(created(), *items, ended(usage=spent(7, 7)))
+    seen = streamed(batch, reasoning_compat=style, stream_options={"include_usage": True})
+    assert (seen.content, seen.finish, seen.terminators) == ("", "stop", 1)
+    assert seen.usage is not None and seen.usage["completion_tokens_details"]["reasoning_tokens"] == 7
+    told = completed(batch, reasoning_compat=style)["choices"][0]
+    assert (told["message"]["content"], told["finish_reason"]) == ("", "stop")
+
+
 FAILURES = [
     {"type": "response.failed", "response": {"error": {"code": "server_is_overloaded", "message": "Busy."}}},
     {"type": "error", "error": {"code": "server_is_overloaded", "message": "Busy."}},

@@ -147,6 +147,24 @@ def test_an_empty_answer_is_asked_for_once_more_and_then_an_error(service: Servi
     assert (answer.status, answer.code) == (502, "empty_response")
 
 
+LOST = {"items": [], "usage": {"input_tokens": 3, "output_tokens": 9, "total_tokens": 12}}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("route", [CHAT, "/v1/completions"])
+def test_words_that_took_tokens_and_never_came_are_asked_for_once_more_and_then_an_error(
+    service: Service, sim: SimulatorClient, route: str, stream: bool
+) -> None:
+    body = {**ASK, "prompt": "hi", "stream": stream}
+    sim.script(LOST, {"text": "here"})
+    answer = service.post(route, body)
+    assert (answer.status, b"here" in answer.body) == (200, True)
+    sim.script(LOST, repeat=2)
+    answer = service.post(route, body)
+    assert (answer.status, answer.code) == (502, "empty_response")
+    assert len([turn for turn in sim.turns() if turn["status"] == 200]) == 4
+
+
 def test_a_request_nested_too_deeply_is_refused(service: Service) -> None:
     for depth, status in ((200, 200), (300, 400), (950, 400), (1020, 400), (100_000, 400)):
         nested = "[" * depth + "]" * depth
