@@ -6,7 +6,7 @@ from typing import Any
 
 from codexproxy.dialects.answer import Call, Data, Ending, Sink, key_of, nothing_said
 from codexproxy.dialects.parts import Parts
-from codexproxy.turns.events import Batch, Event
+from codexproxy.turns.events import Batch, Event, written
 from codexproxy.turns.failures import failure_of
 from codexproxy.turns.fold import is_all_thought
 
@@ -104,8 +104,10 @@ class Reader:
         return opened
 
     def _finish_call(self, opened: _Open, data: Data) -> None:
-        whole = data.get("input" if opened.call.custom else "arguments")
-        if not opened.closed and isinstance(whole, str) and len(whole) > opened.shown:
+        given = data.get("input" if opened.call.custom else "arguments")
+        # JSON that is no string, after pieces of it that were, is the same in other letters.
+        whole = written(given) if isinstance(given, str) or not opened.shown else ""
+        if not opened.closed and len(whole) > opened.shown:
             self._sink.fragment(opened.call, whole[opened.shown :])
         opened.closed = True
 

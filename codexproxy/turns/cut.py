@@ -13,7 +13,7 @@ is seen, does not.
 from collections.abc import Callable
 from typing import Any
 
-from codexproxy.turns.events import Batch, Event
+from codexproxy.turns.events import Batch, Event, written
 from codexproxy.turns.meter import Meter
 from codexproxy.turns.stopping import Stopper
 from codexproxy.turns.stream import EventStream
@@ -189,12 +189,12 @@ class Cutter:
     def _settle_item(self, data: Data, item: Data) -> None:
         key = key_of(data)
         self._said.note_item(key, item)
-        written = item.get(WRITTEN.get(str(item.get("type")), ""))
+        holder = WRITTEN.get(str(item.get("type")))
         for index, part in enumerate(as_list(item.get("content")) if item.get("type") == "message" else []):
             if not self.ended and isinstance(part, dict) and part.get("type") == "output_text":
                 self._settle(data, index, part.get("text"))
-        if isinstance(written, str) and not self._said.has_written(key):
-            self._write(key, written)
+        if holder and not self._said.has_written(key):
+            self._write(key, written(item.get(holder)))
             self._end_if_cut(_before(data), None)
         if not self.ended:
             self._said.note_item(key, item, done=True)

@@ -81,6 +81,13 @@ def encode_json(value: Any) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
+def written(value: Any) -> str:
+    """What somebody wrote into a call: a string by every schema, although some send the JSON itself."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else encode_json(value).decode()
+
+
 def decode_object(payload: bytes) -> dict[str, Any]:
     """Parses one JSON object of upstream's.
 

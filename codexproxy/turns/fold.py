@@ -68,14 +68,29 @@ class Fold:
         if item is not None:
             item[field] = str(item.get(field) or "") + str(data.get("delta") or "")
 
-    def _grow_part(self, data: dict[str, Any], holder: str, blank: Item) -> None:
+    def _settle(self, data: dict[str, Any], field: str) -> None:
         item = self._open_item(data)
-        if item is None:
-            return
+        if item is not None and data.get(field):
+            item[field] = data[field]
+
+    def _grow_part(self, data: dict[str, Any], holder: str, blank: Item) -> None:
+        part, field = self._open_part(data, holder, blank), _field(blank)
+        if part is not None:
+            part[field] = str(part.get(field) or "") + str(data.get("delta") or "")
+
+    def _settle_part(self, data: dict[str, Any], holder: str, blank: Item) -> None:
+        part, field = self._open_part(data, holder, blank), _field(blank)
+        if part is not None and data.get(field):
+            part[field] = data[field]
+
+    def _open_part(self, data: dict[str, Any], holder: str, blank: Item) -> Item | None:
+        item = self._open_item(data)
         position = data.get("content_index", data.get("summary_index"))
-        part = _part_at(_list_in(item, holder), position, blank)
-        field = "refusal" if "refusal" in blank else "text"
-        part[field] = str(part.get(field) or "") + str(data.get("delta") or "")
+        return None if item is None else _part_at(_list_in(item, holder), position, blank)
+
+
+def _field(blank: Item) -> str:
+    return "refusal" if "refusal" in blank else "text"
 
 
 def _index(data: dict[str, Any], default: int) -> int:
@@ -137,6 +152,12 @@ _FOLDS: dict[str, Callable[[Fold, dict[str, Any]], None]] = {
     "response.refusal.delta": lambda fold, data: fold._grow_part(data, "content", _REFUSAL),
     "response.reasoning_text.delta": lambda fold, data: fold._grow_part(data, "content", _REASONING),
     "response.reasoning_summary_text.delta": lambda fold, data: fold._grow_part(data, "summary", _SUMMARY),
+    "response.output_text.done": lambda fold, data: fold._settle_part(data, "content", _TEXT),
+    "response.refusal.done": lambda fold, data: fold._settle_part(data, "content", _REFUSAL),
+    "response.reasoning_text.done": lambda fold, data: fold._settle_part(data, "content", _REASONING),
+    "response.reasoning_summary_text.done": lambda fold, data: fold._settle_part(data, "summary", _SUMMARY),
+    "response.function_call_arguments.done": lambda fold, data: fold._settle(data, "arguments"),
+    "response.custom_tool_call_input.done": lambda fold, data: fold._settle(data, "input"),
     "response.function_call_arguments.delta": lambda fold, data: fold._grow(data, "arguments"),
     "response.custom_tool_call_input.delta": lambda fold, data: fold._grow(data, "input"),
 }

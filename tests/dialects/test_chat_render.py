@@ -7,6 +7,7 @@ import pytest
 from codexproxy.dialects.base import DONE
 from codexproxy.dialects.chat.dialect import ChatDialect
 from codexproxy.errors import ProxyError, UpstreamFailed
+from codexproxy.turns.cut import Cutter
 from codexproxy.turns.events import Batch, Event
 from codexproxy.turns.turn import Caller
 from tests.dialects.chat_reading import (
@@ -180,6 +181,38 @@ WAYS_OF_CALLING: dict[str, list[dict[str, Any]]] = {
         done(function_call("look", '{"a":1}')),
     ],
 }
+
+
+WAYS_OF_CALLING_WITHOUT_TEXT: dict[str, list[dict[str, Any]]] = {
+    "in the item": [done({**function_call("look"), "arguments": {"a": 1}})],
+    "in the item that was announced": [
+        added(function_call("look")),
+        done({**function_call("look"), "arguments": {"a": 1}}),
+    ],
+    "at the arguments' end": [
+        added(function_call("look")),
+        {"type": "response.function_call_arguments.done", "output_index": 0, "arguments": {"a": 1}},
+    ],
+    "after their pieces": [
+        added(function_call("look")),
+        fragment('{"a":1}'),
+        done({**function_call("look"), "arguments": {"a": 1, "b": 22222}}),
+    ],
+    "in the final object": [],
+}
+
+
+@pytest.mark.parametrize("way", WAYS_OF_CALLING_WITHOUT_TEXT)
+@pytest.mark.parametrize("cap", [{}, {"max_tokens": 500}])
+def test_arguments_that_are_no_text_are_told_as_text(way: str, cap: dict[str, Any]):
+    output = [] if WAYS_OF_CALLING_WITHOUT_TEXT[way] else [{**function_call("look"), "arguments": {"a": 1}}]
+    batch = events(created(), *WAYS_OF_CALLING_WITHOUT_TEXT[way], ended(output=output))
+    if cap:
+        batch = Cutter((), 500).feed(batch)
+    assert streamed(batch).calls == {0: {"id": "call_1", "kind": "function", "name": "look", "written": '{"a":1}'}}
+    if way != "after their pieces":
+        (call,) = completed(batch)["choices"][0]["message"]["tool_calls"]
+        assert call["function"]["arguments"] == '{"a":1}'
 
 
 @pytest.mark.parametrize("way", WAYS_OF_CALLING)

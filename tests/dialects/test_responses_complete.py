@@ -72,6 +72,13 @@ def test_an_answer_of_which_upstream_said_nearly_nothing_is_valid_all_the_same()
 
 
 @needs_shared
+def test_what_a_call_holds_is_text_also_where_upstream_sent_an_object():
+    response = complete({"output": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": {"a": [1]}}]})
+    assert complaints(response) == []
+    assert response["output"][0]["arguments"] == '{"a":[1]}'
+
+
+@needs_shared
 def test_nothing_at_all_is_dressed_as_a_valid_object():
     assert complaints(complete({})) == []
 

@@ -184,6 +184,25 @@ def test_a_bare_error_of_upstreams_is_completed_in_its_own_words():
     assert failed["sequence_number"] == 5
 
 
+@pytest.mark.parametrize(
+    ("details", "code"),
+    [
+        ({"code": 429, "type": "rate_limit_error"}, "rate_limit_error"),
+        ({"code": 500}, "upstream_unavailable"),
+        ({"code": None, "type": {}}, "upstream_unavailable"),
+    ],
+)
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_code_is_a_string_whatever_upstream_has_there(details: dict[str, Any], code: str, nested: bool):
+    told = {"message": ["no", "text"], **details}
+    bare = {"type": "error", "error": told} if nested else {**told, "type": "error"}
+    sut = renderer()
+    sut.render(events(bare))
+    (failed,) = payloads(sut.fail(UpstreamFailed("It broke.")))
+    expected = code if nested else "upstream_unavailable"
+    assert failed["response"]["error"] == {"code": expected, "message": "It broke."}
+
+
 def test_a_stream_that_ended_does_not_end_again():
     sut = renderer()
     sut.render(events(CREATED, COMPLETED))

@@ -24,3 +24,35 @@ def test_an_output_that_is_none_is_rebuilt_from_what_was_streamed(output: Any) -
 def test_an_output_that_is_there_is_kept() -> None:
     other = {**ITEM, "id": "msg_2"}
     assert ended_with([other])["output"] == [other]
+
+
+PLACE = {"output_index": 0, "content_index": 0}
+ENDS_ALONE: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
+    "a text": (
+        [{"type": "response.output_text.done", "text": "hi", **PLACE}],
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "hi", "annotations": []}]},
+    ),
+    "a refusal": (
+        [{"type": "response.refusal.done", "refusal": "no", **PLACE}],
+        {"type": "message", "role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
+    ),
+    "arguments": (
+        [
+            {"type": "response.output_item.added", "output_index": 0, "item": {"type": "function_call", "name": "f"}},
+            {"type": "response.function_call_arguments.done", "output_index": 0, "arguments": "{}"},
+        ],
+        {"type": "function_call", "name": "f", "arguments": "{}"},
+    ),
+    "a summary": (
+        [
+            {"type": "response.output_item.added", "output_index": 0, "item": {"type": "reasoning", "summary": []}},
+            {"type": "response.reasoning_summary_text.done", "output_index": 0, "summary_index": 0, "text": "Hm."},
+        ],
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("events", "item"), ENDS_ALONE.values(), ids=list(ENDS_ALONE))
+def test_what_only_the_end_of_a_part_tells_is_kept(events: list[dict[str, Any]], item: dict[str, Any]) -> None:
+    assert fold([list(map(Event.of, events))])["output"] == [item]

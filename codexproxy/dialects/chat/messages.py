@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from codexproxy.dialects.chat.content import input_parts, output_parts, text_of
 from codexproxy.dialects.faults import bad_value, missing, unsupported, wrong_type, wrong_value
-from codexproxy.turns.events import encode_json
+from codexproxy.turns.events import written
 
 Item = dict[str, Any]
 
@@ -115,11 +115,11 @@ class Conversation:
         if not isinstance(name, str) or not name:
             raise missing(f"{path}.name")
         named = {"call_id": id if isinstance(id, str) else "", "name": name}
-        written = _written(holder.get("input") if kind == "custom" else holder.get("arguments"))
+        text = written(holder.get("input") if kind == "custom" else holder.get("arguments"))
         if kind == "custom" or name in self._customs:
             self._custom_ids.add(named["call_id"])
-            return {"type": "custom_tool_call", **named, "input": written}
-        return {"type": "function_call", **named, "arguments": written or "{}"}
+            return {"type": "custom_tool_call", **named, "input": text}
+        return {"type": "function_call", **named, "arguments": text or "{}"}
 
     def _add_legacy_call(self, call: Any, path: str) -> None:
         if not isinstance(call, dict):
@@ -162,13 +162,6 @@ class Conversation:
         "tool": _add_tool,
         "function": _add_function,
     }
-
-
-def _written(value: Any) -> str:
-    # Arguments are a string by the schema; some clients send the object itself.
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else encode_json(value).decode()
 
 
 def read_messages(messages: list[Any], customs: frozenset[str]) -> Conversation:

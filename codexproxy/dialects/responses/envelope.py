@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
+from codexproxy.turns.events import written
+from codexproxy.turns.transcript import WRITTEN
 from codexproxy.turns.turn import Turn
 
 Json = dict[str, Any]
@@ -114,6 +116,8 @@ class Envelope:
         # The Codex CLI writes ``"content": null`` into reasoning items, the schema knows no such thing.
         filled = {**_BLANK_ITEMS[kind], **{name: value for name, value in item.items() if value is not None}}
         filled["id"] = filled.get("id") or self._identify(_PREFIXES[kind])
+        if kind in WRITTEN:
+            filled[WRITTEN[kind]] = written(filled[WRITTEN[kind]])
         if isinstance(filled.get("content"), list):
             filled["content"] = [_whole_part(part) for part in filled["content"] if isinstance(part, dict)]
         return filled

@@ -18,6 +18,7 @@ from typing import Any
 from codexproxy.dialects.responses.envelope import Envelope
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.turns.events import COMPLETED, ERROR, FAILED, INCOMPLETE, Batch, Event
+from codexproxy.turns.failures import error_object, text_of
 from codexproxy.turns.fold import fold
 
 DONE = "response.done"
@@ -89,9 +90,10 @@ class ResponsesRenderer:
             return b""
         self._ended = True
         number = self._next_number()
-        details = _details(self._error) or error.as_dict()
-        code, message = details.get("code") or details.get("type"), details.get("message") or error.message
-        reason = {"code": code, "message": message}
+        details = error_object(_data(self._error)) or error.as_dict()
+        # A code is a string in every schema, whatever upstream has there.
+        code = text_of(details.get("code")) or text_of(details.get("type")) or error.code
+        reason = {"code": code, "message": text_of(details.get("message")) or error.message}
         failed = {"response": self._envelope.failed(self._response, reason)}
         if self._error:
             return _written(FAILED, number, failed)
@@ -135,12 +137,6 @@ class ResponsesRenderer:
     def _next_number(self) -> int:
         number = _data(self._last).get("sequence_number")
         return number + 1 if isinstance(number, int) else self._seen
-
-
-def _details(event: Event | None) -> dict[str, Any]:
-    data = _data(event)
-    nested = data.get("error")
-    return nested if isinstance(nested, dict) else data
 
 
 def _data(event: Event | None) -> dict[str, Any]:
