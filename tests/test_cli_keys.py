@@ -68,6 +68,12 @@ def test_what_a_key_may_do_is_kept_and_listed(keys: Keys) -> None:
         assert words in line
 
 
+def test_a_client_nobody_is_called_is_told_at_once(keys: Keys) -> None:
+    done = keys.run("add", "ann", "--client", "codex_cli", "--client", "cursor")
+    assert done.returncode == 0
+    assert "did you mean codex-cli?" in done.stderr and "'cursor'" not in done.stderr
+
+
 def test_users_of_the_configuration_are_listed_too(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"users": [{"name": "bob", "maxParallel": 2, "isEnabled": False}]}))

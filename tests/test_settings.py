@@ -236,7 +236,7 @@ def test_providers_users_and_guard_become_typed_values(home: Home) -> None:
             "users": [
                 {
                     "name": "ann",
-                    "apiKeyHash": "salt$hash",
+                    "apiKeyHash": f"sha256:aa:{0:064x}",
                     "allowedClients": ["codex-cli"],
                     "providerGroup": "default",
                     "models": ["*"],
@@ -272,6 +272,24 @@ def test_two_entries_of_one_name_are_a_problem(home: Home) -> None:
     assert set(home.problems()) == {"users[1].name", "providers"}
 
 
+@pytest.mark.parametrize(
+    ("user", "key"),
+    [
+        ({"name": "default"}, "users[0].name"),
+        ({"name": " anonymous "}, "users[0].name"),
+        ({"name": "ann", "apiKeyHash": "cpx_the-key-itself"}, "users[0].apiKeyHash"),
+        ({"name": "ann", "apiKeyHash": "sha256:aa:bb"}, "users[0].apiKeyHash"),
+        ({"name": "ann", "apiKeyHash": f"sha256::{0:064x}"}, "users[0].apiKeyHash"),
+        ({"name": "ann", "apiKeyHash": f"sha256:a:{0:064x}"}, "users[0].apiKeyHash"),
+    ],
+)
+def test_a_user_nobody_can_be_is_told_before_the_service_starts(home: Home, user: dict[str, str], key: str) -> None:
+    home.write({"users": [user]})
+    problems = home.problems()
+    assert list(problems) == [key]
+    assert "cpx_" not in problems[key]
+
+
 def test_the_type_of_the_one_default_provider_comes_from_the_environment(home: Home) -> None:
     assert [provider.type for provider in home.load(CODEX_PROVIDER="codex-cli").providers] == ["codex-cli"]
 
@@ -297,9 +315,9 @@ def test_a_missing_dotenv_file_is_fine(home: Home) -> None:
 
 
 def test_secrets_show_in_no_representation_and_no_problem(home: Home) -> None:
-    home.write({"users": [{"name": "ann", "apiKeyHash": "hidden-hash"}]})
+    home.write({"users": [{"name": "ann", "apiKeyHash": f"sha256:aa:{'5ec7e7' + 58 * '0'}"}]})
     settings = home.load(PROXY_API_KEY="hidden-key", CODEX_TOKENS_JSON='{"access_token": "hidden-token"}')
-    assert "hidden" not in repr(settings)
+    assert "hidden" not in repr(settings) and "5ec7e7" not in repr(settings)
     with pytest.raises(SettingsError) as caught:
         home.load(PROXY_API_KEY="hidden key", CODEX_TOKENS_JSON="hidden-token", PORT="hidden-port")
     assert "hidden" not in f"{caught.value} {caught.value!r}"

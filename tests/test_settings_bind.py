@@ -59,12 +59,12 @@ def test_a_key_or_a_clear_word_opens_it(environ: dict[str, str]) -> None:
 def test_a_user_counts_as_a_key_only_when_enabled_and_hashed(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("config") / "config.json"
     for users, refused in (
-        ('[{"name": "ann", "apiKeyHash": "x"}]', False),
-        ('[{"name": "ann", "apiKeyHash": "x", "isEnabled": false}]', True),
+        ('[{"name": "ann", "apiKeyHash": "sha256:aa:%064d"}]', False),
+        ('[{"name": "ann", "apiKeyHash": "sha256:aa:%064d", "isEnabled": false}]', True),
         ('[{"name": "ann"}]', True),
         ("[]", True),
     ):
-        path.write_text(f'{{"users": {users}}}')
+        path.write_text(f'{{"users": {users}}}'.replace("%064d", "0" * 64))
         settings = load_settings(EMPTY | {"CONFIG_PATH": str(path)})
         assert (refuse_public_bind(settings, ["0.0.0.0:1"]) is not None) is refused
 

@@ -2,8 +2,9 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from codexproxy.commands.loading import DOTENV, settings_or_exit
 from codexproxy.errors import ProxyError
 from codexproxy.guard.keyfile import KeyFile
 from codexproxy.guard.keys import OWNER
+from codexproxy.guard.profiles import BY_NAME
 from codexproxy.settings import Settings, User
 
 FILE, CONFIG, ENVIRONMENT = "keys.json", "config file", "PROXY_API_KEY"
@@ -44,6 +46,7 @@ def add(name: str, as_json: bool, **fields: Any) -> None:
         _refuse_taken(name, settings)
         key = _file(settings).add(name, **given)
     _warn_of_group(fields["providerGroup"], settings)
+    _warn_of_clients(fields["allowedClients"])
     _show_key(name, key, as_json)
 
 
@@ -121,6 +124,14 @@ def _warn_of_group(group: str | None, settings: Settings) -> None:
     known = {provider.group for provider in settings.providers if provider.enabled}
     if group and group not in known:
         click.echo(f"No enabled provider is of group '{group}' yet; its turns will fail until one is.", err=True)
+
+
+def _warn_of_clients(clients: Sequence[str]) -> None:
+    for client in clients:
+        if client not in BY_NAME:
+            near = get_close_matches(client, BY_NAME, n=1)
+            advice = f"did you mean {near[0]}?" if near else f"those there are: {', '.join(BY_NAME)}."
+            click.echo(f"No client is called '{client}', so this key will be refused to all; {advice}", err=True)
 
 
 def _configured(settings: Settings) -> list[Record]:

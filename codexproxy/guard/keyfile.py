@@ -142,7 +142,7 @@ class KeyFile:
 
     def _read(self) -> list[Record]:
         try:
-            text = self._path.read_text("utf-8")
+            text = self._path.read_text("utf-8-sig")
         except FileNotFoundError:
             return []
         return _records(text, self._path)
@@ -189,6 +189,8 @@ _FIELDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "isEnabled": ("enabled", (bool,)),
 }
 
+_COUNTS = frozenset({"ratePerMinute", "tokensPerDay", "maxParallel"})
+
 
 def _user(record: Record) -> FileUser:
     values: dict[str, Any] = {}
@@ -197,6 +199,7 @@ def _user(record: Record) -> FileUser:
             values[field] = _checked(record[spelling], spelling, types)
     if not values.get("name") or "api_key_hash" not in values:
         raise ValueError("Each user of the key file needs 'name' and 'apiKeyHash'.")
+    check_name(values["name"])
     parse_hash(values["api_key_hash"])
     return FileUser(**values)
 
@@ -205,4 +208,6 @@ def _checked(value: Any, spelling: str, types: tuple[type, ...]) -> Any:
     # A bool is an int to Python, yet no number to anybody who writes a limit.
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         raise ValueError(f"Field '{spelling}' of a user in the key file has the wrong type.")
+    if spelling in _COUNTS and isinstance(value, int) and value < 1:
+        raise ValueError(f"Field '{spelling}' of a user in the key file must be 1 or more; leave it out for no limit.")
     return tuple(str(element) for element in value) if isinstance(value, list) else value

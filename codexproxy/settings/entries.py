@@ -28,8 +28,8 @@ class Provider:
 class User:
     """One person or program with a key of its own."""
 
-    name: str = row("name", None, p.text, doc="Shown in logs instead of the key.")
-    api_key_hash: str | None = row("apiKeyHash", None, p.secret, None, "Salted hash of the key.", secret=True)
+    name: str = row("name", None, p.user_name, doc="Shown in logs instead of the key.")
+    api_key_hash: str | None = row("apiKeyHash", None, p.key_hash, None, "Salted hash of the key.", secret=True)
     allowed_clients: tuple[str, ...] = row(
         "allowedClients", None, p.names, (), "Clients the guard checks for: `codex-cli`, `claude-cli`; none: no check."
     )

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 _YES = frozenset({"1", "true", "yes", "on", "y", "t"})
 _NO = frozenset({"0", "false", "no", "off", "n", "f"})
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+")
+_KEY_HASH = re.compile(r"sha256:(?:[0-9A-Fa-f]{2})+:[0-9A-Fa-f]{64}")
 _BRACKETED_OR_PLAIN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\s:\[\]/]+)):(?P<port>\d+)")
 
 
@@ -36,6 +37,22 @@ def secret(value: Any) -> str:
     if not key.isascii() or " " in key:
         raise ValueError("must be printable ASCII without spaces, since it travels in a header.")
     return key
+
+
+def key_hash(value: Any) -> str:
+    """The stored hash of a key, as ``codexproxy keys`` makes it."""
+    found = secret(value)
+    if not _KEY_HASH.fullmatch(found):
+        raise ValueError("must look like sha256:SALT:DIGEST in hexadecimal; `codexproxy keys add NAME` makes a key.")
+    return found
+
+
+def user_name(value: Any) -> str:
+    """A name of a user; two are those of the one key and of callers without any."""
+    found = text(value)
+    if found in ("default", "anonymous"):
+        raise ValueError("must be another name; callers without a name of their own are counted under this one.")
+    return found
 
 
 def flag(value: Any) -> bool:

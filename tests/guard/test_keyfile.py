@@ -98,6 +98,25 @@ def test_unknown_fields_survive_a_change(path: Path) -> None:
     assert json.loads(path.read_text())["users"][0]["note"] == "for the editor"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"name": "default"}, {"name": " "}, {"ratePerMinute": 0}, {"tokensPerDay": -1}, {"maxParallel": 0}],
+)
+def test_an_edit_that_would_give_more_than_was_meant_is_not_taken(path: Path, change: dict[str, object]) -> None:
+    KeyFile(path).add("ann", ratePerMinute=5, tokensPerDay=5, maxParallel=5)
+    document = json.loads(path.read_text())
+    document["users"][0].update(change)
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=next(iter(change)).removesuffix("PerMinute")):
+        KeyFile(path).users()
+
+
+def test_a_file_saved_with_a_byte_order_mark_is_read(path: Path) -> None:
+    KeyFile(path).add("ann")
+    path.write_text(path.read_text(), "utf-8-sig")
+    assert [user.name for user in KeyFile(path).users()] == ["ann"]
+
+
 @pytest.mark.parametrize("garbage", ["", "{", "[]", '{"users": 3}', '{"users": [{"name": "x"}]}', '{"users": [1]}'])
 def test_a_file_that_breaks_keeps_the_keys_known_before(path: Path, garbage: str) -> None:
     file = KeyFile(path)
