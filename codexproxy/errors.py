@@ -5,6 +5,7 @@
     │   ├── UnknownRoute            404 unknown_url
     │   ├── MethodNotAllowed        405 method_not_allowed
     │   ├── ModelNotFound           404 model_not_found
+    │   ├── ContextLengthExceeded   400 context_length_exceeded
     │   ├── BodyTooLarge            413 body_too_large
     │   ├── UnsupportedEncoding     415 unsupported_encoding
     │   └── UpstreamRejected        400 upstream_rejected, or upstream's own code
@@ -57,8 +58,8 @@ class ProxyError(Exception):
         extra: dict[str, object] | None = None,
         retryable: bool | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = self._worded(message)
+        super().__init__(self.message)
         self.param = param
         # Neither infinity nor NaN is a wait.
         self.retry_after = retry_after if retry_after is not None and retry_after < LONGEST_WAIT else None
@@ -69,6 +70,9 @@ class ProxyError(Exception):
             self.status = status
         if retryable is not None:
             self.retryable = retryable
+
+    def _worded(self, message: str) -> str:
+        return message
 
     def as_dict(self) -> dict[str, object]:
         """The error object of the OpenAI API: ``message``, ``type``, ``param``, ``code``."""
@@ -97,6 +101,25 @@ class MethodNotAllowed(InvalidRequest):
 class ModelNotFound(InvalidRequest):
     status = 404
     code = "model_not_found"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    """The conversation is longer than the model's window.
+
+    Many clients know this failure by the words of its message alone (LiteLLM,
+    LangChain, agents that shorten the conversation then), so they are in it.
+    """
+
+    code = "context_length_exceeded"
+    _KNOWN_BY = ("this model's maximum context length is", "input tokens exceed the configured limit")
+    _REMARK = (
+        "(Input tokens exceed the configured limit: this model's maximum context length is less than "
+        "what was sent, which exceeds the context window. Please shorten the conversation.)"
+    )
+
+    def _worded(self, message: str) -> str:
+        is_known = any(words in message.lower() for words in self._KNOWN_BY)
+        return message if is_known else f"{message} {self._REMARK}"
 
 
 class BodyTooLarge(InvalidRequest):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codexproxy.errors import (
-    InvalidRequest,
+    ContextLengthExceeded,
     ModelNotFound,
     Overloaded,
     PermissionRefused,
@@ -48,7 +48,7 @@ CODES: dict[str, Meaning] = {
     "usage_not_included": Meaning(PermissionRefused),
     "deactivated_workspace": Meaning(PermissionRefused, "account_deactivated"),
     "model_not_found": Meaning(ModelNotFound),
-    "context_length_exceeded": Meaning(InvalidRequest),
+    "context_length_exceeded": Meaning(ContextLengthExceeded),
     "invalid_prompt": Meaning(UpstreamRejected),
     "cyber_policy": Meaning(UpstreamRejected),
     "bio_policy": Meaning(UpstreamRejected),

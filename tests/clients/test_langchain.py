@@ -5,7 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
+from codexproxy.simulator.recipes import fail
 from tests.clients.conftest import Client
+from tests.clients.player import Raised
 from tests.clients.relay import Relay
 
 Cast = Callable[..., Client]
@@ -44,3 +46,15 @@ def test_its_usual_knobs_are_taken_and_reported(cast: Cast, relay: Relay, sim: S
     assert set(knobs) & set(sim.last_turn()["json"]) == set()
     (exchange,) = relay.exchanges()
     assert set(exchange.headers["x-codexproxy-ignored"].split(",")) == set(knobs) - {"max_tokens"}
+
+
+@pytest.mark.parametrize(
+    ("scene", "model"), [("whole", "gpt-5.2"), ("streamed", "gpt-5.2"), ("whole", "gpt-5.2-codex")]
+)
+def test_a_conversation_that_is_too_long_is_known_as_such(
+    cast: Cast, sim: SimulatorClient, model: str, scene: str
+) -> None:
+    sim.script(fail("context_length_exceeded", "Too long."), repeat=3)
+    with pytest.raises(Raised) as caught:
+        cast("langchain", model=model).play(scene, ask="Say hello.")
+    assert "ContextOverflow" in caught.value.fields["type"]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.simulator.recipes import answer, http, message, think
+from codexproxy.simulator.recipes import answer, fail, http, message, think
 from tests.clients.conftest import Client
 from tests.clients.player import Raised
 from tests.clients.relay import Relay
@@ -33,6 +33,8 @@ def test_sampling_knobs_are_taken_and_reported(cast: Cast, relay: Relay, sim: Si
     [
         (http(429, {"error": {"type": "usage_limit_reached", "message": "m", "resets_in_seconds": 9000}}), "RateLimitError"),
         (http(400, {"detail": "Unsupported thing"}), "BadRequestError"),
+        (http(400, {"error": {"code": "context_length_exceeded", "message": "Too long."}}), "ContextWindowExceededError"),
+        (fail("context_length_exceeded", "Too long."), "ContextWindowExceededError"),
         (http(403, html="<html>Just a moment...</html>"), "InternalServerError|APIError|BadGatewayError"),
     ],
 )  # fmt: skip

@@ -134,6 +134,7 @@ def test_a_failure_inside_a_200_is_a_status_in_chat_and_passes_in_responses(
     sim.script(failed, repeat=3)
     answer = ask(service, CHAT)
     assert (answer.status, answer.code) == (400, "context_length_exceeded")
+    assert answer.json["error"]["message"].startswith("too long (Input tokens exceed the configured limit")
     answer = ask(service, RESPONSES)
     assert answer.status == 200
     assert b"event: response.created\n" in answer.body

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from codexproxy.errors import (
-    InvalidRequest,
+    ContextLengthExceeded,
     LoginExpired,
     ModelNotFound,
     NotLoggedIn,
@@ -35,7 +35,7 @@ _REJECTED = Meaning(UpstreamRejected)
 _EXPIRED = Meaning(LoginExpired)
 _LIMITED = Meaning(RateLimited, "rate_limit_exceeded", retryable=True)
 _EXHAUSTED = Meaning(RateLimited, "usage_limit_reached")
-_TOO_LONG = Meaning(InvalidRequest, "context_length_exceeded")
+_TOO_LONG = Meaning(ContextLengthExceeded)
 _OVERLOADED = Meaning(Overloaded, "overloaded")
 _NO_MODEL = Meaning(ModelNotFound, "model_not_found")
 _FORBIDDEN = Meaning(PermissionRefused, "upstream_forbidden")
