@@ -1,6 +1,8 @@
 """The login of a data folder: its own pair, or a link to the one another program keeps."""
 
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,9 +89,23 @@ class LinkedTokenStore:
             return file_version(self._link_path)
         return None if version is None else (self._followed[0], version)
 
-    def lock(self, timeout: float) -> AbstractContextManager[None]:
-        """See ``TokenStore``."""
-        return self._store().lock(timeout)
+    @contextmanager
+    def lock(self, timeout: float) -> Iterator[None]:
+        """See ``TokenStore``.
+
+        The folder's own lock is taken whatever holds the login: while a pair is on its way to one
+        place, no link may be made or ended, or the pair would arrive in another.
+        """
+        deadline = time.monotonic() + timeout
+        with self._own.lock(timeout), self._lock_of_other(deadline):
+            yield
+
+    def _lock_of_other(self, deadline: float) -> AbstractContextManager[None]:
+        try:
+            store = self._store()
+        except ProxyError:  # a link that leads nowhere; told by load()
+            return nullcontext()
+        return nullcontext() if store is self._own else store.lock(max(0.0, deadline - time.monotonic()))
 
     def delete(self) -> None:
         """Forgets the login; another program's own file stays as it is."""
@@ -105,7 +121,7 @@ class LinkedTokenStore:
         """
         with self._own.lock(LOCK_TIMEOUT):
             self._own.save(tokens)
-        self.unlink()
+            self.unlink()
 
     def link(self, link: Link) -> Tokens:
         """Uses another program's login from now on.
@@ -116,13 +132,15 @@ class LinkedTokenStore:
         Raises:
             BrokenLogin: There is no login at that place.
             StorageFailed: It cannot be read, or the link cannot be written.
+            LockTimeout: Somebody kept the login before locked.
         """
         store = _follow(link)
         tokens = store.load()
         if tokens is None:
             raise BrokenLogin(store.name, "there is no ChatGPT login in it (an API key is none)")
         fields = {"source": "codex-cli", "path": str(link.path.absolute()), "mode": link.mode}
-        write_file(self._link_path, encode(fields), self._link_path.name, self._disk)
+        with self._own.lock(LOCK_TIMEOUT):
+            write_file(self._link_path, encode(fields), self._link_path.name, self._disk)
         return tokens
 
     def unlink(self) -> None:

@@ -111,15 +111,21 @@ class Renewal:
                 raise not_logged_in(self._command)
             if stored.refresh_token == latest.refresh_token:
                 continue
-            if stored.due(self._now()):
-                raise RefreshFailed("The login was changed while it was renewed. Please try again.")
-            log.info("Adopted the login that another program renewed.")
-            return stored
+            return self._give_way(stored)
         raise self._bury(latest, code)
+
+    def _give_way(self, stored: Tokens) -> Tokens:
+        if stored.due(self._now()):
+            raise RefreshFailed("The login was changed while it was renewed. Please try again.")
+        log.info("Adopted the login that another program put in its place.")
+        return stored
 
     def _accept(self, latest: Tokens, grant: Grant, reason: str) -> Tokens:
         now = self._now()
         fresh = latest.renewed(grant, now)
+        stored = self._login.read()
+        if stored is not None and _is_newer_login(stored, latest):
+            return self._give_way(stored)
         if fresh.account_differs(latest):
             raise self._bury(latest, "account_changed")
         # Kept first and judged second: the old refresh token is spent either way.
@@ -138,6 +144,11 @@ class Renewal:
         if not known:
             log.error("%s Its access token is used for as long as it lasts.", failure)
         return failure
+
+
+def _is_newer_login(stored: Tokens, renewed: Tokens) -> bool:
+    # A person who copies a file here knows nothing of our lock; only a backup's time tells that it is one.
+    return stored.refresh_token != renewed.refresh_token and not 0 < stored.updated_at < renewed.updated_at
 
 
 def not_logged_in(command: str) -> NotLoggedIn:

@@ -235,6 +235,25 @@ def test_another_account_in_the_answer_is_refused(world: World, caplog: pytest.L
     assert world.stored().access_token == old.access_token
 
 
+def test_a_login_copied_into_place_during_a_refresh_stays(world: World) -> None:
+    world.login()
+    credentials = world.process()
+    mine = world.issuer.login("another-account")
+    world.issuer.before = lambda: world.store.save(mine)
+    assert credentials.refresh("forced") == mine.access
+    assert world.stored() == mine
+    assert credentials.current() == mine.access
+
+
+def test_a_backup_copied_into_place_during_a_refresh_does_not(world: World) -> None:
+    world.login()
+    backup = replace(world.issuer.login(), updated_at=world.stored().updated_at - 1)
+    credentials = world.process()
+    world.issuer.before = lambda: world.store.save(backup)
+    fresh = credentials.refresh("forced")
+    assert fresh == world.stored().access != backup.access
+
+
 def test_a_background_refresh_happens_before_it_is_due(world: World) -> None:
     old = world.login()
     credentials = world.process()

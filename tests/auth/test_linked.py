@@ -1,4 +1,6 @@
 import json
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,58 @@ def test_a_broken_link_is_a_clear_error_and_can_be_logged_over(
         Credentials(store, FakeIssuer(clock), clock=clock).current()
     store.replace(a_login(2))
     assert store.load() == a_login(2)
+
+
+class Meanwhile:
+    """A change of the login that somebody begins while the issuer is asked for a new pair."""
+
+    def __init__(self, change: Callable[[], object]) -> None:
+        self._thread = threading.Thread(target=change)
+
+    def __call__(self) -> None:
+        self._thread.start()
+        self._thread.join(0.3)
+
+    def finish(self) -> None:
+        self._thread.join()
+
+
+def test_a_pair_renewed_while_the_clis_login_is_linked_does_not_reach_the_clis_file(
+    store: LinkedTokenStore, cli_file: Path
+) -> None:
+    clock = FakeClock()
+    issuer = FakeIssuer(clock)
+    store.save(issuer.login())
+    before = cli_file.read_bytes()
+    other = LinkedTokenStore.in_folder(cli_file.parent.parent / "data")
+    issuer.before = linking = Meanwhile(lambda: other.link(Link(cli_file, SHARE)))
+    Credentials(store, issuer, clock=clock).refresh("forced")
+    linking.finish()
+    assert cli_file.read_bytes() == before
+    assert other.linked() is not None
+
+
+def test_a_pair_renewed_in_the_clis_file_does_not_take_the_place_of_a_login_made_meanwhile(
+    store: LinkedTokenStore, cli_file: Path
+) -> None:
+    clock = FakeClock()
+    issuer = FakeIssuer(clock)
+    store.link(Link(cli_file, SHARE))
+    store.save(issuer.login())
+    mine = issuer.login()
+    other = LinkedTokenStore.in_folder(cli_file.parent.parent / "data")
+    issuer.before = logging_in = Meanwhile(lambda: other.replace(mine))
+    renewed = Credentials(store, issuer, clock=clock).refresh("forced")
+    logging_in.finish()
+    assert store.load() == mine
+    assert json.loads(cli_file.read_text())["tokens"]["access_token"] == renewed.token
+
+
+def test_a_broken_link_can_be_logged_out_of(store: LinkedTokenStore, cli_file: Path) -> None:
+    store.link(Link(cli_file, SHARE))
+    (cli_file.parent.parent / "data" / "login.json").write_text("{")
+    assert log_out(store, FakeIssuer(FakeClock()), revoke=False).was_logged_in  # type: ignore[arg-type]
+    assert store.linked() is None
 
 
 def test_a_running_service_follows_the_link(store: LinkedTokenStore, cli_file: Path) -> None:
