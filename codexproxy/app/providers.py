@@ -18,7 +18,7 @@ from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.settings import Provider as ProviderRow
 from codexproxy.settings import Settings
 from codexproxy.turns.deadlines import TimeLimits
-from codexproxy.web.readiness import wait_readable
+from codexproxy.web.readiness import alarm, wait_readable
 
 
 @dataclass
@@ -89,6 +89,7 @@ class Providers:
             limits=self._limits(),
             wait=wait_readable,
             patience=self.settings.heartbeat_seconds,
+            alarm=alarm,
             heard=self.quotas.note,
         )
         return self._slotted(backend)
@@ -103,6 +104,7 @@ class Providers:
             limits=self._limits(),
             wait=wait_readable,
             patience=self.settings.heartbeat_seconds,
+            alarm=alarm,
         )
         return self._slotted(backend)
 

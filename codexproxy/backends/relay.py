@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import requests
-from urllib3.exceptions import HTTPError
 
 from codexproxy import __version__
 from codexproxy.backends.chatgpt.body import Wait
-from codexproxy.backends.chatgpt.refusals import MAX_BODY_BYTES, REDACTED, lacks_route, refusal
+from codexproxy.backends.chatgpt.exchange import Alarm, Exchange, no_alarm
+from codexproxy.backends.chatgpt.refusals import REDACTED, lacks_route, refusal
 from codexproxy.backends.chatgpt.source import ResponseSource
 from codexproxy.backends.chatgpt.transport import Transport
 from codexproxy.errors import LoginExpired, NotLoggedIn, NotOffered, ProxyError, UpstreamFailed, UpstreamRejected
 from codexproxy.observe.bodies import log_body
-from codexproxy.turns.deadlines import Deadlines, TimeLimits, timed_out
-from codexproxy.turns.events import decode_object, encode_json
+from codexproxy.turns.deadlines import Deadlines, TimeLimits
+from codexproxy.turns.events import encode_json
 from codexproxy.turns.stream import Answerer, EventStream
 from codexproxy.turns.turn import Turn
 
@@ -50,6 +50,7 @@ class RelayBackend:
         wait: Waits for a socket, see ``chatgpt.body.body_of``.
         patience: Seconds of silence after which a stream yields ``[]``.
         clock: Monotonic seconds.
+        alarm: Ends waits that the socket's timeout does not.
     """
 
     def __init__(
@@ -63,12 +64,13 @@ class RelayBackend:
         wait: Wait,
         patience: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
+        alarm: Alarm = no_alarm,
     ) -> None:
         self.name = name
         self.kind = kind
         self._address = address
         self._base_url = address.base_url.rstrip("/")
-        self._transport = transport
+        self._exchange = Exchange(transport, _UNREACHABLE, clock, alarm)
         self._limits = limits
         self._wait = wait
         self._patience = patience
@@ -112,52 +114,25 @@ class RelayBackend:
     def _json(self, method: str, path: str, body: bytes = b"") -> dict[str, Any]:
         deadlines = Deadlines(self._limits, self._clock())
         response = self._send(method, path, {"accept": "application/json"}, body, deadlines)
-        try:
-            return decode_object(response.content)
-        except requests.RequestException as error:
-            raise UpstreamFailed(_UNREACHABLE) from error
-        finally:
-            response.close()
+        return self._exchange.whole(response, deadlines)
 
     def _send(
         self, method: str, path: str, headers: dict[str, str], body: bytes, deadlines: Deadlines
     ) -> requests.Response:
-        left = deadlines.left(self._clock())
         own = {
             "Authorization": f"Bearer {self._address.key}",
             "User-Agent": f"codexproxy/{__version__}",
             "Accept-Encoding": "identity",
             "content-type": "application/json",
         }
-        try:
-            response = self._transport.send(
-                method,
-                self._base_url + path,
-                {**own, **headers},
-                body,
-                (self._limits.connect, None if left == float("inf") else left),
-            )
-        except requests.RequestException as error:
-            raise self._unsent(error) from error
+        response = self._exchange.send(method, self._base_url + path, {**own, **headers}, body, deadlines)
         if response.status_code != 200:
             raise self._refused(response)
         return response
 
-    def _unsent(self, error: requests.RequestException) -> ProxyError:
-        if isinstance(error, requests.ConnectTimeout):
-            return timed_out("connect", self._limits.connect)
-        if isinstance(error, requests.Timeout):
-            return timed_out("first event", self._limits.first_event)
-        return UpstreamFailed(_UNREACHABLE)
-
     def _refused(self, response: requests.Response) -> ProxyError:
         headers = {name.lower(): value for name, value in response.headers.items()}
-        try:
-            body = response.raw.read(MAX_BODY_BYTES, decode_content=True)
-        except (HTTPError, OSError):
-            body = b""
-        finally:
-            response.close()
+        body = self._exchange.refused(response)
         if self._address.key:
             body = body.replace(self._address.key.encode(), REDACTED)
         log_body("upstream error body", body)

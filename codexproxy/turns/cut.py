@@ -13,6 +13,7 @@ is seen, does not.
 from collections.abc import Callable
 from typing import Any
 
+from codexproxy.errors import UpstreamFailed
 from codexproxy.turns.events import Batch, Event, written
 from codexproxy.turns.meter import Meter
 from codexproxy.turns.stopping import Stopper
@@ -49,14 +50,25 @@ class _CutSource:
         self._stream = stream
         self._batches = iter(stream)
         self._cutter = cutter
+        self._fault: UpstreamFailed | None = None
 
     def read(self, patience: float) -> Batch | None:
+        if self._fault is not None:
+            raise self._fault
         batch = None if self._cutter.ended else next(self._batches, None)
-        if batch:
-            batch = self._cutter.feed(batch)
-            if self._cutter.ended:
-                self.close()
-        return batch
+        return self._fed(batch) if batch else batch
+
+    def _fed(self, batch: Batch) -> Batch:
+        try:
+            fed = self._cutter.feed(batch)
+        except UpstreamFailed as error:
+            # What came before the event that is none is passed on first.
+            self._fault, fed = error, self._cutter.passed
+            if not fed:
+                raise
+        if self._cutter.ended:
+            self.close()
+        return fed
 
     def close(self) -> None:
         self._stream.close()
@@ -86,6 +98,11 @@ class Cutter:
         self._parts: dict[tuple[Key, int], _Part] = {}
         self._place: Any = None
         self._out: Batch = []
+
+    @property
+    def passed(self) -> Batch:
+        """What the last ``feed`` passed on, also when it raised."""
+        return self._out
 
     def feed(self, batch: Batch) -> Batch:
         """The events to pass on; the last of them is a terminal event when the answer was cut."""

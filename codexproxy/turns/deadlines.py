@@ -14,7 +14,7 @@ class TimeLimits:
     Attributes:
         connect: Until the connection stands.
         first_event: From the request until upstream's first event.
-        idle: Between two reads once events flow.
+        idle: Between two events, or parts of one, once events flow.
         total: From the request until the end of the answer.
     """
 
@@ -41,7 +41,10 @@ class Deadlines:
         self._due = self._end if limits.first_event is None else min(now + limits.first_event, self._end)
 
     def heard(self, now: float) -> None:
-        """Upstream sent something: the idle clock starts again. Our own heartbeats never do this."""
+        """Upstream sent an event, or a part of one: the idle clock starts again.
+
+        Heartbeats never do this, neither our own nor upstream's.
+        """
         self._waiting_for = "idle"
         due = now + self._idle
         self._due = due if due < self._end else self._end
@@ -54,10 +57,11 @@ class Deadlines:
         """
         left = self._due - now
         if left <= 0:
-            raise self._timed_out()
+            raise self.overdue()
         return left
 
-    def _timed_out(self) -> UpstreamTimeout:
+    def overdue(self) -> UpstreamTimeout:
+        """The error for the limit that runs out next."""
         if self._due == self._end:
             return timed_out("total", self.limits.total)
         idle = self._waiting_for == "idle"

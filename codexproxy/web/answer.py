@@ -63,6 +63,7 @@ def _pieces(
     heartbeat: float,
     keeping: Keeping | None,
 ) -> Iterator[bytes]:
+    number = 0
     try:
         while not opening.wait(heartbeat):
             yield HEARTBEAT
@@ -81,7 +82,7 @@ def _pieces(
                 yield renderer.fail(failure)
     except ProxyError as error:
         requestlog.failed(error)
-        yield renderers[0].fail(error)
+        yield renderers[number].fail(error)
     except (GeneratorExit, gevent.GreenletExit):
         requestlog.left()
         raise
@@ -89,4 +90,4 @@ def _pieces(
         log.exception("bug in a stream")
         bug = internal_error(requestlog.request_id)
         requestlog.failed(bug)
-        yield renderers[0].fail(bug)
+        yield renderers[number].fail(bug)

@@ -7,9 +7,10 @@ slow clock per event loop looks for those that have waited too long instead.
 
 import socket
 import time
+from contextlib import AbstractContextManager
 from typing import Any
 
-from gevent import get_hub
+from gevent import Timeout, get_hub
 from gevent.hub import Waiter
 from gevent.socket import wait, wait_read
 
@@ -51,6 +52,12 @@ def _wait_exactly(sock: socket.socket, watcher: Any, seconds: float) -> bool:
     except _Silence:
         return False
     return True
+
+
+def alarm(seconds: float, error: BaseException) -> AbstractContextManager[object]:
+    """Raises the error in the calling greenlet if it is still inside the context after so many seconds."""
+    timeout: AbstractContextManager[object] = Timeout(None if seconds == float("inf") else seconds, error)
+    return timeout
 
 
 class _Silence(Exception):

@@ -131,10 +131,14 @@ class Run:
         self._told.put(held)
 
     def _frames(self, batch: Batch) -> bytes:
-        frames = []
-        for event in batch:
-            frames.append(self._renderer.render([event]))
-            self._record.note(event, frames[-1])
+        frames: list[bytes] = []
+        try:
+            for event in batch:
+                frames.append(self._renderer.render([event]))
+                self._record.note(event, frames[-1])
+        except ProxyError:
+            self._tell(b"".join(frames))
+            raise
         return b"".join(frames)
 
     def _tell(self, piece: bytes) -> None:

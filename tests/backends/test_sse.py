@@ -82,6 +82,25 @@ def test_a_message_that_is_no_json_object_is_a_failure_of_upstream(data: bytes) 
         Decoder().feed(data)
 
 
+@pytest.mark.parametrize("eol", ["\n", "\r\n"])
+def test_good_events_are_delivered_before_a_broken_one_of_the_same_read(eol: str) -> None:
+    decoder = Decoder()
+    broken = f"data: nonsense{eol}{eol}".encode()
+    events = decoder.feed(framed(DELTA, eol=eol) + broken + framed(COMPLETED, eol=eol))
+    assert [event.data for event in events] == [DELTA]
+    for _ in range(2):
+        with pytest.raises(UpstreamFailed, match="not valid JSON"):
+            decoder.feed(framed(COMPLETED, eol=eol))
+
+
+def test_a_comment_is_not_the_beginning_of_an_event() -> None:
+    decoder = Decoder()
+    decoder.feed(framed(DELTA) + b": still he")
+    assert not decoder.has_begun_event
+    decoder.feed(b"re\n\nda")
+    assert decoder.has_begun_event
+
+
 def test_half_a_frame_at_the_end_is_dropped() -> None:
     raw = framed(DELTA, COMPLETED)
     assert decoded(raw[:-20]) == EXPECTED[:1]
@@ -138,18 +157,18 @@ LINES = st.sampled_from(
 )
 
 
-def reference(raw: bytes) -> list[tuple[str, dict]] | None:
-    """What sseclient-py alone makes of these bytes; None where an event is no JSON object."""
+def reference(raw: bytes) -> tuple[list[tuple[str, dict]], bool]:
+    """What sseclient-py alone makes of these bytes up to an event that is no JSON object; whether there is one."""
     found = []
     for message in SSEClient([raw]).events():
         try:
             data = json.loads(message.data)
         except ValueError:
-            return None
+            return found, True
         if not isinstance(data, dict):
-            return None
+            return found, True
         found.append((data.get("type", message.event), data))
-    return found
+    return found, False
 
 
 @given(lines=st.lists(LINES, max_size=30), eol=st.sampled_from([b"\n", b"\r\n", b"\r"]), data=st.data())
@@ -157,12 +176,15 @@ def test_the_short_way_and_sseclient_agree_on_any_bytes(lines: list[bytes], eol:
     raw = eol.join(lines) + eol + eol
     cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=6)))
     chunks = [raw[start:end] for start, end in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
-    expected = reference(raw)
-    if expected is None:
-        with pytest.raises(UpstreamFailed):
-            decoded(*chunks)
-    else:
-        assert decoded(*chunks) == expected
+    decoder, events, broken = Decoder(), [], False
+    try:
+        for chunk in chunks:
+            events += decoder.feed(chunk)
+            decoder.check()
+        events += decoder.end()
+    except UpstreamFailed:
+        broken = True
+    assert ([(event.type, event.data) for event in events], broken) == reference(raw)
 
 
 def test_a_frame_cut_within_its_last_line_end_is_passed_on_whole() -> None:

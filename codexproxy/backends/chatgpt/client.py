@@ -5,19 +5,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import requests
-from urllib3.exceptions import HTTPError
 
 from codexproxy.backends.chatgpt.body import Wait
+from codexproxy.backends.chatgpt.exchange import Alarm, Exchange, no_alarm
 from codexproxy.backends.chatgpt.headers import ClientIdentity, account_headers, redacted, turn_headers
 from codexproxy.backends.chatgpt.quota import quota_from_headers
-from codexproxy.backends.chatgpt.refusals import MAX_BODY_BYTES, is_no_stream, lacks_route, refusal
+from codexproxy.backends.chatgpt.refusals import is_no_stream, lacks_route, refusal
 from codexproxy.backends.chatgpt.source import ResponseSource
 from codexproxy.backends.chatgpt.transport import Transport
 from codexproxy.errors import LoginExpired, NotOffered, ProxyError, UpstreamFailed, UpstreamRejected
 from codexproxy.observe.bodies import log_body
 from codexproxy.turns.access import Access, CredentialSource
-from codexproxy.turns.deadlines import Deadlines, TimeLimits, timed_out
-from codexproxy.turns.events import decode_object, encode_json
+from codexproxy.turns.deadlines import Deadlines, TimeLimits
+from codexproxy.turns.events import encode_json
 from codexproxy.turns.quota import Quota
 from codexproxy.turns.stream import Answerer, EventStream
 from codexproxy.turns.turn import Turn
@@ -38,6 +38,7 @@ class ChatGptBackend:
         wait: Waits for a socket, see ``body.body_of``.
         patience: Seconds of silence after which a stream yields ``[]``.
         clock: Monotonic seconds.
+        alarm: Ends waits that the socket's timeout does not.
         heard: Takes the quota that upstream's answers carry, refusals included.
     """
 
@@ -55,11 +56,12 @@ class ChatGptBackend:
         wait: Wait,
         patience: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
+        alarm: Alarm = no_alarm,
         heard: Callable[[str, Quota | None], None] | None = None,
     ) -> None:
         self.name = name
         self._base_url = base_url.rstrip("/")
-        self._transport = transport
+        self._exchange = Exchange(transport, _UNREACHABLE, clock, alarm)
         self._credentials = credentials
         self._identity = identity
         self._limits = limits
@@ -78,7 +80,7 @@ class ChatGptBackend:
 
         response = self._authorised(attempt)
         if is_no_stream(response.headers.get("content-type", "")):
-            raise _refused(response)
+            raise self._refused(response)
         answerer = Answerer(self.name, lower_names(response.headers))
         source = ResponseSource(response, deadlines, self._wait, self._clock)
         return EventStream(source, self._patience, answerer)
@@ -117,13 +119,7 @@ class ChatGptBackend:
                 headers["content-type"] = "application/json"
             return self._send(method, path, headers, body, deadlines)
 
-        response = self._authorised(attempt)
-        try:
-            return decode_object(response.content)
-        except requests.RequestException as error:
-            raise UpstreamFailed(_UNREACHABLE) from error
-        finally:
-            response.close()
+        return self._exchange.whole(self._authorised(attempt), deadlines)
 
     def _authorised(self, attempt: Callable[[Access], requests.Response]) -> requests.Response:
         access = self._credentials.current()
@@ -135,45 +131,23 @@ class ChatGptBackend:
             self._heard(self.name, quota_from_headers(lower_names(response.headers), time.time()))
         if response.status_code == 200:
             return response
-        raise _refused(response)
+        raise self._refused(response)
 
     def _send(
         self, method: str, path: str, headers: dict[str, str], body: bytes, deadlines: Deadlines
     ) -> requests.Response:
-        timeout = (self._limits.connect, _finite(deadlines.left(self._clock())))
-        try:
-            return self._transport.send(method, self._base_url + path, headers, body, timeout)
-        except requests.RequestException as error:
-            raise self._unsent(error) from error
+        return self._exchange.send(method, self._base_url + path, headers, body, deadlines)
 
-    def _unsent(self, error: requests.RequestException) -> ProxyError:
-        if isinstance(error, requests.ConnectTimeout):
-            return timed_out("connect", self._limits.connect)
-        if isinstance(error, requests.Timeout):
-            return timed_out("first event", self._limits.first_event)
-        return UpstreamFailed(_UNREACHABLE)
+    def _refused(self, response: requests.Response) -> ProxyError:
+        body = self._exchange.refused(response)
+        log_body("upstream error body", body)
+        if response.status_code == 401:
+            return LoginExpired(
+                "Upstream does not accept the login any more. Please sign in again with `codexproxy login`."
+            )
+        return refusal(response.status_code, lower_names(response.headers), body)
 
 
 def lower_names(headers: Mapping[str, str]) -> dict[str, str]:
     """Headers with their names in lower case."""
     return {name.lower(): value for name, value in headers.items()}
-
-
-def _refused(response: requests.Response) -> ProxyError:
-    headers = lower_names(response.headers)
-    try:
-        body = response.raw.read(MAX_BODY_BYTES, decode_content=True)
-    except (HTTPError, OSError):
-        body = b""
-    finally:
-        response.close()
-    log_body("upstream error body", body)
-    if response.status_code == 401:
-        return LoginExpired(
-            "Upstream does not accept the login any more. Please sign in again with `codexproxy login`."
-        )
-    return refusal(response.status_code, headers, body)
-
-
-def _finite(seconds: float) -> float | None:
-    return None if seconds == float("inf") else seconds

@@ -39,22 +39,24 @@ class ResponseSource:
         self._body: Body = body_of(response, wait)
         self._ended = False
         self._whole = False
+        self._flows = False
 
     def read(self, patience: float) -> Batch | None:
         """See ``Source.read``.
 
         Raises:
             UpstreamTimeout: The first-event, idle or total limit ran out.
-            UpstreamFailed: The connection broke.
+            UpstreamFailed: The connection broke, or something came that is no event.
         """
+        self._decoder.check()
         now = self._clock()
         until = now + patience
         while not self._ended:
             data = self._pull(min(until - now, self._deadlines.left(now)))
             now = self._clock()
             if data:
-                self._deadlines.heard(now)
                 batch = self._decoder.feed(data)
+                self._note_progress(now, batch)
                 if batch:
                     self._whole = batch[-1].type in TERMINAL
                     return batch
@@ -64,6 +66,12 @@ class ResponseSource:
             if now >= until:
                 return []
         return None
+
+    def _note_progress(self, now: float, batch: Batch) -> None:
+        # A comment says that a connection lives, not that upstream works; a large event may come slowly.
+        if batch or (self._flows and self._decoder.has_begun_event):
+            self._flows = True
+            self._deadlines.heard(now)
 
     def _pull(self, patience: float) -> bytes | None:
         try:

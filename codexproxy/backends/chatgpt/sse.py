@@ -29,6 +29,7 @@ class Decoder:
     """
 
     def __init__(self) -> None:
+        self._fault: UpstreamFailed | None = None
         self._rest = b""
         # What came behind the rest and ends no line; put together only when a line ends.
         self._more: list[bytes] = []
@@ -37,12 +38,33 @@ class Decoder:
         # First line of a block -> its event type and how that type's JSON begins.
         self._known: dict[bytes, tuple[str, bytes]] = {}
 
+    @property
+    def has_begun_event(self) -> bool:
+        """Whether the first part of an event, and not of a mere comment, waits for its rest."""
+        return bool(self._rest) and not self._rest.startswith(b":")
+
     def feed(self, data: bytes) -> Batch:
-        """The events that these bytes complete.
+        """The events that these bytes complete, up to one that is none.
 
         Raises:
-            UpstreamFailed: An event is too large, or is not JSON.
+            UpstreamFailed: The very next event is too large, or is not JSON.
         """
+        self.check()
+        events = self._fed(data)
+        if not events:
+            self.check()
+        return events
+
+    def check(self) -> None:
+        """Nothing, as long as all is well.
+
+        Raises:
+            UpstreamFailed: What came behind the events given out so far is no event.
+        """
+        if self._fault is not None:
+            raise self._fault
+
+    def _fed(self, data: bytes) -> Batch:
         if self._rest and b"\n" not in data and b"\r" not in data:
             return self._hold(data)
         buffer = self._take() + data if self._rest else data
@@ -56,8 +78,7 @@ class Decoder:
         end = buffer.rfind(b"\n\n")
         if end < 0:
             return self._keep(buffer)
-        self._keep(buffer[end + 2 :])
-        return self._blocks(buffer[:end].split(b"\n\n"))
+        return self._blocks(buffer[:end].split(b"\n\n")) + self._keep(buffer[end + 2 :])
 
     def end(self) -> Batch:
         """A last event whose blank line is missing, when it came whole.
@@ -66,10 +87,7 @@ class Decoder:
         was cut off is not JSON any more and is dropped.
         """
         rest = self._take()
-        try:
-            return self._general(rest + b"\n\n") if rest.strip() else []
-        except UpstreamFailed:
-            return []
+        return self._general(rest + b"\n\n") if rest.strip() else []
 
     def _keep(self, rest: bytes) -> Batch:
         self._rest = b""
@@ -79,8 +97,8 @@ class Decoder:
     def _hold(self, data: bytes) -> Batch:
         self._size += len(data)
         if self._size > MAX_FRAME_BYTES:
-            raise UpstreamFailed("Upstream sent an event that is too large.", code="upstream_truncated")
-        if self._rest:
+            self._fault = UpstreamFailed("Upstream sent an event that is too large.", code="upstream_truncated")
+        elif self._rest:
             self._more.append(data)
         else:
             self._rest = data
@@ -102,6 +120,8 @@ class Decoder:
                 events.append(Event(known[0], block + b"\n\n", payload))
             elif block:
                 events += self._general(block + b"\n\n")
+            if self._fault is not None:
+                break
         return events
 
     def _learn(self, head: bytes) -> tuple[str, bytes] | None:
@@ -120,14 +140,19 @@ class Decoder:
         for match in _FRAME_END.finditer(buffer):
             events += self._general(buffer[start : match.end()])
             start = match.end()
-        self._keep(buffer[start:])
-        return events
+            if self._fault is not None:
+                return events
+        return events + self._keep(buffer[start:])
 
     def _general(self, block: bytes) -> Batch:
         text = block.decode(errors="replace").encode()
         messages = [message for message in SSEClient(iter([text])).events() if message.data.strip() != _DONE]
         raw = _whole(block)
-        return [_event(message.event, message.data.encode(), raw) for message in messages]
+        try:
+            return [_event(message.event, message.data.encode(), raw) for message in messages]
+        except UpstreamFailed as error:
+            self._fault = error
+            return []
 
 
 def _whole(block: bytes) -> bytes:

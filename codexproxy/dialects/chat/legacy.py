@@ -119,8 +119,10 @@ class TextRenderer(_Text):
         return written
 
     def fail(self, error: ProxyError) -> bytes:
-        """The error object, then ``[DONE]``."""
-        return self._closing.fail(error)
+        """What was read before the failure, the error object, then ``[DONE]``."""
+        before = b"".join(self._out)
+        self._out.clear()
+        return before + self._closing.fail(error)
 
     def text(self, delta: str) -> None:
         """More of the answer; the prompt goes before its beginning."""
@@ -143,7 +145,7 @@ class TextRenderer(_Text):
 def text_renderers(turn: Turn) -> list[TextRenderer]:
     """One renderer per answer, whose chunks may be written to one stream in any order."""
 
-    def usage_chunk(usage: dict[str, Any]) -> bytes:
+    def usage_chunk(usage: dict[str, Any], tier: str | None) -> bytes:
         return b"data: " + encode_json({**_head(turn), "choices": [], "usage": usage}) + b"\n\n"
 
     closing = Closing(turn.count, usage_chunk if turn.options["include_usage"] else None)

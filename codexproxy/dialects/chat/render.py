@@ -7,7 +7,7 @@ from codexproxy.dialects.answer import Call, Ending
 from codexproxy.dialects.base import DONE, data_line
 from codexproxy.dialects.chat.chunks import Chunks, Frame, call_frame, call_header
 from codexproxy.dialects.chat.usage import Usage, total, usage_of
-from codexproxy.dialects.chat.wording import FINISH, Wording, url_citation
+from codexproxy.dialects.chat.wording import FINISH, Wording, tier_of, url_citation
 from codexproxy.dialects.reading import Reader
 from codexproxy.errors import ProxyError
 from codexproxy.turns.events import Batch, encode_json
@@ -18,16 +18,16 @@ class Closing:
 
     Args:
         answers: How many answers go into the stream.
-        usage_chunk: Encodes the usage of all answers; None when the caller asked for none.
+        usage_chunk: Encodes the usage of all answers and their tier; None when the caller asked for none.
     """
 
-    def __init__(self, answers: int, usage_chunk: Callable[[Usage], bytes] | None) -> None:
+    def __init__(self, answers: int, usage_chunk: Callable[[Usage, str | None], bytes] | None) -> None:
         self.closed = False
         self._left = answers
         self._usages: list[Usage | None] = []
         self._usage_chunk = usage_chunk
 
-    def finish(self, usage: Usage | None) -> bytes:
+    def finish(self, usage: Usage | None, tier: str | None = None) -> bytes:
         """What follows when one more answer is complete."""
         self._left -= 1
         self._usages.append(usage)
@@ -35,7 +35,7 @@ class Closing:
             return b""
         self.closed = True
         sum = total(self._usages)
-        return (self._usage_chunk(sum) if self._usage_chunk and sum else b"") + DONE
+        return (self._usage_chunk(sum, tier) if self._usage_chunk and sum else b"") + DONE
 
     def fail(self, error: ProxyError) -> bytes:
         """The error object and the terminator; nothing when the stream is closed already."""
@@ -90,8 +90,10 @@ class ChatRenderer:
         return written
 
     def fail(self, error: ProxyError) -> bytes:
-        """The error in chat's shape, then ``[DONE]``."""
-        return self._closing.fail(error)
+        """What was read before the failure, the error in chat's shape, then ``[DONE]``."""
+        before = b"".join(self._out)
+        self._out.clear()
+        return before + self._closing.fail(error)
 
     # -- Sink -----------------------------------------------------------------------
 
@@ -135,9 +137,9 @@ class ChatRenderer:
 
     def end(self, ending: Ending) -> None:
         self._prepare()
-        finish = finish_of(ending.reason, bool(self._frames), self._wording)
-        self._out.append(self._chunks.finish(finish))
-        self._out.append(self._closing.finish(usage_of(ending.usage)))
+        finish, tier = finish_of(ending.reason, bool(self._frames), self._wording), tier_of(ending.response)
+        self._out.append(self._chunks.finish(finish, tier))
+        self._out.append(self._closing.finish(usage_of(ending.usage), tier))
 
     def failed(self, error: ProxyError) -> None:
         self._out.append(self._closing.fail(error))

@@ -23,9 +23,6 @@ from codexproxy.turns.fold import fold
 
 DONE = "response.done"
 
-# Client profiles (``Caller.client``) whose users read the final object.
-READS_FINAL_OBJECT = frozenset({"openai-sdk", "n8n", "litellm"})
-
 _ENDS = frozenset({COMPLETED, INCOMPLETE, FAILED, DONE})
 _CARRIERS = frozenset({"response.created", "response.queued", "response.in_progress"}) | _ENDS
 _WATCHED = _CARRIERS | {ERROR}
@@ -59,6 +56,8 @@ class ResponsesRenderer:
         self._fills = fills_output
         self._watched = _WATCHED | _ITEMS if fills_output else _WATCHED
         self._items: Batch = []
+        # Frames of the batch under way: those before one that is broken leave with its failure.
+        self._out: list[bytes] = []
         self._last: Event | None = None
         self._seen = 0
         self._response: dict[str, Any] = {}
@@ -77,17 +76,20 @@ class ResponsesRenderer:
         self._last = batch[-1]
         if self._watched.isdisjoint(map(_type, batch)):
             return b"".join(map(_raw, batch))
-        return b"".join([self._frame(event) for event in batch])
+        for event in batch:
+            self._out.append(self._frame(event))
+        return self._written()
 
     def fail(self, error: ProxyError) -> bytes:
-        """An ``error`` event, which SDKs raise, then ``response.failed``, which the Codex CLI needs.
+        """What came before, an ``error`` event, which SDKs raise, then ``response.failed``, which the Codex CLI needs.
 
         A bare ``error`` of upstream's was forwarded already and is only
         completed, in upstream's own words, since the CLI acts on its codes
         and passes over bare errors (UPSTREAM.md §4.1, §4.2).
         """
+        before = self._written()
         if self._ended:
-            return b""
+            return before
         self._ended = True
         number = self._next_number()
         details = error_object(_data(self._error)) or error.as_dict()
@@ -96,10 +98,15 @@ class ResponsesRenderer:
         reason = {"code": code, "message": text_of(details.get("message")) or error.message}
         failed = {"response": self._envelope.failed(self._response, reason)}
         if self._error:
-            return _written(FAILED, number, failed)
+            return before + _written(FAILED, number, failed)
         flat = {"code": error.code, "message": error.message, "param": error.param}
         told = _written(ERROR, number, {**flat, "error": details})
-        return told + _written(FAILED, number + 1, failed)
+        return before + told + _written(FAILED, number + 1, failed)
+
+    def _written(self) -> bytes:
+        frames = b"".join(self._out)
+        self._out.clear()
+        return frames
 
     def _frame(self, event: Event) -> bytes:
         if event.type in _CARRIERS:

@@ -1,0 +1,97 @@
+"""One request to an upstream that speaks HTTP: sent, refused or read as a whole, and always within its limits.
+
+The socket's own timeout starts anew with every byte, and does not cover the
+look-up of names; so each wait stands under an alarm, too.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from codexproxy.backends.chatgpt.refusals import MAX_BODY_BYTES
+from codexproxy.backends.chatgpt.transport import Transport
+from codexproxy.errors import ProxyError, UpstreamFailed, UpstreamTimeout
+from codexproxy.turns.deadlines import Deadlines, timed_out
+from codexproxy.turns.events import decode_object
+
+# Seconds for which the words of a refusal are waited for; its status alone says what matters.
+REFUSAL_SECONDS = 5.0
+
+# Raises the error in the greenlet that is inside the context when the seconds have passed.
+Alarm = Callable[[float, BaseException], AbstractContextManager[object]]
+
+
+def no_alarm(seconds: float, error: BaseException) -> AbstractContextManager[object]:
+    """For callers that have no event loop: only the socket's own timeout holds."""
+    return nullcontext()
+
+
+class Exchange:
+    """Sends requests over one warm session.
+
+    Args:
+        transport: The session.
+        unreachable: What a caller is told when nothing came back.
+        clock: Monotonic seconds.
+        alarm: Ends waits that the socket's timeout does not.
+    """
+
+    def __init__(
+        self, transport: Transport, unreachable: str, clock: Callable[[], float], alarm: Alarm = no_alarm
+    ) -> None:
+        self._transport = transport
+        self._unreachable = unreachable
+        self._clock = clock
+        self._alarm = alarm
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, deadlines: Deadlines
+    ) -> requests.Response:
+        """The response, as soon as its head is there; its status may be any.
+
+        Raises:
+            UpstreamTimeout: The connect, first-event or total limit ran out.
+            UpstreamFailed: Nothing, or nothing valid, came back.
+        """
+        left = deadlines.left(self._clock())
+        timeout = (deadlines.limits.connect, None if left == float("inf") else left)
+        try:
+            with self._alarm(left, deadlines.overdue()):
+                return self._transport.send(method, url, headers, body, timeout)
+        except requests.RequestException as error:
+            raise self._unsent(error, deadlines) from error
+
+    def refused(self, response: requests.Response) -> bytes:
+        """The words of a refusal, as far as they come; frees the connection."""
+        try:
+            with self._alarm(REFUSAL_SECONDS, UpstreamTimeout("The refusal did not end.")):
+                return response.raw.read(MAX_BODY_BYTES, decode_content=True)
+        except (HTTPError, OSError, UpstreamTimeout):
+            return b""
+        finally:
+            response.close()
+
+    def whole(self, response: requests.Response, deadlines: Deadlines) -> dict[str, Any]:
+        """The response's JSON object; frees the connection.
+
+        Raises:
+            UpstreamTimeout: The first-event or total limit ran out.
+            UpstreamFailed: The connection broke, or it is no object.
+        """
+        try:
+            with self._alarm(deadlines.left(self._clock()), deadlines.overdue()):
+                return decode_object(response.content)
+        except requests.RequestException as error:
+            raise self._unsent(error, deadlines) from error
+        finally:
+            response.close()
+
+    def _unsent(self, error: requests.RequestException, deadlines: Deadlines) -> ProxyError:
+        if isinstance(error, requests.ConnectTimeout):
+            return timed_out("connect", deadlines.limits.connect)
+        if isinstance(error, requests.Timeout):
+            return deadlines.overdue()
+        return UpstreamFailed(self._unreachable)
