@@ -8,11 +8,10 @@ with that text, ``refuse:TEXT`` with a refusal.
 import re
 from typing import Any
 
-import orjson
-
 from codexproxy.simulator.events import Json
 from codexproxy.simulator.instances import instance_of
 from codexproxy.simulator.tool_checks import all_tools
+from codexproxy.turns.events import encode_json
 
 CALLABLE = ("function", "custom")
 OUTPUT_TYPES = ("function_call_output", "custom_tool_call_output")
@@ -87,7 +86,7 @@ def _spoken(body: Json, items: list[Json], said: str, pictures: int) -> list[Jso
 
 
 def _calls(tools: list[Json], said: str) -> list[Json]:
-    by_name = {tool.get("name"): tool for tool in tools}
+    by_name = {str(tool.get("name")): tool for tool in tools}
     calls = []
     for kind, rest in _DIRECTIVE.findall(said):
         name, _, arguments = rest.strip().partition(" ")
@@ -99,7 +98,7 @@ def _calls(tools: list[Json], said: str) -> list[Json]:
 def _call(tool: Json, given: str) -> Json:
     if tool["type"] == "custom":
         return {"type": "custom_tool_call", "name": tool["name"], "input": given or "simulated"}
-    arguments = given or orjson.dumps(instance_of(tool.get("parameters") or {"type": "object"})).decode()
+    arguments = given or encode_json(instance_of(tool.get("parameters") or {"type": "object"})).decode()
     return {"type": "function_call", "name": tool["name"], "arguments": arguments}
 
 
@@ -117,9 +116,9 @@ def _structured_or(text: str, body: Json) -> list[Json]:
     settings = body.get("text") or {}
     format = settings.get("format") or {}
     if format.get("type") == "json_schema":
-        text = orjson.dumps(instance_of(format.get("schema") or {})).decode()
+        text = encode_json(instance_of(format.get("schema") or {})).decode()
     elif format.get("type") == "json_object":
-        text = orjson.dumps({"answer": text}).decode()
+        text = encode_json({"answer": text}).decode()
     return [{"type": "message", "text": text, "phase": "final_answer"}]
 
 

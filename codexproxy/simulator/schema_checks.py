@@ -88,6 +88,7 @@ def _children(schema: Body) -> list[tuple[tuple[str, ...], Any]]:
             found += [((key, name), child) for name, child in schema[key].items()]
     if isinstance(schema.get("items"), dict):
         found.append((("items",), schema["items"]))
-    for index, child in enumerate(schema.get("anyOf") or []):
+    options = schema.get("anyOf")
+    for index, child in enumerate(options if isinstance(options, list) else []):
         found.append((("anyOf", str(index)), child))
     return found

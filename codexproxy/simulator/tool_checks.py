@@ -44,7 +44,7 @@ def _check_list(path: str, tools: Any) -> None:
         kind = tool.get("type") if isinstance(tool, dict) else None
         if kind is None:
             raise _missing(f"{here}.type")
-        if kind not in TOOL_TYPES:
+        if not isinstance(kind, str) or kind not in TOOL_TYPES:
             raise api_error(f"Invalid value: '{kind}'.", f"{here}.type", "invalid_value")
         if kind in NAMED_TOOLS and not tool.get("name"):
             raise _missing(f"{here}.name")
@@ -67,7 +67,7 @@ def check_lite(body: Body, headers: dict[str, str], items: list[Body], rules: Ac
     if not lite_model or (body.get("reasoning") or {}).get("context") is None:
         message = "This model is not supported when using X-OpenAI-Internal-Codex-Responses-Lite."
         raise api_error(message, "model", "unsupported_value")
-    if any(tool.get("type") not in LITE_TOOLS for tool in all_tools(body, items)):
+    if any(str(tool.get("type")) not in LITE_TOOLS for tool in all_tools(body, items)):
         message = (
             "X-OpenAI-Internal-Codex-Responses-Lite only supports function tools, custom tools, "
             "and client-executed tool search."
@@ -77,16 +77,21 @@ def check_lite(body: Body, headers: dict[str, str], items: list[Body], rules: Ac
 
 def all_tools(body: Body, items: list[Body]) -> list[Body]:
     """Every tool a turn offers: top level, additional_tools items, namespaces unfolded."""
-    offered = list(body.get("tools") or [])
+    offered = list(_listed(body))
     for item in items:
         if isinstance(item, dict) and item.get("type") == "additional_tools":
-            offered += item.get("tools") or []
+            offered += _listed(item)
     return _unfolded(offered)
+
+
+def _listed(holder: Body) -> list[Any]:
+    tools = holder.get("tools")
+    return tools if isinstance(tools, list) else []
 
 
 def _unfolded(tools: list[Any]) -> list[Body]:
     flat: list[Body] = []
     for tool in tools:
         if isinstance(tool, dict):
-            flat += _unfolded(tool.get("tools") or []) if tool.get("type") == "namespace" else [tool]
+            flat += _unfolded(_listed(tool)) if tool.get("type") == "namespace" else [tool]
     return flat

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from openai import OpenAI
 
@@ -176,3 +178,22 @@ def test_the_official_sdk_holds_a_conversation_with_tools(talker: Talker) -> Non
     (message,) = turn()
     assert message.content[0].text == "The tool answered: snow"
     client.close()
+
+
+_KEYWORDS = st.sampled_from(
+    "type properties required items enum allOf anyOf oneOf $ref const format minItems minimum maximum "
+    "exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength".split()
+)
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["object", "array", "number", "#", "x"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYWORDS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(_ANYTHING, _ANYTHING)
+def test_a_schema_that_makes_no_sense_is_answered_all_the_same(schema: Any, other: Any) -> None:
+    tool = {"type": "function", "name": "f", "parameters": schema}
+    format = {"format": {"type": "json_schema", "schema": schema}}
+    body = {"tools": [tool, other], "tool_choice": other, "text": format}
+    assert improvise({"input": [{"role": "user", "content": "call:f"}], **body})["items"]
