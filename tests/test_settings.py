@@ -329,6 +329,16 @@ def test_the_error_reads_as_a_list_for_people(home: Home) -> None:
     assert str(caught.value) == ("One setting needs your attention:\n  PORT: must be a whole number from 0 to 65535.")
 
 
+@pytest.mark.parametrize("key", ["DATA_DIR", "LOG_DIR"])
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+def test_a_file_where_a_folder_belongs_is_refused(home: Home, key: str, below: str) -> None:
+    file = home.folder / "notes.txt"
+    file.write_text("mine")
+    problem = home.problems(**{key: str(file / below)})[key]
+    assert f"because {file} is a file" in problem
+    assert file.read_text() == "mine"
+
+
 def test_the_settings_page_is_the_generated_one() -> None:
     assert (ROOT / "docs" / "settings.md").read_text() == render(), "run `make docs`"
 

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from typing import Any, Protocol
 
 from codexproxy.auth.tokens import BrokenLogin, Tokens
 from codexproxy.errors import ProxyError
-from codexproxy.state.durable import Disk, sweep, write_durably
+from codexproxy.state.durable import Disk, read_regular, sweep, write_durably
 from codexproxy.state.lock import HostLock, LockTimeout
 
 LITTER_AGE = 3600.0
@@ -171,7 +170,7 @@ def read_file(path: Path, name: str) -> bytes | None:
         StorageFailed: It is there and cannot be read.
     """
     try:
-        return path.read_bytes().strip() or None
+        return read_regular(path).strip() or None
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -226,5 +225,5 @@ def encode(value: dict[str, Any]) -> bytes:
 def storage_failed(verb: str, name: str, error: OSError) -> StorageFailed:
     """The failure for a disk's refusal, with what to do about it."""
     advice = _ADVICE.get(error.errno or 0, "")
-    reason = os.strerror(error.errno) if error.errno else type(error).__name__
+    reason = error.strerror or type(error).__name__
     return StorageFailed(f"{name} could not be {verb}: {reason}. {advice}".strip())

@@ -31,7 +31,8 @@ class DailyFiles(logging.Handler):
 
     Args:
         directory: Made when it is missing, readable by its owner only.
-        on_error: Told about a line that could not be written.
+        on_error: Told about the first line that could not be written; about further ones only after
+            one that could.
         keep_days: Days that files are kept, today included; older ones are removed when a new day begins.
         max_bytes: Bytes of all files together; the oldest are removed when a file begins.
     """
@@ -49,6 +50,7 @@ class DailyFiles(logging.Handler):
         self._closed = self._share * _CLOSED
         self._directory = directory
         self._on_error = on_error
+        self._fails = False
         self._open: dict[str, tuple[str, int]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -56,12 +58,15 @@ class DailyFiles(logging.Handler):
         try:
             line = self.format(record).encode("utf-8", "backslashreplace") + b"\n"
             os.write(self._descriptor(record), line)
+            self._fails = False
         except Exception:  # whatever fails here, the turn must go on
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
-        """Reports the loss without showing the line."""
-        self._on_error(record)
+        """Reports the loss without showing the line, once as long as it lasts."""
+        if not self._fails:
+            self._fails = True
+            self._on_error(record)
 
     def _descriptor(self, record: logging.LogRecord) -> int:
         level = next((name for least, name in _LEVELS if record.levelno >= least), "debug")

@@ -1,5 +1,6 @@
 """Joins defaults, config file and environment into one `Settings`."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +53,7 @@ def load_settings(environ: Mapping[str, str], *, dotenv: Path | None = None) -> 
     for name in _BY_ENV.keys() & merged.keys():
         gathering.take(_BY_ENV[name], name, merged[name], from_file=False)
     settings = _assemble(gathering.values, _home(merged))
-    gathering.problems += _homeless(settings)
+    gathering.problems += _homeless(settings) + _no_folders(settings)
     if gathering.problems:
         raise SettingsError(tuple(sorted(gathering.problems, key=str)))
     return settings
@@ -113,6 +114,22 @@ def _homeless(settings: Settings) -> list[Problem]:
     """Without a home folder every path below it has to be given."""
     lost = [row for row in ROWS if _is_lost(getattr(settings, row.name))]
     return [Problem(row.env or str(row.key), "there is no home folder; set HOME, or give a full path.") for row in lost]
+
+
+def _no_folders(settings: Settings) -> list[Problem]:
+    """What has to be a folder and is something else, or lies below something else."""
+    problems = []
+    for key, folder in (("DATA_DIR", settings.data_dir), ("LOG_DIR", settings.log_dir)):
+        obstacle = _obstacle(folder) if folder is not None else None
+        if obstacle is not None:
+            problems.append(Problem(key, f"{folder} cannot be a folder, because {obstacle} is a file; name another."))
+    return problems
+
+
+def _obstacle(folder: Path) -> Path | None:
+    # ``exists`` is false, and raises nothing, also where nobody may look.
+    nearest = next((path for path in (folder, *folder.parents) if os.path.exists(path)), None)
+    return nearest if nearest is not None and not os.path.isdir(nearest) else None
 
 
 def _is_lost(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -98,6 +99,29 @@ def _overwrite(target: Path, data: bytes, disk: Disk) -> None:
 def _remove(temporary: str) -> None:
     with suppress(FileNotFoundError):
         os.unlink(temporary)
+
+
+# What else may have a file's name; reading a pipe would wait for whoever writes it.
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a file; never waits.
+
+    Raises:
+        OSError: It cannot be read, or is no regular file.
+    """
+    kind = stat.S_IFMT(os.stat(path).st_mode)
+    if kind != stat.S_IFREG:
+        raise OSError(errno.EINVAL, f"it is {_KINDS.get(kind, 'something else')}, not a file", str(path))
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        return file.read()
 
 
 def sweep(path: Path, older_than: float, clock: Callable[[], float]) -> None:

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import socket
 import stat
 import time
 from pathlib import Path
@@ -174,8 +175,24 @@ def test_what_killed_writers_left_is_swept_when_it_is_old(tmp_path: Path) -> Non
     assert young.exists()
 
 
-def test_a_file_that_may_not_be_read_is_a_clear_error(tmp_path: Path) -> None:
-    folder = tmp_path / "tokens.json"
-    folder.mkdir()
-    with pytest.raises(StorageFailed, match="could not be read"):
-        FileTokenStore(folder).load()
+@pytest.mark.parametrize("kind", ["a folder", "a pipe", "a socket", "a device"])
+def test_what_is_no_file_is_refused_at_once_and_called_by_its_name(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "tokens.json"
+    with socket.socket(socket.AF_UNIX) as listener:
+        if kind == "a folder":
+            path.mkdir()
+        elif kind == "a pipe":
+            os.mkfifo(path)
+        elif kind == "a socket":
+            listener.bind(str(path))
+        else:
+            path.symlink_to("/dev/null")
+        with pytest.raises(StorageFailed, match=f"could not be read: it is {kind}, not a file"):
+            FileTokenStore(path).load()
+
+
+def test_a_login_takes_the_place_of_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "tokens.json")
+    store = FileTokenStore(tmp_path / "tokens.json")
+    store.save(a_login())
+    assert store.load() == a_login()

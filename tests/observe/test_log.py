@@ -217,3 +217,23 @@ def test_bodies_are_logged_only_when_asked_for_redacted_and_cut() -> None:
     assert SHOWN < len(first) < SHOWN + 200
     assert first.endswith("bytes more")
     assert "upstream error body" in second
+
+
+def test_a_folder_that_takes_no_log_files_is_complained_of_once(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    program = f"""
+import logging, os
+from pathlib import Path
+from codexproxy.observe.log import configure_logging
+folder = Path({str(folder)!r})
+folder.write_text("a file is in the way")
+configure_logging("info", "text", directory=folder)
+for _ in range(50):
+    logging.getLogger("codexproxy.x").info("a line")
+folder.unlink()
+logging.getLogger("codexproxy.x").info("at last")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr.count("was lost") == 1
+    assert done.stderr.count("a line") == 50
+    assert ["at last" in path.read_text() for path in folder.iterdir()] == [True]
