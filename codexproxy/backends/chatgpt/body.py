@@ -12,7 +12,6 @@ The socket is reached through private attributes of http.client and urllib3
 chunk is a read of its own and silence goes unnoticed.
 """
 
-import io
 import socket
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -23,8 +22,6 @@ from codexproxy.backends.chatgpt.chunks import Chunks
 
 # Most bytes per read.
 READ_SIZE = 65536
-
-_LAST_CHUNK = b"0\r\n\r\n"
 
 Wait = Callable[[socket.socket, float], bool]
 
@@ -138,14 +135,12 @@ class ChunkedBody:
         return fresh
 
     def _release(self) -> None:
-        # urllib3 sees a last chunk, whereupon it does all that the end of a body takes.
+        # With the body's file closed the connection is ready for its next request.
         if not self._released and not self._chunks.rest:
             self._released = True
             raw: Any = self._response.raw
-            raw._fp.fp = io.BytesIO(_LAST_CHUNK)
-            for _ in self._response.iter_content(chunk_size=None):
-                pass
-            self._wire.file.close()
+            raw._fp.close()
+            raw.release_conn()
 
 
 class PlainBody:

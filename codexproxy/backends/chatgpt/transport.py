@@ -1,19 +1,22 @@
 """One warm HTTP session to one upstream.
 
 What is expensive is done once: the TLS context (12 ms of CPU), the proxy look-up
-in the environment (0.4 ms a request), the preparation of addresses. Cookies of one
-account must never travel with another's request, so none are kept.
+in the environment (0.4 ms a request), the preparation of addresses and the way to
+each. Cookies of one account must never travel with another's request, so none are
+even read.
 """
 
 import os
 import ssl
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
+
+from codexproxy.backends.chatgpt.connection import POOLS
 
 # Connections beyond the pool's size are thrown away after one use; idle ones cost a socket only.
 POOL_SIZE = 10_000
@@ -23,24 +26,61 @@ MOST_URLS = 256
 
 Timeout = tuple[float | None, float | None]
 
+T = TypeVar("T")
+
 
 class WarmAdapter(HTTPAdapter):
-    """An adapter whose connections share one TLS context, made at start."""
+    """An adapter whose connections share one TLS context, made at start.
+
+    Which pool an address belongs to, and what is asked of it, is worked out once per
+    address; proxies and certificates are those of the first request.
+    """
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
         self._context = context
+        self._pools: dict[str | None, Any] = {}
+        self._targets: dict[str | None, str] = {}
         super().__init__(pool_connections=4, pool_maxsize=POOL_SIZE)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Hands the shared context to every pool."""
         super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
+        self.poolmanager.pool_classes_by_scheme = POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """Hands the shared context to tunnels through a proxy, too."""
-        return super().proxy_manager_for(proxy, **kwargs, ssl_context=self._context)
+        manager = super().proxy_manager_for(proxy, **kwargs, ssl_context=self._context)
+        manager.pool_classes_by_scheme = POOLS
+        return manager
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Leaves the certificates to the shared context; requests would load the bundle per connection."""
+
+    def get_connection_with_tls_context(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> Any:
+        """The pool of an address."""
+        pool = self._pools.get(request.url)
+        return pool or _kept(
+            self._pools, request.url, super().get_connection_with_tls_context(request, *args, **options)
+        )
+
+    def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
+        """What is asked of the pool: a path, or to a proxy the whole address."""
+        target = self._targets.get(request.url)
+        return target or _kept(self._targets, request.url, super().request_url(request, proxies))
+
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
+        """The answer as far as anybody looks at it."""
+        response = requests.Response()
+        response.url, response.request = req.url or "", req
+        response.status_code, response.raw = resp.status, resp
+        response.headers = CaseInsensitiveDict(resp.headers)
+        return response
+
+
+def _kept(known: dict[str | None, T], url: str | None, value: T) -> T:
+    if len(known) < MOST_URLS:
+        known[url] = value
+    return value
 
 
 class Transport:
@@ -72,10 +112,12 @@ class Transport:
         """
         request = requests.PreparedRequest()
         request.method, request.url = method, self._prepared(url)
-        request.headers = CaseInsensitiveDict(headers)
+        sent = dict(headers)
         if body:
             request.body = body
-            request.headers["Content-Length"] = str(len(body))
+            sent["Content-Length"] = str(len(body))
+        # Whoever sends it goes through the names once; a plain dictionary is copied the quickest.
+        request.headers = cast(Any, sent)
         return self._adapter.send(request, stream=True, timeout=cast(Any, timeout), proxies=self._proxies)
 
     def _prepared(self, url: str) -> str | None:
