@@ -1,15 +1,6 @@
-"""Clients we know, as a table: by which marks each is recognised, and what is odd about it."""
+"""Clients we know, as a table: by which marks each is recognised."""
 
 from dataclasses import dataclass
-
-# What a client needs done differently (COMPAT.md §4); dialects ask for these by name.
-GRAMMAR_TOOLS_AS_FUNCTIONS = "grammar_tools_as_functions"
-RESPONSES_BODY_ON_CHAT = "responses_body_on_chat"
-CONTENT_IN_EVERY_DELTA = "content_in_every_delta"
-REASONING_DETAILS_IN_HISTORY = "reasoning_details_in_history"
-STRICT_CHUNKS = "strict_chunks"
-ACTS_ON_UPSTREAM_FAILURES = "acts_on_upstream_failures"
-FOLLOW_UPS_HOLD_ONLY_OUTPUTS = "follow_ups_hold_only_outputs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +13,6 @@ class Profile:
         headers: Names of headers that only it sends.
         titles: Values of ``X-Title`` or beginnings of ``HTTP-Referer``, in lower case.
         phrases: Words near the beginning of its system text.
-        quirks: What it needs done differently.
     """
 
     name: str
@@ -30,7 +20,6 @@ class Profile:
     headers: tuple[str, ...] = ()
     titles: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
-    quirks: frozenset[str] = frozenset()
 
 
 CODEX_CLI = "codex-cli"
@@ -50,7 +39,6 @@ PROFILES: tuple[Profile, ...] = (
             "codex_sdk_ts",
             "codex desktop",
         ),
-        quirks=frozenset({ACTS_ON_UPSTREAM_FAILURES}),
     ),
     Profile(CLAUDE_CLI, user_agents=("claude-cli", "claude-code"), phrases=("You are Claude Code,",)),
     Profile(
@@ -59,14 +47,12 @@ PROFILES: tuple[Profile, ...] = (
         headers=("x-cursor-client-version",),
         titles=("cursor", "https://cursor.com"),
         phrases=("You operate in Cursor", "running in Cursor", "Cursor IDE"),
-        quirks=frozenset({GRAMMAR_TOOLS_AS_FUNCTIONS, RESPONSES_BODY_ON_CHAT}),
     ),
     Profile(
         "roo-code",
         user_agents=("roocode", "roo-code"),
         titles=("roo code", "https://github.com/roovetgit"),
         phrases=("You are Roo,",),
-        quirks=frozenset({CONTENT_IN_EVERY_DELTA}),
     ),
     Profile(
         "cline",
@@ -74,21 +60,18 @@ PROFILES: tuple[Profile, ...] = (
         headers=("x-cline-version",),
         titles=("cline", "https://cline.bot"),
         phrases=("You are Cline",),
-        quirks=frozenset({CONTENT_IN_EVERY_DELTA}),
     ),
     Profile(
         "open-webui",
         user_agents=("openwebui", "open-webui"),
         headers=("x-openwebui-chat-id", "x-openwebui-user-id", "x-openwebui-user-name"),
         titles=("open webui", "https://openwebui.com"),
-        quirks=frozenset({REASONING_DETAILS_IN_HISTORY}),
     ),
-    Profile("zed", user_agents=("zed",), quirks=frozenset({STRICT_CHUNKS})),
+    Profile("zed", user_agents=("zed",)),
     Profile(
         "vscode",
         user_agents=("githubcopilotchat", "vscode", "visual-studio-code"),
         headers=("x-vscode-user-agent-library-version", "editor-plugin-version"),
-        quirks=frozenset({FOLLOW_UPS_HOLD_ONLY_OUTPUTS}),
     ),
     Profile("n8n", user_agents=("n8n",), headers=("x-n8n-workflow-id",), titles=("n8n", "https://n8n.io")),
     Profile("continue", user_agents=("continue",), headers=("x-continue-unique-id",)),

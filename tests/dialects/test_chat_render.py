@@ -1,5 +1,6 @@
 """Events as chunks and as final objects: what each kind of answer looks like."""
 
+import json
 from typing import Any
 
 import pytest
@@ -267,6 +268,46 @@ def test_cursor_gets_custom_calls_in_a_function_envelope():
     assert streamed(batch, "cursor").calls[0]["kind"] == "function"
     (call,) = completed(batch, "cursor")["choices"][0]["message"]["tool_calls"]
     assert call["function"] == {"name": "ApplyPatch", "arguments": "*** Begin"}
+
+
+def test_openais_own_libraries_are_told_that_a_call_is_a_custom_one():
+    batch = events(added(custom_call("patch")), done(custom_call("patch", "*** Begin")), ended())
+    (_, header, *fragments, _) = [
+        json.loads(line[6:])["choices"][0]["delta"]
+        for line in renderer_of("openai-sdk").render(batch).decode().split("\n\n")
+        if line.startswith("data: {")
+    ]
+    (call,) = header["tool_calls"]
+    assert call == {"index": 0, "id": "call_1", "type": "custom", "custom": {"name": "patch", "input": ""}}
+    assert [piece["tool_calls"] for piece in fragments] == [[{"index": 0, "custom": {"input": "*** Begin"}}]]
+
+
+@pytest.mark.parametrize("client", ["cline", "roo-code"])
+@pytest.mark.parametrize("style", ["reasoning_content", "o3", "think", "none"])
+def test_clients_that_need_it_have_content_in_every_delta(client: str, style: str):
+    refusal = {"type": "response.refusal.delta", "delta": "No.", "output_index": 3, "content_index": 0}
+    source = {"type": "response.output_text.annotation.added", "output_index": 1, "content_index": 0}
+    batch = events(
+        *THOUGHT[:-1],
+        {**source, "annotation": citation(0, 1)},
+        added(function_call("look"), 2),
+        fragment("{}", 2),
+        refusal,
+        ended(),
+    )
+    deltas = [chunk["choices"][0]["delta"] for chunk in streamed(batch, client, reasoning_compat=style).chunks]
+    assert len(deltas) > 6
+    assert all(isinstance(delta.get("content"), str) for delta in deltas)
+    assert streamed(batch, client, functions=[{"name": "look"}]).function_call == {"name": "look", "arguments": "{}"}
+
+
+@pytest.mark.parametrize(
+    ("tier", "told"), [("priority", "priority"), ("default", "default"), ("new", None), ({}, None)]
+)
+def test_the_tier_that_upstream_tells_at_the_end_stands_in_the_last_chunks(tier: Any, told: str | None):
+    seen = streamed(events(text_delta("x"), ended(service_tier=tier)), stream_options={"include_usage": True})
+    assert [chunk.get("service_tier") for chunk in seen.chunks[-2:]] == [told, told]
+    assert not any("service_tier" in chunk for chunk in seen.chunks[:-2])
 
 
 def test_legacy_functions_are_answered_with_one_function_call():

@@ -8,7 +8,8 @@ import pytest
 
 from codexproxy.guard.clients import detect, session_of
 from codexproxy.guard.official import OfficialTexts
-from codexproxy.guard.profiles import GRAMMAR_TOOLS_AS_FUNCTIONS, PROFILES
+from codexproxy.guard.profiles import BY_NAME, PROFILES
+from codexproxy.turns.quirks import QUIRKS
 
 OFFICIAL_TEXT = "You are the official assistant.\n\nBe careful."
 OFFICIAL = OfficialTexts([OFFICIAL_TEXT])
@@ -181,9 +182,11 @@ def test_other_clients_are_rows_of_the_table(headers: dict[str, str], body: dict
 
 def test_the_recorded_cursor_request_is_recognised_by_its_system_text(shared: Path) -> None:
     body = json.loads((shared / "recordings/requests/cursor_ask_mode.json").read_text())
-    client = detect({"user-agent": "Go-http-client/2.0"}, body, OFFICIAL)
-    assert client.name == "cursor"
-    assert GRAMMAR_TOOLS_AS_FUNCTIONS in client.profile.quirks
+    assert detect({"user-agent": "Go-http-client/2.0"}, body, OFFICIAL).name == "cursor"
+
+
+def test_quirks_are_those_of_clients_that_can_be_recognised() -> None:
+    assert QUIRKS.keys() <= BY_NAME.keys()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import Any
 from codexproxy.dialects.answer import Call
 from codexproxy.dialects.chat.wording import Wording
 from codexproxy.turns.events import encode_json
+from codexproxy.turns.quirks import CONTENT_IN_EVERY_DELTA, TYPE_OF_CUSTOM_CALLS
 
 Delta = dict[str, Any]
 Frame = tuple[bytes, bytes]
@@ -27,27 +28,35 @@ class Chunks:
         self._tail = b',"usage":null}\n\n' if wording.include_usage else b"}\n\n"
         self._choice = self._head + b',"choices":[{"index":%d,"delta":' % index
         self._going_on = b',"logprobs":null,"finish_reason":null}]' + self._tail
-        self.text = self.frame(b'{"content":', b"}")
-        self.refusal = self.frame(b'{"refusal":', b"}")
-        # Some clients want the key ``content`` beside reasoning (COMPAT.md P26).
-        self.reasoning = self.frame(b'{"content":null,"reasoning_content":', b"}")
-        self.thinking = self.frame(b'{"content":null,"reasoning":{"content":[{"type":"text","text":', b"}]}}")
+        self._content = {"content": ""} if CONTENT_IN_EVERY_DELTA in wording.quirks else {}
+        self.text = self._choice + b'{"content":', b"}" + self._going_on
+        self.refusal = self.frame(b'"refusal":', b"}")
+        # Beside reasoning, several clients want the key ``content`` (COMPAT.md P26).
+        beside = b"" if self._content else b'"content":null,'
+        self.reasoning = self.frame(beside + b'"reasoning_content":', b"}")
+        self.thinking = self.frame(beside + b'"reasoning":{"content":[{"type":"text","text":', b"}]}}")
 
     def frame(self, before: bytes, after: bytes) -> Frame:
-        """A chunk with a hole for one JSON string in its delta."""
-        return self._choice + before, after + self._going_on
+        """A chunk with a hole for one JSON string in its delta, which is begun already."""
+        begun = b'{"content":"",' if self._content else b"{"
+        return self._choice + begun + before, after + self._going_on
 
     def delta(self, delta: Delta) -> bytes:
         """A chunk with this delta."""
-        return self._choice + encode_json(delta) + self._going_on
+        return self._choice + encode_json({**self._content, **delta}) + self._going_on
 
-    def finish(self, reason: str) -> bytes:
-        """The last chunk of the choice."""
-        return self._choice + b'{},"logprobs":null,"finish_reason":"%s"}]' % reason.encode() + self._tail
+    def finish(self, reason: str, tier: str | None) -> bytes:
+        """The last chunk of the choice; upstream tells only at the end which tier it was."""
+        choice = encode_json(self._content) + b',"logprobs":null,"finish_reason":"%s"}]' % reason.encode()
+        return self._choice + choice + _tier(tier) + self._tail
 
-    def usage(self, usage: dict[str, Any]) -> bytes:
+    def usage(self, usage: dict[str, Any], tier: str | None) -> bytes:
         """The chunk without choices that ends a stream with ``include_usage``."""
-        return self._head + b',"choices":[],"usage":' + encode_json(usage) + b"}\n\n"
+        return self._head + b',"choices":[]' + _tier(tier) + b',"usage":' + encode_json(usage) + b"}\n\n"
+
+
+def _tier(tier: str | None) -> bytes:
+    return b',"service_tier":' + encode_json(tier) if tier else b""
 
 
 def call_header(call: Call, wording: Wording) -> Delta:
@@ -56,8 +65,8 @@ def call_header(call: Call, wording: Wording) -> Delta:
     if wording.legacy:
         return {"function_call": {"name": name, "arguments": ""}}
     if wording.is_custom(call):
-        # The published schema knows no ``type`` but "function" in chunks, so none is sent.
-        return {"tool_calls": [{"index": call.slot, "id": call.id, "custom": {"name": name, "input": ""}}]}
+        kind = {"type": "custom"} if TYPE_OF_CUSTOM_CALLS in wording.quirks else {}
+        return {"tool_calls": [{"index": call.slot, "id": call.id, **kind, "custom": {"name": name, "input": ""}}]}
     function = {"name": name, "arguments": ""}
     return {"tool_calls": [{"index": call.slot, "id": call.id, "type": "function", "function": function}]}
 
@@ -65,7 +74,7 @@ def call_header(call: Call, wording: Wording) -> Delta:
 def call_frame(call: Call, wording: Wording, chunks: Chunks) -> Frame:
     """A chunk with a hole for a fragment of a call's arguments or input."""
     if wording.legacy:
-        return chunks.frame(b'{"function_call":{"arguments":', b"}}")
+        return chunks.frame(b'"function_call":{"arguments":', b"}}")
     if wording.is_custom(call):
-        return chunks.frame(b'{"tool_calls":[{"index":%d,"custom":{"input":' % call.slot, b"}}]}")
-    return chunks.frame(b'{"tool_calls":[{"index":%d,"function":{"arguments":' % call.slot, b"}}]}")
+        return chunks.frame(b'"tool_calls":[{"index":%d,"custom":{"input":' % call.slot, b"}}]}")
+    return chunks.frame(b'"tool_calls":[{"index":%d,"function":{"arguments":' % call.slot, b"}}]}")

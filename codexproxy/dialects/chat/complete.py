@@ -6,11 +6,9 @@ from codexproxy.dialects.answer import Call, Ending
 from codexproxy.dialects.chat.render import finish_of
 from codexproxy.dialects.chat.shape import Shape, mismatch
 from codexproxy.dialects.chat.usage import total, usage_of
-from codexproxy.dialects.chat.wording import Wording, url_citation
+from codexproxy.dialects.chat.wording import Wording, tier_of, url_citation
 from codexproxy.dialects.reading import Reader
 from codexproxy.errors import ProxyError
-
-_TIERS = ("auto", "default", "flex", "scale", "priority", "fast")
 
 
 class Collector:
@@ -170,8 +168,7 @@ def completion(wording: Wording, responses: list[dict[str, Any]], shape: Shape |
         "choices": [collector.choice(index) for index, collector in enumerate(read)],
     }
     usage = total([usage_of(collector.ending.usage) for collector in read])
-    tier = responses[0].get("service_tier")
-    extras = {"usage": usage, "service_tier": tier if tier in _TIERS else None, "metadata": wording.metadata}
+    extras = {"usage": usage, "service_tier": tier_of(responses[0]), "metadata": wording.metadata}
     return told | {key: value for key, value in extras.items() if value}
 
 

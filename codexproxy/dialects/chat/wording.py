@@ -5,12 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codexproxy.dialects.answer import Call
+from codexproxy.turns.quirks import GRAMMAR_TOOLS_AS_FUNCTIONS, quirks_of
 from codexproxy.turns.turn import Turn
 
 REASONING_STYLES = ("reasoning_content", "think", "o3", "none")
 
 # How an answer's end is told; a complete one may also end with calls.
 FINISH = {"complete": "stop", "length": "length", "filtered": "content_filter"}
+
+
+_TIERS = ("auto", "default", "flex", "scale", "priority", "fast")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class Wording:
         reasoning: One of ``REASONING_STYLES``.
         json_mode: Whether the text must be nothing but JSON.
         legacy: Whether calls go out as ``function_call`` (the caller sent ``functions``).
-        envelope: Whether custom calls go out as function calls (Cursor, COMPAT.md trap 14).
+        quirks: What the client needs done differently.
         include_usage: Whether streams end with a usage chunk.
         names: Tool names as sent upstream -> the caller's own.
         metadata: The caller's metadata, handed back with the answer.
@@ -36,7 +40,7 @@ class Wording:
     reasoning: str = "reasoning_content"
     json_mode: bool = False
     legacy: bool = False
-    envelope: bool = False
+    quirks: frozenset[str] = frozenset()
     include_usage: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, Any] | None = None
@@ -54,7 +58,7 @@ class Wording:
             reasoning="reasoning_content" if json_mode and style == "think" else style,
             json_mode=json_mode,
             legacy=bool(options.get("legacy_functions")),
-            envelope=turn.caller.client == "cursor",
+            quirks=quirks_of(turn.caller.client),
             include_usage=bool(options.get("include_usage")),
             names=turn.tool_names,
             metadata=options.get("metadata"),
@@ -66,7 +70,13 @@ class Wording:
 
     def is_custom(self, call: Call) -> bool:
         """Whether the call is told as a custom one."""
-        return call.custom and not self.envelope
+        return call.custom and GRAMMAR_TOOLS_AS_FUNCTIONS not in self.quirks
+
+
+def tier_of(response: Mapping[str, Any]) -> str | None:
+    """The service tier that upstream says it used; None for one that the public API does not know."""
+    tier = response.get("service_tier")
+    return tier if isinstance(tier, str) and tier in _TIERS else None
 
 
 def url_citation(citation: dict[str, Any], shift: int) -> dict[str, Any] | None:

@@ -10,7 +10,8 @@ from typing import Any
 from codexproxy.dialects.base import Renderer
 from codexproxy.dialects.responses.envelope import Envelope
 from codexproxy.dialects.responses.parse import parse
-from codexproxy.dialects.responses.render import READS_FINAL_OBJECT, ResponsesRenderer
+from codexproxy.dialects.responses.render import ResponsesRenderer
+from codexproxy.turns.quirks import READS_FINAL_OBJECT, quirks_of
 from codexproxy.turns.turn import Body, Caller, Turn
 
 
@@ -35,7 +36,8 @@ class ResponsesDialect:
 
     def renderers(self, turn: Turn) -> Sequence[Renderer]:
         """The one renderer of the one answer."""
-        return [ResponsesRenderer(Envelope(turn), fills_output=turn.caller.client in READS_FINAL_OBJECT)]
+        fills_output = READS_FINAL_OBJECT in quirks_of(turn.caller.client)
+        return [ResponsesRenderer(Envelope(turn), fills_output=fills_output)]
 
     def second_try(self, turn: Turn, response: dict[str, Any]) -> Body | None:
         """None: what this API's callers get is upstream's own answer."""

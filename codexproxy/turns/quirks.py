@@ -1,0 +1,31 @@
+"""What some clients need done differently (COMPAT.md §4), by the names of their profiles.
+
+Dialects ask for these by name, so that the table says all there is about a client.
+"""
+
+# Custom tools' calls go out as function calls; Cursor knows no others (trap 14).
+GRAMMAR_TOOLS_AS_FUNCTIONS = "grammar_tools_as_functions"
+
+# A delta without the key ``content`` ends the answer of some builds (P26, trap 17).
+CONTENT_IN_EVERY_DELTA = "content_in_every_delta"
+
+# What the user is given is the final object, so its ``output`` must not be empty.
+READS_FINAL_OBJECT = "reads_final_object"
+
+# The published schema knows no ``type`` but "function" in chunks. The platform sends
+# "custom" all the same, and OpenAI's own libraries cannot do without it.
+TYPE_OF_CUSTOM_CALLS = "type_of_custom_calls"
+
+QUIRKS: dict[str, frozenset[str]] = {
+    "cursor": frozenset({GRAMMAR_TOOLS_AS_FUNCTIONS}),
+    "cline": frozenset({CONTENT_IN_EVERY_DELTA}),
+    "roo-code": frozenset({CONTENT_IN_EVERY_DELTA}),
+    "openai-sdk": frozenset({READS_FINAL_OBJECT, TYPE_OF_CUSTOM_CALLS}),
+    "n8n": frozenset({READS_FINAL_OBJECT}),
+    "litellm": frozenset({READS_FINAL_OBJECT}),
+}
+
+
+def quirks_of(client: str) -> frozenset[str]:
+    """What this client needs done differently; nothing for most."""
+    return QUIRKS.get(client, frozenset())
