@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.simulator.recipes import answer, cut_after, http, refusal, say
+from codexproxy.simulator.recipes import answer, custom_call, cut_after, http, refusal, say
 from tests.clients.conftest import Client
 from tests.clients.player import Raised
 from tests.clients.relay import Relay
@@ -59,6 +59,12 @@ def test_a_stream_that_breaks_throws_its_message(cast: Cast, sim: SimulatorClien
     with pytest.raises(Raised, match="Please try again") as caught:
         cast("openai_sdk", mode).play("streamed", ask="Say hello.")
     assert caught.value.fields["code"] in ("upstream_truncated", None)
+
+
+def test_the_call_of_a_custom_tool_is_put_together_from_its_pieces(cast: Cast, sim: SimulatorClient) -> None:
+    sim.script(answer(custom_call("patch", "*** Begin Patch\n+a\n")))
+    told = cast("openai_sdk", "chat").play("custom", ask="Patch it.")
+    assert told == {"type": "custom", "name": "patch", "input": "*** Begin Patch\n+a\n"}
 
 
 def test_a_refusal_is_no_content(cast: Cast, sim: SimulatorClient) -> None:

@@ -52,6 +52,12 @@ const chat = {
     const runner = client(where).chat.completions.runTools({ model, messages: user(ask), tools, stream });
     return { text: await runner.finalContent(), ran };
   },
+  async custom({ model, ask, ...where }) {
+    const tools = [{ type: "custom", custom: { name: "patch" } }];
+    const stream = client(where).chat.completions.stream({ model, messages: user(ask), tools });
+    const [call] = (await stream.finalChatCompletion()).choices[0].message.tool_calls;
+    return { type: call.type, ...call.custom };
+  },
   async schema({ model, ask, ...where }) {
     const response_format = zodResponseFormat(Report, "report");
     const answer = await client(where).chat.completions.parse({ model, messages: user(ask), response_format });
