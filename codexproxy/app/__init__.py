@@ -9,7 +9,7 @@ from flask import Flask
 
 from codexproxy.app.instructions import keeping, notes_on, own_words
 from codexproxy.app.logins import has_browser, make_landing, make_watch, seed_login
-from codexproxy.app.observing import make_metrics, make_observation
+from codexproxy.app.observing import make_metrics, make_observation, make_sweepers
 from codexproxy.app.providers import Providers, first_models
 from codexproxy.app.quotas import make_report
 from codexproxy.app.shelf import make_shelf, make_sweeper
@@ -51,6 +51,7 @@ from codexproxy.web.paths import CanonicalPaths
 from codexproxy.web.quotas import quota_routes
 from codexproxy.web.reference import reference_routes
 from codexproxy.web.responses_routes import responses_routes
+from codexproxy.web.sweeping import Sweepers
 from codexproxy.web.wiring import Wiring
 
 
@@ -72,7 +73,8 @@ def create_app(settings: Settings, environ: Mapping[str, str] = os.environ) -> F
     )
     wiring = make_wiring(settings, environ)
     app = assemble(wiring)
-    app.extensions["codexproxy.sweeper"] = make_sweeper(settings, wiring.shelf)
+    sweepers = [make_sweeper(settings, wiring.shelf), *make_sweepers(environ)]
+    app.extensions["codexproxy.sweeper"] = Sweepers(*sweepers)
     return app
 
 

@@ -2,22 +2,34 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from prometheus_client.core import Metric
 
 from codexproxy.backends.provider import Provider
 from codexproxy.backends.quotabook import QuotaBook
 from codexproxy.guard.slots import Slots
+from codexproxy.observe.folding import Counted
 from codexproxy.observe.metrics import FOLDER, Metrics, queue_gauges, quota_gauges
 from codexproxy.settings import Settings
 from codexproxy.state.behind import WriteBehind
+from codexproxy.state.leader import Leadership
 from codexproxy.state.ledger import FILE, Ledger
 from codexproxy.web.observation import Observation
+from codexproxy.web.sweeping import Sweeper
 
 
 def make_metrics(environ: Mapping[str, str]) -> Metrics:
     """The metrics of this worker."""
     return Metrics(environ.get(FOLDER) or None)
+
+
+def make_sweepers(environ: Mapping[str, str]) -> list[Sweeper]:
+    """What folds the metrics of workers that have ended; nothing where a process counts by itself."""
+    folder = environ.get(FOLDER)
+    if not folder:
+        return []
+    return [Sweeper("metrics", Counted(Path(folder)), Leadership(Path(folder) / "leader"))]
 
 
 def make_observation(

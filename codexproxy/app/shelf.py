@@ -19,4 +19,4 @@ def make_shelf(settings: Settings) -> Shelf:
 
 def make_sweeper(settings: Settings, shelf: Shelf) -> Sweeper:
     """What forgets for all workers of the host."""
-    return Sweeper(shelf.store, Leadership(settings.data_dir / "responses.leader"))
+    return Sweeper("stored responses", shelf.store, Leadership(settings.data_dir / "responses.leader"))

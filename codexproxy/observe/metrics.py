@@ -7,13 +7,14 @@ Everything here happens once per turn, nothing once per event.
 """
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from codexproxy.errors import ProxyError
+from codexproxy.observe.folding import Counted
 from codexproxy.state.ledger import TurnRecord
 from codexproxy.turns.quota import Quota
 
@@ -97,7 +98,7 @@ class Metrics:
         registry = CollectorRegistry() if self._folder else self._registry
         collectors: list[Any] = [_Current(current)]
         if self._folder:
-            collectors.append(MultiProcessCollector(None, path=self._folder))  # type: ignore[no-untyped-call]
+            collectors.append(Counted(Path(self._folder)))
         for collector in collectors:
             registry.register(collector)
         try:

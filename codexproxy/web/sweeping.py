@@ -1,4 +1,4 @@
-"""Forgetting stored responses that are too old or too much, for as long as a worker lives."""
+"""Clearing away what is too old or too much, for as long as a worker lives."""
 
 import logging
 import random
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from codexproxy.errors import ProxyError
-from codexproxy.state.responses.record import ResponseStore
 
 # Seconds between two sweeps, about.
 EVERY = 60.0
@@ -24,16 +23,25 @@ class Office(Protocol):
         """See ``Leadership.is_leader``."""
 
 
+class Swept(Protocol):
+    """What can be swept."""
+
+    def sweep(self) -> object:
+        """Clears away what nobody needs any more."""
+
+
 class Sweeper:
-    """Sweeps the store now and then, in the process that leads.
+    """Sweeps something now and then, in the process that leads.
 
     Args:
+        what: What it is, for log lines.
         store: What is swept.
         office: Who leads.
         chance: Random numbers from [0, 1).
     """
 
-    def __init__(self, store: ResponseStore, office: Office, chance: Callable[[], float] = random.random) -> None:
+    def __init__(self, what: str, store: Swept, office: Office, chance: Callable[[], float] = random.random) -> None:
+        self._what = what
         self._store = store
         self._office = office
         self._chance = chance
@@ -60,6 +68,18 @@ class Sweeper:
             if self._office.is_leader():
                 self._store.sweep()
         except ProxyError as error:
-            log.warning("stored responses were not swept: %s", error.message)
+            log.warning("%s were not swept: %s", self._what, error.message)
         except Exception:  # a bug must not end the sweeping for as long as the process lives
-            log.exception("the sweep of stored responses stumbled")
+            log.exception("the sweep of %s stumbled", self._what)
+
+
+class Sweepers:
+    """Several of them, started together."""
+
+    def __init__(self, *sweepers: Sweeper) -> None:
+        self._sweepers = sweepers
+
+    def start(self) -> None:
+        """See ``Sweeper.start``."""
+        for sweeper in self._sweepers:
+            sweeper.start()
