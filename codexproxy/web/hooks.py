@@ -40,7 +40,7 @@ def register(app: Flask, wiring: Wiring) -> None:
         g.log.on_end(underway.enter(g.log))
         sock = request.environ.get("gunicorn.socket")
         if sock is not None and (request.method == "POST" or "stream" in request.args):
-            g.log.on_end(lambda number=departures.watch(sock): departures.forget(number))
+            g.log.on_end(lambda number=departures.watch(sock): departures.forget(number), first=True)
         return None
 
     def finish(response: Response) -> Response:

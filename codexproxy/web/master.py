@@ -1,6 +1,7 @@
 """What gunicorn's master does beside its own work."""
 
 import os
+import resource
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -79,6 +80,16 @@ class MetricsFolder:
         """Removes the folder."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def allow_open_files() -> None:
+    """Lets this process and its workers open as many files as the system permits at all.
+
+    A stream takes two, and the usual limit that a shell or a service manager begins with is 1,024.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # Some systems name a limit that they do not grant.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _lives(pid: int) -> bool:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from flask import Response
@@ -57,6 +58,7 @@ class RequestLog:
         self._first: int | None = None
         self._error: ProxyError | None = None
         self._closers: list[Callable[[], object]] = []
+        self._first_closers: list[Callable[[], object]] = []
         self._finished = False
 
     @property
@@ -74,9 +76,14 @@ class RequestLog:
         self.logged = True
         log.info("request start", extra=fields(method=method, path=path))
 
-    def on_end(self, close: Callable[[], object]) -> None:
-        """Registers what has to be freed when the request is over, also when it never streamed."""
-        self._closers.append(close)
+    def on_end(self, close: Callable[[], object], *, first: bool = False) -> None:
+        """Registers what has to be freed when the request is over, also when it never streamed.
+
+        Args:
+            close: Frees it.
+            first: Whether it goes before all others, which are freed the last one first.
+        """
+        (self._first_closers if first else self._closers).append(close)
 
     def successor(self) -> "RequestLog":
         """Another log, for an answer that may outlive this request."""
@@ -137,12 +144,10 @@ class RequestLog:
         if self._finished:
             return
         self._finished = True
-        try:
-            for close in reversed(self._closers):
-                close()
-        finally:
-            self._log()
-            self._record()
+        # A client may leave at this very moment, which must not keep the rest from being freed.
+        with ExitStack() as stack:
+            for last in (self._record, self._log, *self._closers, *self._first_closers):
+                stack.callback(last)
 
     def _log(self) -> None:
         if not self.logged:

@@ -11,7 +11,7 @@ from gunicorn.app.base import BaseApplication
 from codexproxy.observe.log import configure_logging
 from codexproxy.settings import Settings, SettingsError, load_settings, refuse_public_bind
 from codexproxy.web.gunicornlog import GunicornLog
-from codexproxy.web.master import MetricsFolder, Replacements
+from codexproxy.web.master import MetricsFolder, Replacements, allow_open_files
 
 # Idle keep-alive connections count too; the default of 1,000 makes the next ones wait without an error.
 WORKER_CONNECTIONS = 10_000
@@ -141,6 +141,7 @@ def _on_starting(settings: Settings) -> Any:
             sys.exit(refusal)
         if settings.allow_unauthenticated:
             log.warning("%s", _OPEN)
+        allow_open_files()
         _METRICS.on_starting(server)
 
     return on_starting

@@ -1,11 +1,14 @@
 """Many clients at once, slow ones, and ones that never say what they want: the others do not notice."""
 
 import json
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 
 import pytest
 
@@ -16,6 +19,8 @@ from bench.targets.server import CHAT, RESPONSES, Server
 from tests.service import Service, wait_until
 
 CROWD = 1_000
+# A stream's connections to the client and to the upstream are two descriptors of the worker.
+MOST = 5_000
 PATHS = {"chat": CHAT, "responses": RESPONSES}
 
 
@@ -23,6 +28,15 @@ PATHS = {"chat": CHAT, "responses": RESPONSES}
 def source_port() -> Iterator[int]:
     with source() as port:
         yield port
+
+
+@pytest.fixture(scope="module", autouse=True)
+def many_open_files() -> Iterator[None]:
+    """As many as the system permits, for this process and those it starts."""
+    before = getrlimit(RLIMIT_NOFILE)
+    setrlimit(RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    setrlimit(RLIMIT_NOFILE, before)
 
 
 @pytest.fixture
@@ -56,6 +70,11 @@ def ask(service: Service, deltas: int, pace: int = 0) -> float:
     return time.monotonic() - began
 
 
+def open_streams(service: Service) -> float:
+    found = re.search(rb"^codexproxy_open_streams (\S+)$", service.get("/metrics").body, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
 @pytest.mark.parametrize("dialect", list(PATHS))
 def test_a_thousand_streams_all_get_every_word_and_leave_nothing_behind(loaded: Service, dialect: str) -> None:
     ask(loaded, 2)
@@ -69,6 +88,28 @@ def test_a_thousand_streams_all_get_every_word_and_leave_nothing_behind(loaded: 
     # A second crowd takes the first one's connections.
     assert run(loaded, crowd)[1] == {}
     wait_until(lambda: descriptors(loaded) <= before + CROWD + 20, "the end of the clients' connections")
+
+
+def test_five_thousand_streams_on_one_worker_all_get_every_word(loaded: Service) -> None:
+    if (permitted := getrlimit(RLIMIT_NOFILE)[1]) < MOST * 2 + 1_000:
+        pytest.skip(f"the system permits no more than {permitted} open files")
+    ask(loaded, 2)
+    crowd = Scenario("crowd", "", MOST, 8, 3_000, ramp=12.03)
+    server = Server("service", loaded.port, PATHS)
+    with ThreadPoolExecutor(1) as pool:
+        driven = pool.submit(drive, server, crowd.load(loaded.port, CHAT, "chat"))
+        most = open_at_once = 0.0
+        while not driven.done():
+            most = max(most, memory_mb(pid_of(loaded)))
+            open_at_once = max(open_at_once, open_streams(loaded))
+            time.sleep(0.5)
+    metrics, errors = driven.result()
+    assert errors == {}
+    assert metrics["requests"] == MOST
+    assert metrics["deltas"] == MOST * 8
+    assert open_at_once == MOST
+    assert most < 500
+    assert ask(loaded, 2) < 2
 
 
 def test_memory_per_stream_is_bounded_and_does_not_grow_with_its_length(loaded: Service) -> None:
