@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 import zstandard
-from gunicorn.http.errors import ParseException
 
 from codexproxy.errors import BodyTooLarge, InvalidRequest, UnsupportedEncoding
+from codexproxy.web.receiving import receive
 
 # A zstd block of a few bytes may unfold to 128 KiB; small bites keep a bomb small.
 _ZSTD_BITE = 512
@@ -37,13 +37,14 @@ def read_body(environ: dict[str, Any], limit: int) -> bytes:
     Raises:
         BodyTooLarge: There is more.
         UnsupportedEncoding: The content encoding is not known.
-        InvalidRequest: It did not arrive whole, or the packed body is damaged.
+        InvalidRequest: It did not arrive whole, or not in time, or the packed body is damaged.
     """
     announced = environ.get("CONTENT_LENGTH") or ""
     if announced.isdigit() and int(announced) > limit:
         raise _too_large(limit)
+    _refuse_coding(environ)
     # One byte more than allowed is asked for: a chunked body tells its size only so.
-    body = _received(environ["wsgi.input"], int(announced) if announced.isdigit() else limit + 1)
+    body = receive(environ["wsgi.input"], int(announced) if announced.isdigit() else limit + 1)
     if len(body) > limit:
         raise _too_large(limit)
     if announced.isdigit() and len(body) < int(announced):
@@ -58,13 +59,13 @@ def read_body(environ: dict[str, Any], limit: int) -> bytes:
     return body
 
 
-def _received(stream: Any, size: int) -> bytes:
-    try:
-        return bytes(stream.read(size))
-    except OSError as error:
-        raise InvalidRequest("The body ended before it was complete.", code="invalid_http") from error
-    except ParseException as error:
-        raise InvalidRequest(f"The chunks of the body cannot be read: {error}", code="invalid_http") from error
+def _refuse_coding(environ: dict[str, Any]) -> None:
+    # gunicorn lets `gzip, chunked` pass, and hands out what is packed (RFC 9112 §6.1).
+    coding = environ.get("HTTP_TRANSFER_ENCODING")
+    if coding is not None and coding.strip().lower() != "chunked":
+        raise InvalidRequest(
+            "The body's transfer coding is not known here. Please send it as it is, or in chunks.", code="invalid_http"
+        )
 
 
 def _unpack(body: bytes, encoding: str, limit: int) -> bytes:

@@ -7,6 +7,8 @@ import gevent
 from gunicorn.http.errors import ParseException
 
 _BITE = 1024 * 1024
+# Seconds without a word after which nothing more is expected.
+SILENCE = 5.0
 
 
 class Patience(Protocol):
@@ -38,8 +40,10 @@ def discard_rest(body: Any, wait: Patience) -> bool:
 
 def _read_away(body: Any) -> bool:
     try:
-        while body.read(_BITE):
+        while True:
+            with gevent.Timeout(SILENCE, TimeoutError()):
+                if not body.read(_BITE):
+                    return True
             gevent.sleep(0)
     except (OSError, ParseException):
         return False
-    return True

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from gunicorn.http import errors as http
 
-# gunicorn's parser errors -> status and reason (RFC 9110 §15.5, RFC 6585 §5).
+# gunicorn's parser errors -> status and reason (RFC 9110 §15.5, RFC 6585 §5). RFC 9112 §6.1 would have a 501 for
+# transfer codings that are not known, which clients take for a failure of the service and try again.
 _REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
     (http.LimitRequestLine, 414, "URI Too Long"),
     (http.LimitRequestHeaders, 431, "Request Header Fields Too Large"),
-    (http.UnsupportedTransferCoding, 501, "Not Implemented"),
     (http.ExpectationFailed, 417, "Expectation Failed"),
     (http.ForbiddenProxyRequest, 403, "Forbidden"),
     (http.ParseException, 400, "Bad Request"),

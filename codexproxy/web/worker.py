@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import socket
 import sys
 import time
 from contextlib import suppress
@@ -31,6 +32,7 @@ ANNOUNCEMENT = signal.SIGURG
 
 _HEARTBEAT = 1.0
 _STEP = 0.1
+_LINGER = 2.0
 
 
 class ProxyWorker(GeventWorker):  # type: ignore[misc]
@@ -162,3 +164,12 @@ def _write(client: Any, reason: str, error: ProxyError) -> None:
     )
     with suppress(OSError):  # The client did not wait for the answer.
         util.write_nonblock(client, head.encode() + body)
+        _linger(client)
+
+
+def _linger(client: Any) -> None:
+    # Closing with unread bytes resets the connection, and the client may lose the answer (RFC 9112 §9.6).
+    client.shutdown(socket.SHUT_WR)
+    with gevent.Timeout(_LINGER, False):
+        while client.recv(65_536):
+            pass

@@ -12,7 +12,7 @@ import gevent
 import pytest
 from gunicorn.http.errors import InvalidChunkSize
 
-from codexproxy.web.leftovers import discard_rest
+from codexproxy.web.leftovers import SILENCE, discard_rest
 from tests.service import Service
 
 BITE = b"x" * 1024 * 1024
@@ -31,6 +31,14 @@ class BrokenBody:
 
     def read(self, size: int) -> bytes:
         raise self._error
+
+
+class SilentBody:
+    """Waits for bytes that do not come."""
+
+    def read(self, size: int) -> bytes:
+        gevent.sleep(3_600)
+        return b""
 
 
 class EndlessBody:
@@ -53,6 +61,12 @@ def test_a_rest_that_cannot_be_read_ends_the_connection(error: Exception) -> Non
 
 def test_a_rest_that_does_not_end_is_given_up() -> None:
     assert not discard_rest(EndlessBody(), gevent.Timeout(0.05, False))
+
+
+def test_a_rest_of_which_nothing_comes_is_given_up_sooner() -> None:
+    began = time.monotonic()
+    assert not discard_rest(SilentBody(), gevent.Timeout(60, False))
+    assert time.monotonic() - began < SILENCE + 2
 
 
 def send_head(service: Service, size: int, *more: str) -> socket.socket:
