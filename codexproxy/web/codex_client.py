@@ -8,10 +8,12 @@ from codexproxy.backends.chatgpt.headers import CODEX_HEADERS
 from codexproxy.backends.chatgpt.native import refused, sent, told
 from codexproxy.errors import ProxyError
 from codexproxy.guard.profiles import CODEX_CLI
+from codexproxy.turns.catalogue import Catalogue
 from codexproxy.turns.events import encode_json
 from codexproxy.turns.policy import AS_SENT
 from codexproxy.turns.stream import Answerer
 from codexproxy.turns.turn import Turn
+from codexproxy.web.codex_catalogue import models_tag
 
 # Where it looks for its own backend; what is below is for it alone.
 NATIVE = "/backend-api"
@@ -19,11 +21,12 @@ CODEX = f"{NATIVE}/codex"
 WHAM = f"{NATIVE}/wham"
 
 
-def meet(turn: Turn) -> Turn:
+def meet(turn: Turn, catalogue: Catalogue) -> Turn:
     """Notes whether the current request is the CLI's; its turns stay as they are, with the headers upstream wants."""
     g.speaks_codex = turn.caller.client == CODEX_CLI or request.path.startswith(NATIVE)
     if not g.speaks_codex:
         return turn
+    g.models_tag = models_tag(catalogue)
     return replace(turn, options={**turn.options, AS_SENT: True, CODEX_HEADERS: sent(request.headers)})
 
 
@@ -34,5 +37,8 @@ def error_reply(error: ProxyError) -> Response:
 
 
 def headers_for(answerer: Answerer | None) -> dict[str, str]:
-    """Upstream's own headers, for the one client that reads them."""
-    return told(answerer.headers) if answerer and g.get("speaks_codex") else {}
+    """Upstream's own headers, for the one client that reads them; of the catalogue that we show it."""
+    if not g.get("speaks_codex"):
+        return {}
+    tag = {"x-models-etag": g.models_tag} if g.get("models_tag") else {}
+    return {**tag, **(told(answerer.headers) if answerer else {})}

@@ -50,7 +50,7 @@ def read_entry(dialect: Dialect, wiring: Wiring) -> Entry:
     held = wiring.gate.recognise(g.identity, request.headers, payload, request.path)
     wishes = payload.pop("x_codex", None)
     wishes_of(wishes)  # refused here, whichever backend answers
-    turn = meet(dialect.parse(payload, held.caller))
+    turn = meet(dialect.parse(payload, held.caller), wiring.catalogue.current())
     turn = replace(turn, options={**turn.options, "x_codex": wishes}) if wishes else turn
     turns = wiring.plan(dialect, wiring.shelf.recall(turn) if dialect.stateful else turn)
     g.log.turn = turns[0]

@@ -7,11 +7,13 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from codexproxy import errors
+from codexproxy.web.absent import absent_at
 from codexproxy.web.bugs import internal_error
 from codexproxy.web.codex_client import error_reply
 
 # A wait longer than this is not worth the SDKs' own two quick retries (COMPAT.md P11).
 SHORT_WAIT = 60
+NOT_IMPLEMENTED = 501
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +35,17 @@ def render(error: errors.ProxyError) -> Response:
         response.headers["Retry-After"] = str(seconds)
         if seconds > SHORT_WAIT:
             response.headers["x-should-retry"] = "false"
+    elif error.status == NOT_IMPLEMENTED:
+        # The SDKs would try any 5xx twice more.
+        response.headers["x-should-retry"] = "false"
     return response
 
 
 def _from_http(error: HTTPException) -> Response:
     path = request.environ.get("codexproxy.path", request.path)
     if isinstance(error, NotFound):
+        if (absent := absent_at(request.path)) is not None:
+            return render(absent)
         return render(errors.UnknownRoute(f"There is nothing at {request.method} {path}. See /v1/models for a start."))
     if isinstance(error, MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or ()))

@@ -12,8 +12,8 @@ from codexproxy.observe.metrics import CONTENT_TYPE
 from codexproxy.turns.catalogue import EFFORTS, Catalogue, ModelSpec
 from codexproxy.turns.events import encode_json
 from codexproxy.web.answer import answer
+from codexproxy.web.codex_catalogue import codex_models
 from codexproxy.web.codex_client import CODEX
-from codexproxy.web.codex_routes import codex_models
 from codexproxy.web.compaction import compact
 from codexproxy.web.wiring import Wiring
 

@@ -11,7 +11,7 @@ import zstandard
 
 from codexproxy.simulator.client import SimulatorClient
 from tests.dialects.recorded import Recording, each_recording
-from tests.service import Service, wait_until
+from tests.service import Answer, Service, wait_until
 from tests.web.talk import frames
 
 Serve = Callable[..., Service]
@@ -164,6 +164,27 @@ def test_the_catalogue_comes_in_its_own_format_with_a_tag(service: Service, path
     again = service.get(f"{path}?client_version=0.169.0", {"if-none-match": answer.headers["etag"]})
     assert (again.status, again.body, again.headers["etag"]) == (304, b"", answer.headers["etag"])
     assert service.get(f"{path}?client_version=0.169.0", {"if-none-match": '"else"'}).status == 200
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_every_turn_names_the_catalogue_so_that_another_one_is_fetched(
+    serve: Serve, real: SimulatorClient, stream: bool
+) -> None:
+    service = serve(CODEX_MODELS_REFRESH_SECONDS="1")
+
+    def listed() -> Answer:
+        return service.get("/backend-api/codex/models?client_version=0.169.0")
+
+    def told() -> str | None:
+        return service.post("/v1/responses", {**classic(), "stream": stream}, CLI).headers.get("x-models-etag")
+
+    wait_until(lambda: listed().status == 200, "the catalogue")
+    first = listed().headers["etag"]
+    assert told() == first
+    assert "x-models-etag" not in service.post("/v1/responses", classic()).headers
+    real.settings(models=[{"slug": "my-model"}, {"slug": "gpt-5.5"}])
+    wait_until(lambda: listed().headers["etag"] != first, "the new catalogue")
+    assert told() == listed().headers["etag"]
 
 
 def test_a_catalogue_that_is_not_known_is_no_empty_one(serve: Serve, sim: SimulatorClient) -> None:
