@@ -7,11 +7,13 @@ VENV := .venv
 PYTEST_ARGS ?= -n 3 --dist loadfile
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
+# Seconds that `make soak` takes, about.
+SOAK_SECONDS ?= 3600
 LOCK := constraints.txt setup.cfg setup.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test clients check docs bench bench-quick lock clean
+.PHONY: help demo run test clients check docs bench bench-quick soak lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +48,9 @@ bench: $(VENV)/.ready .venv-bench/.ready ## measure everything (half an hour), a
 
 bench-quick: $(VENV)/.ready .venv-bench/.ready ## the same in three minutes, less exactly
 	$(PY) -m bench --quick $(BENCH_ARGS)
+
+soak: $(VENV)/.ready-test ## everything goes wrong for an hour (SOAK_SECONDS), and is counted in the end
+	@exec $(PY) -m tests.soak --seconds $(SOAK_SECONDS) $(SOAK_ARGS)
 
 lock: ## renew constraints.txt from what is published now
 	rm -rf .venv-lock build codexproxy.egg-info
