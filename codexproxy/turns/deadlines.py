@@ -60,6 +60,10 @@ class Deadlines:
             raise self.overdue()
         return left
 
+    def is_due(self, now: float) -> bool:
+        """Whether a limit has passed."""
+        return now >= self._due
+
     def overdue(self) -> UpstreamTimeout:
         """The error for the limit that runs out next."""
         if self._due == self._end:

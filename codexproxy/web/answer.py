@@ -65,6 +65,9 @@ def _pieces(
 ) -> Iterator[bytes]:
     number = 0
     try:
+        if not opening.wait(0):
+            # A heartbeat's pause has passed already, and nothing of the answer, its headers included, has left.
+            yield HEARTBEAT
         while not opening.wait(heartbeat):
             yield HEARTBEAT
         streams = opening.streams()

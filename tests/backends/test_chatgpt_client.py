@@ -85,7 +85,7 @@ def test_a_login_rejected_twice_names_the_command(backend: ChatGptBackend, crede
     ("failure", "kind", "told"),
     [
         (requests.ConnectTimeout(), UpstreamTimeout, "connect limit"),
-        (requests.ReadTimeout(), UpstreamTimeout, "first event limit"),
+        (requests.ReadTimeout("in the TLS handshake"), UpstreamTimeout, "connect limit"),
         (requests.ConnectionError("refused"), UpstreamFailed, "could not be reached"),
         (requests.exceptions.SSLError("bad"), UpstreamFailed, "could not be reached"),
     ],

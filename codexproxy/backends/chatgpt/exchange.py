@@ -90,8 +90,9 @@ class Exchange:
             response.close()
 
     def _unsent(self, error: requests.RequestException, deadlines: Deadlines) -> ProxyError:
-        if isinstance(error, requests.ConnectTimeout):
+        if not isinstance(error, requests.Timeout):
+            return UpstreamFailed(self._unreachable)
+        # A TLS handshake is part of connecting, although requests takes its timeout for one of reading.
+        if isinstance(error, requests.ConnectTimeout) or not deadlines.is_due(self._clock()):
             return timed_out("connect", deadlines.limits.connect)
-        if isinstance(error, requests.Timeout):
-            return deadlines.overdue()
-        return UpstreamFailed(self._unreachable)
+        return deadlines.overdue()
