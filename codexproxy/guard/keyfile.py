@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from codexproxy.guard.keys import check_name, hash_key, new_key, parse_hash
-from codexproxy.state.durable import write_durably
+from codexproxy.state.durable import read_regular, write_durably
 from codexproxy.state.lock import HostLock
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class KeyFile:
 
     def _read(self) -> list[Record]:
         try:
-            text = self._path.read_text("utf-8-sig")
+            text = read_regular(self._path).decode("utf-8-sig")
         except FileNotFoundError:
             return []
         return _records(text, self._path)

@@ -1,6 +1,7 @@
 """The key file: added, rotated, disabled and removed keys take effect at once and survive anything."""
 
 import json
+import os
 import stat
 import threading
 from pathlib import Path
@@ -133,6 +134,13 @@ def test_a_file_that_was_never_readable_is_an_error(path: Path) -> None:
     path.parent.mkdir()
     path.write_text("{")
     with pytest.raises(ValueError, match=r"keys\.json"):
+        KeyFile(path).users()
+
+
+def test_a_pipe_in_the_files_place_is_an_error_and_no_wait(path: Path) -> None:
+    path.parent.mkdir()
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="it is a pipe, not a file"):
         KeyFile(path).users()
 
 
