@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 ENDPOINT = "responses"
 KEEPALIVE_MS = 1000
 BUFFERING_MS = 1000
+# Says that the connection lives, and nothing else (WHATWG HTML §9.2.6).
+COMMENT = b": keepalive\n\n"
 
 
 def answer_turn(world: "World", request: Request) -> Answer:
@@ -148,12 +150,13 @@ def _delivery(world: "World", script: Json, frames: list[bytes], rules: Active) 
         marks += marks_of({"stalls": [quiet]}, frames)
     every = rules.option("keepalives", "every_ms", KEEPALIVE_MS) / 1000 if rules.on("keepalives") else None
     keepalive: Frame = ("keepalive", b'{"type":"keepalive"}')
+    quiet_word = COMMENT if rules.option("keepalives", "comment", False) else encode_one(keepalive, rules)
     return Delivery(
         pace=script.get("pace_ms", 0) / 1000,
         chunking=script.get("chunking", "frame"),
         marks=marks,
         keepalive=every,
-        silence_event=lambda: encode_one(keepalive, rules),
+        silence_event=lambda: quiet_word,
         gate_open=world.gates.is_open,
         end=not rules.on("socket_left_open"),
         clock=time.monotonic,
@@ -174,8 +177,17 @@ def _with_head(script: Json, head: bytes, body: Iterator[Step]) -> Iterator[Step
             return
         milliseconds = place.get("ms")
         yield Wait(place.get("gate"), None if milliseconds is None else milliseconds / 1000)
-    yield Send(head)
+    yield from _paced_head(head, script.get("head_pace_ms", 0) / 1000)
     yield from body
+
+
+def _paced_head(head: bytes, pace: float) -> Iterator[Step]:
+    if not pace:
+        yield Send(head)
+        return
+    for position in range(len(head)):
+        yield Sleep(pace)
+        yield Send(head[position : position + 1])
 
 
 def scripted_reply(script: Json, is_turn: bool = False) -> Answer:

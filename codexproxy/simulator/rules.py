@@ -98,7 +98,7 @@ _ROWS: list[tuple[str, bool, str, str]] = [
     ("flat_error", OFF, "error events have code and message at the top, not in an object", "U7"),
     ("socket_left_open", OFF, "nothing ends the body after the terminal event", "U8"),
     ("rate_limits_event", OFF, "a codex.rate_limits event after response.in_progress", "§4, U9"),
-    ("keepalives", OFF, "keepalive events while silent; option every_ms", "§4"),
+    ("keepalives", OFF, "keepalive events while silent; options every_ms, comment", "§4"),
     ("safety_buffering", OFF, "response.metadata, long silence, then all at once; option ms", "U22"),
     ("retired_headers", OFF, "limits as reset-after-seconds instead of reset-at", "§3.8"),
     # How the answer is written down.

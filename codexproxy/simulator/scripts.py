@@ -7,8 +7,8 @@ A script is a JSON object. One of three kinds, told by its keys:
 * else an answer: ``items`` (see ``items.RENDERERS``) or the short form ``text``, and ``end``
   (completed, incomplete, failed, error, error_then_failed, none).
 
-All kinds know ``delay_ms`` (before the head), ``pace_ms`` (between deltas), ``chunking``
-(``frame``, ``whole``, ``byte``, or bytes per chunk), ``stalls``, ``cut`` and ``rules``.
+All kinds know ``delay_ms`` (before the head), ``head_pace_ms`` (between its bytes), ``pace_ms``
+(between deltas), ``chunking`` (``frame``, ``whole``, ``byte``, or bytes per chunk), ``stalls``, ``cut`` and ``rules``.
 A place, for a stall or the cut, is ``{"event": n}``, ``{"byte": n}``, ``{"inside_event": n}``,
 ``{"inside_chunk": n}``, ``{"inside_utf8": true}`` or ``{"at": "head" | "inside_head" |
 "first_event" | "end"}``; negative numbers count from the end.
@@ -52,6 +52,7 @@ KEYS = frozenset(
         "pace_ms",
         "chunking",
         "delay_ms",
+        "head_pace_ms",
         "stalls",
         "cut",
         "rules",
