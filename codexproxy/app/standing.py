@@ -8,6 +8,7 @@ from codexproxy.auth.account import Login
 from codexproxy.auth.status import LoginStatus
 from codexproxy.backends.provider import Provider
 from codexproxy.backends.quotabook import QuotaBook
+from codexproxy.errors import ProxyError
 
 
 def readiness(logins: Mapping[str, Login], providers: Sequence[Provider]) -> Callable[[], list[str]]:
@@ -21,11 +22,12 @@ def readiness(logins: Mapping[str, Login], providers: Sequence[Provider]) -> Cal
     others = [provider for provider in providers if provider.kind != "codex"]
 
     def reasons() -> list[str]:
-        problems = [_problem(provider) for provider in others]
-        if None in problems:
-            return []
+        # The logins come first: a program that has to be asked may take its time.
         standings = [(login, login.glance()) for login in needed.values()]
         if any(status.ready for _, status in standings):
+            return []
+        problems = [_problem(provider) for provider in others]
+        if None in problems:
             return []
         found = [_reason(login, status) for login, status in standings] + [text for text in problems if text]
         return found or ["No provider is enabled."]
@@ -35,7 +37,10 @@ def readiness(logins: Mapping[str, Login], providers: Sequence[Provider]) -> Cal
 
 def _problem(provider: Provider) -> str | None:
     ask = getattr(provider.backend, "problem", None)
-    return ask() if ask is not None else None
+    try:
+        return ask() if ask is not None else None
+    except ProxyError as failure:
+        return failure.message
 
 
 def warnings(logins: Mapping[str, Login]) -> list[str]:

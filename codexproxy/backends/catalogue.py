@@ -12,6 +12,9 @@ from codexproxy.turns.catalogue import Catalogue
 # Seconds before a failed fetch is tried again.
 RETRY_AFTER = 30.0
 
+# Seconds within which a refusal must have come for the next caller to wait for the next answer.
+QUICK = 2.0
+
 log = logging.getLogger(__name__)
 
 
@@ -19,7 +22,8 @@ class LiveCatalogue:
     """Upstream's catalogue with the fallback table behind it.
 
     The first caller waits for the first fetch, since efforts, defaults and the
-    shape of a request depend on it; later fetches happen behind everybody's back.
+    shape of a request depend on it; later fetches happen behind everybody's back,
+    and so do those after one that was waited for in vain.
 
     Args:
         fetch: Gets upstream's rows; raises ProxyError when it cannot.
@@ -42,13 +46,14 @@ class LiveCatalogue:
         self._clock = clock
         self._catalogue = Catalogue(None, self._aliases)
         self._due = float("-inf")
+        self._is_worth_waiting_for = True
         self._lock = threading.Lock()
 
     def current(self) -> Catalogue:
         """The catalogue of this moment; never raises."""
         if self._clock() < self._due:
             return self._catalogue
-        if self._catalogue.is_live:
+        if not self._is_worth_waiting_for:
             self._refresh_behind()
         else:
             with self._lock:
@@ -72,9 +77,12 @@ class LiveCatalogue:
     def _refresh_if_due(self) -> None:
         if self._clock() < self._due:
             return
+        began = self._clock()
         try:
             self._catalogue = Catalogue(self._fetch(), self._aliases)
             self._due = self._clock() + self._refresh_seconds
+            self._is_worth_waiting_for = False
         except ProxyError as error:
             self._due = self._clock() + min(RETRY_AFTER, self._refresh_seconds)
+            self._is_worth_waiting_for = not self._catalogue.is_live and self._clock() - began < QUICK
             log.info("the live catalogue cannot be had, the last known one stays in use: %s", error.message)

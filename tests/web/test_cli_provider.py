@@ -1,6 +1,7 @@
 """The local Codex CLI beside the HTTP backend: who answers what, over real HTTP."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,3 +48,17 @@ def test_a_missing_cli_is_one_clear_line(both: Service) -> None:
     answer = both.post(CHAT, {**ASK, "model": "cli/gpt-5.2"})
     assert (answer.status, answer.code) == (502, "codex_cli_failed")
     assert "/nonexistent/codex" in answer.json["error"]["message"]
+
+
+def test_a_cli_that_hangs_holds_no_readiness_up_while_a_login_works(
+    serve: Callable[..., Service], tmp_path: Path
+) -> None:
+    config, program = tmp_path / "config.json", tmp_path / "codex"
+    rows = [{"name": "main"}, {"name": "local", "providerType": "codex-cli", "priority": 1}]
+    config.write_text(json.dumps({"providers": rows}))
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    service = serve(CONFIG_PATH=str(config), CODEX_BIN=str(program))
+    began = time.monotonic()
+    assert service.get("/ready").status == 200
+    assert time.monotonic() - began < 5

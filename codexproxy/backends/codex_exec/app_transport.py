@@ -17,11 +17,14 @@ from codexproxy.backends.codex_exec.leftovers import processes_of
 from codexproxy.backends.codex_exec.pool import Pool
 from codexproxy.backends.codex_exec.reporter import Reporter
 from codexproxy.backends.codex_exec.source import CliSource
-from codexproxy.errors import ProxyError
+from codexproxy.errors import ProxyError, UpstreamTimeout
 from codexproxy.turns.deadlines import Deadlines
 
 # How long, in seconds, a server may take to answer what it answers at once.
 PROMPTLY = 10.0
+
+# How long, in seconds, a CLI whose app-server did not answer is not asked for one again.
+SILENT_FOR = 300.0
 
 # The same for the end of a turn, whose client has its answer already.
 PARTING = 2.0
@@ -73,12 +76,13 @@ class AppTransport:
         self.pool: Pool[WarmServer] = Pool(
             launcher.permits, options.max_warm, options.warm_seconds, clock=launcher.clock
         )
+        self._silent_until = float("-inf")
 
     def lease(self, around: Surroundings) -> WarmServer:
         """A warm server, else a new one.
 
         Raises:
-            ProxyError: None can be started.
+            ProxyError: None can be started, or the last one did not answer a while ago.
         """
         # Whoever came before us goes first: the idle ones end to make room for them.
         warm = None if self._launcher.permits.waiting() else self.pool.take(around.stamp)
@@ -86,14 +90,25 @@ class AppTransport:
 
     def _start(self, around: Surroundings) -> WarmServer:
         launcher = self._launcher
+        if launcher.clock() < self._silent_until:
+            raise UpstreamTimeout(
+                "The Codex CLI's app-server did not answer. Another attempt is made in a few minutes."
+            )
         with ExitStack() as owned:
             owned.callback(launcher.permits.acquire().release)
             folder = launcher.folder(owned)
             argv = [launcher.options.bin, "app-server", *overrides(around.pins)]
             process = launcher.start(argv, around, folder, folder.work, owned)
             server = AppServer(process, launcher.redactor(around), launcher.clock)
-            server.begin(codexproxy.__version__, launcher.options.limits.connect or PROMPTLY)
+            self._greet(server)
             return WarmServer(server, folder.run, around.stamp, owned.pop_all())
+
+    def _greet(self, server: AppServer) -> None:
+        try:
+            server.begin(codexproxy.__version__, self._launcher.options.limits.connect or PROMPTLY)
+        except UpstreamTimeout:
+            self._silent_until = self._launcher.clock() + SILENT_FOR
+            raise
 
     def open(
         self, warm: WarmServer, job: Job, body: dict[str, Any], around: Surroundings, deadlines: Deadlines

@@ -160,7 +160,8 @@ class CodexCliBackend:
 
     def problem(self) -> str | None:
         """What keeps the CLI from working, in one line for ``/ready`` and ``doctor``; None when nothing is known."""
-        return self._inquiries.problem()
+        with told_plainly():
+            return self._inquiries.problem()
 
     def idle(self) -> int:
         """How many warm processes wait for a turn."""

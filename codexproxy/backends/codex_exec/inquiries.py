@@ -10,13 +10,14 @@ from codexproxy.backends.codex_exec.app_transport import PROMPTLY, AppTransport
 from codexproxy.backends.codex_exec.failures import UPDATE_HINT, failure_of_exit
 from codexproxy.backends.codex_exec.launch import Launcher
 from codexproxy.backends.codex_exec.model_list import COMMANDS, Models, from_app_server, quota_of
+from codexproxy.backends.codex_exec.permits import Permits, Unlimited
 from codexproxy.errors import ProxyError, UpstreamFailed, UpstreamTimeout
 
 # The oldest version that knows every option we use.
 OLDEST = (0, 100, 0)
 
-# How long, in seconds, a question may take; the catalogue may be fetched for it.
-PATIENCE = 30.0
+# How long, in seconds, an answer counts that may have come of the moment: a full disk, a busy machine.
+PASSING = 60.0
 
 INSTALL_HINT = "Install it with `npm install -g @openai/codex`, or set CODEX_BIN to its path."
 
@@ -34,19 +35,19 @@ class Inquiries:
     def __init__(self, launcher: Launcher, app: AppTransport) -> None:
         self._launcher = launcher
         self._app = app
-        self._checked: tuple[object, str | None] | None = None
+        self._checked: tuple[object, str | None, float] | None = None
 
     def models(self) -> Models:
         """The CLI's models: the first way of asking that gives any.
 
         Raises:
-            ProxyError: Every way failed; this is what the first one failed of.
+            ProxyError: Every way failed, or one was not answered; this is what the first one failed of.
         """
         failure: ProxyError | None = None
         for arguments, read in COMMANDS:
             try:
                 models = read(self._output(arguments))
-            except (UpstreamFailed, UpstreamTimeout) as error:
+            except UpstreamFailed as error:
                 failure = failure or error
                 continue
             if models:
@@ -65,22 +66,25 @@ class Inquiries:
         return quota_of(self._asked("account/rateLimits/read"))
 
     def problem(self) -> str | None:
-        """What keeps the CLI from working; looked up again only when its file has changed."""
+        """What keeps the CLI from working; looked up again when its file has changed, or when it may have passed."""
         bin = self._launcher.options.bin
         found = shutil.which(os.path.expanduser(bin), path=self._launcher.options.environment.get("PATH", os.defpath))
         if found is None:
             return f"The Codex CLI `{bin}` was not found. {INSTALL_HINT}"
-        status = os.stat(found)
-        key = (found, status.st_mtime_ns, status.st_size)
-        if self._checked is None or self._checked[0] != key:
-            self._checked = (key, self._problem_of_version())
+        key, now = _identity(found), self._launcher.clock()
+        if self._checked is None or self._checked[0] != key or now >= self._checked[2]:
+            # Noted before it is asked, so that those who ask meanwhile do not ask it, too.
+            before = self._checked[1] if self._checked is not None and self._checked[0] == key else None
+            self._checked = (key, before, now + PASSING)
+            try:
+                self._checked = (key, self._problem_of_version(), float("inf"))
+            except ProxyError as error:
+                self._checked = (key, error.message, self._launcher.clock() + PASSING)
         return self._checked[1]
 
     def _problem_of_version(self) -> str | None:
-        try:
-            said = self._output(["--version"]).decode("utf-8", "replace")
-        except ProxyError as error:
-            return error.message
+        # Without a permit: whether the CLI works must be known also while all places are taken.
+        said = self._output(["--version"], Unlimited()).decode("utf-8", "replace")
         version = _VERSION.search(said)
         if version is None:
             return f"`{self._launcher.options.bin}` does not look like the Codex CLI. {INSTALL_HINT}"
@@ -91,11 +95,11 @@ class Inquiries:
     def _asked(self, method: str) -> dict[str, Any]:
         warm = self._app.lease(self._launcher.surroundings())
         try:
-            return warm.server.call(method, {}, PATIENCE)
+            return warm.server.call(method, {}, self._launcher.options.patience)
         finally:
             warm.end()
 
-    def _output(self, arguments: list[str]) -> bytes:
+    def _output(self, arguments: list[str], permits: Permits | None = None) -> bytes:
         """All that a command writes to its standard output.
 
         Raises:
@@ -104,11 +108,11 @@ class Inquiries:
         """
         launcher, around = self._launcher, self._launcher.surroundings()
         with ExitStack() as owned:
-            owned.callback(launcher.permits.acquire().release)
+            owned.callback((permits or launcher.permits).acquire().release)
             folder = launcher.folder(owned)
             process = launcher.start([launcher.options.bin, *arguments], around, folder, folder.work, owned)
             process.end_input()
-            lines, until = [], launcher.clock() + PATIENCE
+            lines, until = [], launcher.clock() + launcher.options.patience
             while (more := process.read(max(0.0, until - launcher.clock()))) is not None:
                 lines += more
                 if launcher.clock() >= until:
@@ -117,3 +121,11 @@ class Inquiries:
             if status != 0:
                 raise failure_of_exit(status, process.stderr(), launcher.redactor(around))
             return b"\n".join(lines)
+
+
+def _identity(path: str) -> object:
+    try:
+        status = os.stat(path)
+    except OSError:  # it is being replaced at this moment
+        return path
+    return path, status.st_mtime_ns, status.st_size

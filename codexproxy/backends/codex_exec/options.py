@@ -26,6 +26,7 @@ class CodexCliOptions:
         transport: ``app-server`` streams text as it is written, ``exec`` gives whole
             messages; ``auto`` takes the first and falls back to the second.
         limits: Time limits of a turn; ``connect`` is the CLI's time to start.
+        patience: Seconds that a question which is no turn may take; a catalogue may be fetched for it.
         kill_grace: Seconds between asking a process to end and ending it.
         max_warm: Most idle app-server processes kept by this worker.
         warm_seconds: How long an idle one is kept.
@@ -43,6 +44,7 @@ class CodexCliOptions:
     allow_danger_full_access: bool = False
     transport: str = "auto"
     limits: TimeLimits = WHOLE_TURN
+    patience: float = 15.0
     kill_grace: float = 1.0
     max_warm: int = 2
     warm_seconds: float = 60.0

@@ -11,12 +11,33 @@ from typing import Any
 import pytest
 
 from codexproxy.backends.codex_exec import CodexCliBackend, CodexCliOptions
-from codexproxy.errors import InvalidRequest, ModelNotFound, NotOffered, ProxyError, UpstreamFailed
+from codexproxy.backends.codex_exec.permits import Permit
+from codexproxy.errors import (
+    InvalidRequest,
+    ModelNotFound,
+    NotOffered,
+    ProxyError,
+    RateLimited,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
 from codexproxy.turns.deadlines import TimeLimits
 from codexproxy.turns.events import Event
 from codexproxy.turns.fold import fold
 from codexproxy.turns.turn import Turn
 from tests.contracts.backend_stages import CliStage, eventually, processes_of_home
+from tests.fakes.clock import Clock
+
+
+class FullHouse:
+    """Permits that are all taken."""
+
+    def acquire(self) -> Permit:
+        raise RateLimited("All places are taken.", code="queue_timeout")
+
+    def waiting(self) -> int:
+        return 1
+
 
 PNG = b"\x89PNG fake"
 PICTURE = {"type": "input_image", "image_url": "data:image/png;base64," + base64.b64encode(PNG).decode()}
@@ -234,6 +255,36 @@ def test_an_ancient_cli_is_told_in_one_line(stage: CliStage) -> None:
         ask(backend, turn())
 
 
+def test_a_problem_of_the_moment_passes(stage: CliStage) -> None:
+    clock = Clock()
+    backend = CodexCliBackend("cli", stage.options(), clock=clock)
+    stage.cli.set("without", ["--version"])
+    assert backend.problem() is not None
+    stage.cli.set("without", [])
+    assert backend.problem() is not None, "not asked again at every request"
+    clock.now += 61
+    assert backend.problem() is None
+
+
+def test_whether_the_cli_works_is_known_also_while_all_places_are_taken(stage: CliStage) -> None:
+    assert CodexCliBackend("cli", stage.options(), permits=FullHouse()).problem() is None
+
+
+def test_a_cli_that_hangs_is_asked_once_and_not_for_long(tmp_path: Path) -> None:
+    program, asked = tmp_path / "codex", tmp_path / "asked"
+    program.write_text(f'#!/bin/sh\necho "$*" >> "{asked}"\nexec sleep 60\n')
+    program.chmod(0o755)
+    options = CodexCliOptions(
+        bin=str(program), home=tmp_path, scratch=tmp_path, environment={"PATH": "/usr/bin:/bin"}, patience=0.3
+    )
+    backend = CodexCliBackend("cli", options)
+    assert "in time" in (backend.problem() or "")
+    assert "in time" in (backend.problem() or "")
+    with pytest.raises(UpstreamTimeout):
+        backend.models()
+    assert asked.read_text().splitlines() == ["--version", "debug models"]
+
+
 def test_something_else_under_the_clis_name_is_told(tmp_path: Path) -> None:
     program = tmp_path / "codex"
     program.write_text("#!/bin/sh\necho I am a librarian\n")
@@ -324,6 +375,16 @@ def test_an_app_server_that_does_not_answer_is_given_up(app_stage: CliStage) -> 
         app_stage.backend(limits=limits).open(turn())
     assert failure.value.status == 504
     assert time.monotonic() - began < 5
+
+
+def test_an_app_server_that_did_not_answer_is_not_waited_for_at_every_turn(app_stage: CliStage) -> None:
+    asked = app_stage.cli.home / "asked"
+    app_stage.cli.bin.write_text(f'#!/bin/sh\necho "$1" >> "{asked}"\nexec sleep 60\n')
+    backend = app_stage.backend(limits=TimeLimits(connect=0.3, first_event=None, idle=None, total=10))
+    for ask_it in (lambda: backend.open(turn()), lambda: backend.open(turn()), backend.usage):
+        with pytest.raises(UpstreamTimeout):
+            ask_it()
+    assert asked.read_text().splitlines() == ["app-server"]
 
 
 def test_what_the_cli_cannot_do_is_refused_or_reported(stage: CliStage) -> None:
