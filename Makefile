@@ -24,6 +24,9 @@ demo: $(VENV)/.ready ## try it without an account: one streamed answer, then ser
 run: $(VENV)/.ready ## serve with your own ChatGPT login
 	@exec $(PY) -m codexproxy serve
 
+login: $(VENV)/.ready ## sign in to ChatGPT; LOGIN_ARGS=--device for a code, --paste for an address
+	@exec $(PY) -m codexproxy login $(LOGIN_ARGS)
+
 test: $(VENV)/.ready-test clients ## run all tests (loopback only)
 	@exec $(PY) -m pytest $(PYTEST_ARGS)
 
@@ -51,6 +54,11 @@ bench-quick: $(VENV)/.ready .venv-bench/.ready ## the same in three minutes, les
 
 soak: $(VENV)/.ready-test ## everything goes wrong for an hour (SOAK_SECONDS), and is counted in the end
 	@exec $(PY) -m tests.soak --seconds $(SOAK_SECONDS) $(SOAK_ARGS)
+
+dist: $(VENV)/.ready-dev ## build and check wheel and sdist, below dist
+	rm -rf dist build codexproxy.egg-info
+	$(PY) -m build --no-isolation
+	$(PY) -m twine check --strict dist/*
 
 lock: ## renew constraints.txt from what is published now
 	rm -rf .venv-lock build codexproxy.egg-info

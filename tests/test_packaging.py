@@ -1,13 +1,17 @@
 """A wheel is complete: code, instruction texts and pages, and it works away from the checkout."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+
+import codexproxy
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,6 +43,45 @@ def wheel(source: Path) -> Path:
 def names(wheel: Path) -> set[str]:
     with zipfile.ZipFile(wheel) as archive:
         return set(archive.namelist())
+
+
+def tracked() -> set[str]:
+    """The files under version control."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no git checkout")
+    argv = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
+    listed = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+    return {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
+
+
+def test_an_sdist_is_a_checkout(tmp_path: Path) -> None:
+    files = tracked()
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    program = "from setuptools import build_meta; build_meta.build_sdist('dist')"
+    argv = [sys.executable, "-c", program]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    (archive,) = (tmp_path / "dist").iterdir()
+    with tarfile.open(archive) as packed:
+        names = {member.name.partition("/")[2] for member in packed if member.isfile()}
+    made = {name for name in names if name.startswith("codexproxy.egg-info/")} | {"PKG-INFO"}
+    # What is for the repository's host is not for those who have no repository.
+    assert files - names == {".gitignore", ".ci/run"}
+    assert names - files == made
+
+
+def test_the_version_is_written_down_once_and_the_changelog_tells_what_is_in_it() -> None:
+    version = re.escape(codexproxy.__version__)
+    written = [
+        name
+        for name in tracked()
+        if name.endswith((".py", ".cfg", ".toml", ".yml", ".in", "Dockerfile", "Makefile"))
+        and re.search(rf"(?<![\d.]){version}(?![\d.])", (ROOT / name).read_text(encoding="utf-8"))
+    ]
+    assert written == ["codexproxy/__init__.py"]
+    assert re.search(rf"^## .*\b{version}$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_everything_in_the_package_is_in_the_wheel(source: Path, names: set[str]) -> None:
