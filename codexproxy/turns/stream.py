@@ -81,15 +81,19 @@ class EventStream:
         return self._held
 
     def __iter__(self) -> Iterator[Batch]:
-        batch: Batch | None = self._held or self._source.read(self.patience)
+        read, patience = self._source.read, self.patience
+        batch: Batch | None = self._held or read(patience)
         self._held = []
         while batch is not None:
-            if batch:
+            # One event that ends nothing is the rule, and 50 times a second.
+            if len(batch) != 1 or batch[0].type in TERMINAL:
                 batch = self._until_terminal(batch)
             yield batch
-            if self.terminal and (self.terminal.type != ERROR or not batch):
-                return
-            batch = self._source.read(LINGER if self.terminal else self.patience)
+            if self.terminal is not None:
+                if self.terminal.type != ERROR or not batch:
+                    return
+                patience = LINGER
+            batch = read(patience)
         if self.terminal is None:
             raise truncated()
 

@@ -10,8 +10,7 @@ import time
 from contextlib import AbstractContextManager
 from typing import Any
 
-from gevent import Timeout, get_hub
-from gevent.hub import Waiter
+from gevent import Timeout, getcurrent
 from gevent.socket import wait, wait_read
 
 # Seconds between two looks of the slow clock: how much later than asked a long wait may end.
@@ -29,18 +28,19 @@ def wait_readable(sock: socket.socket, seconds: float) -> bool:
     watcher: Any = getattr(sock, "_read_event", None)
     if watcher is None or seconds < EXACTLY_BELOW:
         return _wait_exactly(sock, watcher, seconds)
-    hub = get_hub()
+    hub = sock.hub  # type: ignore[attr-defined]
     waits = _WAITS.get(hub) or _Waits(hub)
-    waiter = Waiter(hub)
-    waits.ends[waiter] = time.monotonic() + seconds
+    here = getcurrent()
+    waits.ends[here] = time.monotonic() + seconds
     if not waits.ticking:
         waits.begin()
-    watcher.start(waiter.switch, True)
+    # Only what is started here can switch back: the watcher, the slow clock, or an error that is thrown.
+    watcher.start(here.switch, True)
     try:
-        return waiter.get()  # type: ignore[no-any-return]
+        return hub.switch()  # type: ignore[no-any-return]
     finally:
         watcher.stop()
-        del waits.ends[waiter]
+        del waits.ends[here]
 
 
 def _wait_exactly(sock: socket.socket, watcher: Any, seconds: float) -> bool:
@@ -79,10 +79,10 @@ class _Waits:
 
     def _tick(self) -> None:
         now = time.monotonic()
-        for waiter in [waiter for waiter, end in self.ends.items() if end <= now]:
+        for waiting in [waiting for waiting, end in self.ends.items() if end <= now]:
             # One wait's end may have ended another.
-            if waiter in self.ends:
-                waiter.switch(False)
+            if waiting in self.ends:
+                waiting.switch(False)
         if not self.ends:
             self.ticking = False
             self._timer.stop()

@@ -73,10 +73,21 @@ def wait(sock: socket.socket, seconds: float) -> bool:
 
 def test_the_private_attributes_the_reader_relies_on_are_there(peer: Peer) -> None:
     response = peer.answer(b"Transfer-Encoding: chunked\r\n", chunk(b"a"))
-    wire = Wire(response.raw._fp.fp)
+    wire = Wire(response.raw._fp.fp, wait)
     assert wire.socket.fileno() > 0
     assert isinstance(wire.buffered(), bytes)
     assert isinstance(body_of(response, wait), ChunkedBody)
+
+
+def test_a_read_that_finds_nothing_after_all_is_silence(peer: Peer) -> None:
+    response = peer.answer(b"Transfer-Encoding: chunked\r\n", chunk(b"a"))
+    response.raw._fp.fp.raw._sock.setblocking(False)
+    body = body_of(response, lambda sock, seconds: True)
+    assert body.read(5) == b"a"
+    assert body.read(5) == b""
+    peer.say(chunk(b"b"))
+    assert wait(response.raw._fp.fp.raw._sock, 5)
+    assert body.read(5) == b"b"
 
 
 def test_all_chunks_that_came_together_are_one_read(peer: Peer) -> None:

@@ -40,24 +40,35 @@ def body_of(response: requests.Response, wait: Wait) -> Body:
         response: A streamed response whose body nobody has touched yet.
         wait: Waits for a socket to have something to read; False when the seconds ran out.
     """
-    wire = _wire_of(response)
+    wire = _wire_of(response, wait)
     chunked = bool(getattr(response.raw, "chunked", False))
     if wire is None:
         return UnseenBody(response)
     if chunked and "content-encoding" not in response.headers:
-        return ChunkedBody(response, wire, wait)
-    return PlainBody(response, wire, wait, chunked)
+        return ChunkedBody(response, wire)
+    return PlainBody(response, wire, chunked)
 
 
 class Wire:
-    """The buffered file and the socket behind a response."""
+    """The buffered file and the socket behind a response.
 
-    def __init__(self, file: Any) -> None:
+    Args:
+        file: The buffered file.
+        wait: See ``body_of``.
+    """
+
+    __slots__ = ("_pending", "_recv", "_wait", "file", "raw", "socket")
+
+    def __init__(self, file: Any, wait: Wait) -> None:
+        self._wait = wait
         self.file = file
         self.raw = file.raw
         self.socket: socket.socket = file.raw._sock
         # TLS may hold decrypted bytes that no wait on the socket would tell of.
         self._pending: Callable[[], int] | None = getattr(self.socket, "pending", None)
+        # gevent's sockets hold the system's; a read that was waited for need not go through both.
+        plain = self.socket if self._pending else getattr(self.socket, "_sock", self.socket)
+        self._recv: Callable[[int], bytes] = plain.recv
 
     def buffered(self) -> bytes:
         """What is in the buffer, without asking the socket for more."""
@@ -71,21 +82,30 @@ class Wire:
         """Takes what is in the buffer out of it."""
         return self.file.read(len(self.buffered()))  # type: ignore[no-any-return]
 
-    def silent(self, wait: Wait, patience: float) -> bool:
+    def silent(self, patience: float) -> bool:
         """Whether nothing can be read within ``patience`` seconds."""
         if self._pending is not None and self._pending():
             return False
-        return not wait(self.socket, patience)
+        return not self._wait(self.socket, patience)
+
+    def receive(self, patience: float) -> bytes | None:
+        """What the socket has within ``patience`` seconds; ``b""`` at the connection's end, None in silence."""
+        if (self._pending is None or not self._pending()) and not self._wait(self.socket, patience):
+            return None
+        try:
+            return self._recv(READ_SIZE)
+        except BlockingIOError:
+            return None  # What was there has gone, which a system may do to a checksum that is wrong.
 
 
 def _nothing(_: Any) -> None:
     return None
 
 
-def _wire_of(response: requests.Response) -> Wire | None:
+def _wire_of(response: requests.Response, wait: Wait) -> Wire | None:
     try:
         raw: Any = response.raw
-        return Wire(raw._fp.fp)
+        return Wire(raw._fp.fp, wait)
     except AttributeError:
         return None
 
@@ -93,10 +113,11 @@ def _wire_of(response: requests.Response) -> Wire | None:
 class ChunkedBody:
     """A chunked body without content encoding: the common case, and the quick one."""
 
-    def __init__(self, response: requests.Response, wire: Wire, wait: Wait) -> None:
+    __slots__ = ("_chunks", "_early", "_released", "_response", "_wire")
+
+    def __init__(self, response: requests.Response, wire: Wire) -> None:
         self._response = response
         self._wire = wire
-        self._wait = wait
         self._chunks = Chunks()
         # What came together with the headers.
         self._early = wire.take_buffered()
@@ -109,30 +130,27 @@ class ChunkedBody:
             requests.RequestException: The body is not chunked as it should be, or was cut.
         """
         chunks = self._chunks
-        data = b""
-        if not (chunks.ended or chunks.fault):
-            fresh = self._fresh(patience)
-            if not fresh:
-                return b""
-            data = chunks.feed(fresh)
-        if data:
-            return data
-        if chunks.fault:
-            raise requests.exceptions.ChunkedEncodingError(chunks.fault)
-        if chunks.ended:
-            self._release()
-            return None
-        return b""
-
-    def _fresh(self, patience: float) -> bytes:
-        fresh = self._early
+        if chunks.ended or chunks.fault:
+            return self._end()
+        fresh: bytes | None = self._early
         if fresh:
             self._early = b""
-        elif not self._wire.silent(self._wait, patience):
-            fresh = self._wire.socket.recv(READ_SIZE)
+        else:
+            fresh = self._wire.receive(patience)
+            if fresh is None:
+                return b""
             if not fresh:
                 raise requests.exceptions.ChunkedEncodingError("the connection ended before the body did")
-        return fresh
+        return chunks.feed(fresh) or self._end()
+
+    def _end(self) -> bytes | None:
+        # Behind what there was to read: the end, a fault, or neither yet.
+        if self._chunks.fault:
+            raise requests.exceptions.ChunkedEncodingError(self._chunks.fault)
+        if not self._chunks.ended:
+            return b""
+        self._release()
+        return None
 
     def _release(self) -> None:
         # With the body's file closed the connection is ready for its next request.
@@ -146,10 +164,11 @@ class ChunkedBody:
 class PlainBody:
     """A body that ends with the connection or after its length, or that is compressed."""
 
-    def __init__(self, response: requests.Response, wire: Wire, wait: Wait, chunked: bool) -> None:
+    __slots__ = ("_chunks", "_response", "_wire")
+
+    def __init__(self, response: requests.Response, wire: Wire, chunked: bool) -> None:
         self._response = response
         self._wire = wire
-        self._wait = wait
         self._chunks = response.iter_content(chunk_size=None) if chunked else None
 
     def read(self, patience: float) -> bytes | None:
@@ -157,7 +176,7 @@ class PlainBody:
         file = self._wire.file
         # Behind the announced length nothing comes, also when it is nought.
         ended = file.closed or getattr(self._response.raw, "length_remaining", None) == 0
-        if not ended and not self._wire.buffered() and self._wire.silent(self._wait, patience):
+        if not ended and not self._wire.buffered() and self._wire.silent(patience):
             return b""
         if self._chunks is not None:
             return next(self._chunks, None)

@@ -15,7 +15,7 @@ class Chunks:
         rest: Bytes that are not taken apart yet; behind the end, what does not belong to the body.
     """
 
-    __slots__ = ("_behind_data", "_left", "_trailing", "ended", "fault", "rest")
+    __slots__ = ("_behind_data", "_between", "_left", "_trailing", "ended", "fault", "rest")
 
     def __init__(self) -> None:
         self.ended = False
@@ -24,9 +24,21 @@ class Chunks:
         self._left = 0
         self._behind_data = False
         self._trailing = False
+        self._between = True
 
     def feed(self, data: bytes) -> bytes:
         """The body's bytes in this read, up to a fault; a chunk under way is handed on as far as it has come."""
+        if self._between and data.endswith(_CRLF):
+            # A read that is one whole chunk, the rule in a paced stream, needs only a look at both its ends.
+            start = data.find(_CRLF) + 2
+            try:
+                if 0 < int(data[:start], 16) == len(data) - start - 2:
+                    return data[start:-2]
+            except ValueError:
+                pass  # An extension, or no size at all; told apart below.
+        return self._feed(data)
+
+    def _feed(self, data: bytes) -> bytes:
         buffer = self.rest + data if self.rest else data
         parts: list[bytes] = []
         position, end = 0, len(buffer)
@@ -47,7 +59,7 @@ class Chunks:
                 size = self._begin(buffer[position:line_end])
                 stop = line_end + 2 + size
                 if size and buffer.startswith(_CRLF, stop):
-                    # The common case: a chunk that came as a whole.
+                    # A chunk that came as a whole.
                     parts.append(buffer[line_end + 2 : stop])
                     self._left = 0
                     line_end = stop
@@ -76,5 +88,6 @@ class Chunks:
 
     def _keep(self, rest: bytes) -> None:
         self.rest = rest
+        self._between = not (rest or self._left or self._behind_data or self._trailing or self.fault)
         if len(rest) > MAX_LINE and not self.ended:
             self.fault = "a line without an end"

@@ -28,6 +28,8 @@ class ResponseSource:
         clock: Monotonic seconds.
     """
 
+    __slots__ = ("_body", "_clock", "_deadlines", "_decoder", "_ended", "_flows", "_response", "_whole")
+
     def __init__(
         self, response: requests.Response, deadlines: Deadlines, wait: Wait, clock: Callable[[], float]
     ) -> None:
@@ -48,37 +50,37 @@ class ResponseSource:
             UpstreamTimeout: The first-event, idle or total limit ran out.
             UpstreamFailed: The connection broke, or something came that is no event.
         """
-        self._decoder.check()
+        if self._decoder.fault is not None:
+            raise self._decoder.fault
+        if self._ended:
+            return None
+        deadlines = self._deadlines
         now = self._clock()
         until = now + patience
-        while not self._ended:
-            data = self._pull(min(until - now, self._deadlines.left(now)))
+        while True:
+            left = deadlines.left(now)
+            try:
+                data = self._body.read(patience if patience < left else left)
+            except (requests.RequestException, HTTPError, OSError) as error:
+                self._ended = True
+                raise broken(error, deadlines) from error
             now = self._clock()
             if data:
                 batch = self._decoder.feed(data)
-                self._note_progress(now, batch)
                 if batch:
+                    self._flows = True
                     self._whole = batch[-1].type in TERMINAL
+                    deadlines.heard(now)
                     return batch
+                # A comment says that a connection lives, not that upstream works; a large event may come slowly.
+                if self._flows and self._decoder.has_begun_event:
+                    deadlines.heard(now)
             elif data is None:
                 self._ended = True
                 return self._decoder.end() or None
-            if now >= until:
+            patience = until - now
+            if patience <= 0:
                 return []
-        return None
-
-    def _note_progress(self, now: float, batch: Batch) -> None:
-        # A comment says that a connection lives, not that upstream works; a large event may come slowly.
-        if batch or (self._flows and self._decoder.has_begun_event):
-            self._flows = True
-            self._deadlines.heard(now)
-
-    def _pull(self, patience: float) -> bytes | None:
-        try:
-            return self._body.read(patience if patience > 0 else 0.0)
-        except (requests.RequestException, HTTPError, OSError) as error:
-            self._ended = True
-            raise broken(error, self._deadlines) from error
 
     def close(self) -> None:
         """Gives the connection back when the answer is whole and its body at its end, else closes it."""

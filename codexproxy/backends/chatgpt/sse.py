@@ -21,22 +21,35 @@ _BOM = b"\xef\xbb\xbf"
 _FRAME_END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 _DONE = "[DONE]"
 
+# How a block begins whose first line is known, the event's type, and where its data begin.
+_Start = tuple[bytes, str, int]
+# Nothing that takes the short way begins so.
+_NO_START: _Start = (b"\r", "", 1)
+# First line of a block -> how such a block begins; the same few in every stream.
+_STARTS: dict[bytes, _Start] = {}
+_MOST_STARTS = 256
+_LONGEST_NAME = 100
+
 
 class Decoder:
     """Splits one stream's bytes into events.
 
     Feed it network reads of any size; what is not complete waits inside.
+
+    Attributes:
+        fault: Why what came behind the events given out so far is no event; None as long as all is well.
     """
 
+    __slots__ = ("_last", "_more", "_rest", "_size", "_started", "fault")
+
     def __init__(self) -> None:
-        self._fault: UpstreamFailed | None = None
+        self.fault: UpstreamFailed | None = None
         self._rest = b""
         # What came behind the rest and ends no line; put together only when a line ends.
         self._more: list[bytes] = []
         self._size = 0
         self._started = False
-        # First line of a block -> its event type and how that type's JSON begins.
-        self._known: dict[bytes, tuple[str, bytes]] = {}
+        self._last = _NO_START
 
     @property
     def has_begun_event(self) -> bool:
@@ -49,6 +62,16 @@ class Decoder:
         Raises:
             UpstreamFailed: The very next event is too large, or is not JSON.
         """
+        if not self._rest:
+            begins, type, cut = self._last
+            if (
+                data.startswith(begins)
+                and data.find(b"\n", cut) == len(data) - 2
+                and data.endswith(b"\n")
+                and b"\r" not in data
+            ):
+                # One whole event of the type that came last: the rule in a paced stream.
+                return [Event(type, data, data[cut:-2])]
         self.check()
         events = self._fed(data)
         if not events:
@@ -61,8 +84,8 @@ class Decoder:
         Raises:
             UpstreamFailed: What came behind the events given out so far is no event.
         """
-        if self._fault is not None:
-            raise self._fault
+        if self.fault is not None:
+            raise self.fault
 
     def _fed(self, data: bytes) -> Batch:
         if self._rest and b"\n" not in data and b"\r" not in data:
@@ -97,7 +120,7 @@ class Decoder:
     def _hold(self, data: bytes) -> Batch:
         self._size += len(data)
         if self._size > MAX_FRAME_BYTES:
-            self._fault = UpstreamFailed("Upstream sent an event that is too large.", code="upstream_truncated")
+            self._fail(UpstreamFailed("Upstream sent an event that is too large.", code="upstream_truncated"))
         elif self._rest:
             self._more.append(data)
         else:
@@ -114,23 +137,16 @@ class Decoder:
     def _blocks(self, blocks: list[bytes]) -> Batch:
         events: Batch = []
         for block in blocks:
-            head, found, payload = block.partition(b"\ndata: ")
-            known = self._known.get(head) or self._learn(head)
-            if found and known and payload.startswith(known[1]) and b"\n" not in payload:
-                events.append(Event(known[0], block + b"\n\n", payload))
+            head = block[: block.find(b"\n")]
+            start = _STARTS.get(head) or _learn(head)
+            if start and block.startswith(start[0]) and block.find(b"\n", start[2]) < 0:
+                events.append(Event(start[1], block + b"\n\n", block[start[2] :]))
+                self._last = start
             elif block:
                 events += self._general(block + b"\n\n")
-            if self._fault is not None:
+            if self.fault is not None:
                 break
         return events
-
-    def _learn(self, head: bytes) -> tuple[str, bytes] | None:
-        name = head.removeprefix(b"event: ")
-        if name == head or b"\n" in name or not name.isascii() or len(self._known) > 256:
-            return None
-        known = (name.decode().strip(), b'{"type":"' + name + b'"')
-        self._known[head] = known
-        return known
 
     def _feed_general(self, buffer: bytes) -> Batch:
         # A frame that ends in CR may turn out to end in CRLF; the LF then opens
@@ -140,7 +156,7 @@ class Decoder:
         for match in _FRAME_END.finditer(buffer):
             events += self._general(buffer[start : match.end()])
             start = match.end()
-            if self._fault is not None:
+            if self.fault is not None:
                 return events
         return events + self._keep(buffer[start:])
 
@@ -151,8 +167,24 @@ class Decoder:
         try:
             return [_event(message.event, message.data.encode(), raw) for message in messages]
         except UpstreamFailed as error:
-            self._fault = error
+            self._fail(error)
             return []
+
+    def _fail(self, fault: UpstreamFailed) -> None:
+        self.fault = fault
+        # Nothing is taken the short way any more.
+        self._last = _NO_START
+
+
+def _learn(head: bytes) -> _Start | None:
+    name = head.removeprefix(b"event: ")
+    if name == head or len(name) > _LONGEST_NAME or not name.isascii():
+        return None
+    if len(_STARTS) >= _MOST_STARTS:
+        _STARTS.clear()
+    data = head + b"\ndata: "
+    start = _STARTS[head] = (data + b'{"type":"' + name + b'"', name.decode().strip(), len(data))
+    return start
 
 
 def _whole(block: bytes) -> bytes:
