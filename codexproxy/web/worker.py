@@ -22,7 +22,7 @@ from codexproxy.errors import InvalidRequest, ProxyError
 from codexproxy.turns.events import encode_json
 from codexproxy.web.idle import IdleConnections
 from codexproxy.web.leftovers import discard_rest
-from codexproxy.web.listening import Address, ClientServer
+from codexproxy.web.listening import Address, ClientServer, answering_shortly
 from codexproxy.web.refusals import refusal_of
 from codexproxy.web.stopping import LAST_WORDS, Stopping
 from codexproxy.web.underway import underway_in
@@ -37,6 +37,8 @@ _LINGER = 2.0
 
 class ProxyWorker(GeventWorker):  # type: ignore[misc]
     """A gevent worker that answers in JSON, and finishes what it began."""
+
+    wsgi: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -67,6 +69,7 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         self._watch = watch_in(self.wsgi)
         self._sweeper = getattr(self.wsgi, "extensions", {}).get("codexproxy.sweeper")
         self._observation = getattr(self.wsgi, "extensions", {}).get("codexproxy.observation")
+        self.wsgi = answering_shortly(self.wsgi)
         gc.collect()
         gc.freeze()
 
