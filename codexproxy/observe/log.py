@@ -172,6 +172,8 @@ def configure_logging(
         secrets: Values that must not appear in any line.
         stream: Where console lines go, standard error by default.
     """
+    # No line tells its thread or process, and a greenlet that is asked for its thread has to make one up first.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     redact = Redactor(secrets)
     target = stream or sys.stderr
     console = ConsoleHandler(target)
