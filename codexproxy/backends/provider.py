@@ -51,4 +51,4 @@ class Provider:
 
     def serves(self, model: str) -> bool:
         """Whether turns for this model may go there."""
-        return any(fnmatchcase(model, pattern) for pattern in self.models)
+        return "*" in self.models or any(fnmatchcase(model, pattern) for pattern in self.models)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from codexproxy.guard.headers import Headers, values_of
@@ -18,6 +19,9 @@ SESSION_IDS = ("session-id", "session_id")
 CONVERSATION_IDS = ("thread-id", "thread_id", "conversation-id", "conversation_id")
 # Where other clients put the id of their conversation.
 OTHER_SESSION_IDS = ("x-session-id", "x-session-affinity", "x-openwebui-chat-id", "x-task-id")
+
+# What programs say of themselves, as far as it is remembered what that means.
+_REMEMBERED = 64
 
 # Phrases are sought this far into the system text.
 _OPENING = 4000
@@ -118,8 +122,8 @@ def _request(headers: Headers, body: Mapping[str, Any], official: OfficialTexts)
 def _first_developer_texts(body: Mapping[str, Any]) -> tuple[str, ...]:
     items = body.get("input") if isinstance(body.get("input"), list) else body.get("messages")
     for item in items if isinstance(items, list) else ():
-        is_message = isinstance(item, dict) and item.get("type", "message") == "message"
-        if is_message and item.get("role") in ("developer", "system"):
+        is_system = isinstance(item, dict) and item.get("role") in ("developer", "system")
+        if is_system and item.get("type", "message") == "message":
             return _texts(item.get("content"))
     return ()
 
@@ -133,18 +137,36 @@ def _texts(content: Any) -> tuple[str, ...]:
 
 
 def _profile(request: Request) -> Profile:
-    product = {first_word(request.headers.get(name) or "") for name in ("user-agent", "originator")} - {""}
-    titles = [(request.headers.get(name) or "").lower() for name in ("x-title", "http-referer", "referer")]
+    # The first row that has any of its marks; what a program says of itself is the same in all its requests.
+    headers = request.headers
+    places = [
+        _of_products(headers.get("user-agent") or "", headers.get("originator") or ""),
+        *(_of_title(headers.get(name) or "") for name in ("x-title", "http-referer", "referer")),
+        *(place for place, name in _HEADERS if headers.get(name) is not None),
+    ]
     opening = request.opening
-    for profile in PROFILES:
-        if (
-            any(_is_product(word, profile) for word in product)
-            or any(request.headers.get(name) is not None for name in profile.headers)
-            or any(shown and shown.startswith(profile.titles) for shown in titles if profile.titles)
-            or any(phrase in opening for phrase in profile.phrases)
-        ):
-            return profile
-    return UNKNOWN
+    places += [place for place, phrase in _PHRASES if phrase in opening]
+    return _ROWS[min(places)]
+
+
+_ROWS = (*PROFILES, UNKNOWN)
+_NO_ROW = len(PROFILES)
+_HEADERS = [(place, name) for place, profile in enumerate(PROFILES) for name in profile.headers]
+_PHRASES = [(place, phrase) for place, profile in enumerate(PROFILES) for phrase in profile.phrases]
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _of_products(*texts: str) -> int:
+    words = {first_word(text) for text in texts} - {""}
+    found = (place for place, row in enumerate(PROFILES) if any(_is_product(word, row) for word in words))
+    return next(found, _NO_ROW)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _of_title(text: str) -> int:
+    shown = text.lower()
+    found = (place for place, row in enumerate(PROFILES) if row.titles and shown.startswith(row.titles))
+    return next(found, _NO_ROW) if shown else _NO_ROW
 
 
 def first_word(text: str) -> str:
@@ -162,11 +184,13 @@ def _has_official_instructions(request: Request) -> bool:
 
 
 def _has_product_of(name: str) -> Callable[[Request], bool]:
-    profile = BY_NAME[name]
+    @lru_cache(maxsize=_REMEMBERED)
+    def is_named(text: str) -> bool:
+        return _is_product(first_word(text), BY_NAME[name])
 
     def holds(request: Request) -> bool:
-        words = (first_word(request.headers.get(header) or "") for header in ("user-agent", "originator"))
-        return any(_is_product(word, profile) for word in words)
+        headers = request.headers
+        return any(is_named(headers.get(header) or "") for header in ("user-agent", "originator"))
 
     return holds
 

@@ -19,5 +19,8 @@ def values_of(headers: Headers, name: str) -> tuple[str, ...]:
     ``session_id`` and ``session-id`` reach a WSGI application under one name,
     joined by a comma when both were sent.
     """
-    parts = (part.strip() for part in (headers.get(name) or "").split(","))
+    value = headers.get(name)
+    if not value:
+        return ()
+    parts = (part.strip() for part in value.split(","))
     return tuple(dict.fromkeys(part for part in parts if part))

@@ -97,7 +97,7 @@ class Identity:
 
     def may_use(self, model: str) -> bool:
         """Whether this key may ask this model, by the name the caller wrote or the one it stands for."""
-        return any(fnmatchcase(model, pattern) for pattern in self.models)
+        return "*" in self.models or any(fnmatchcase(model, pattern) for pattern in self.models)
 
 
 def identity_of(row: UserRow) -> Identity:

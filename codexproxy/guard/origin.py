@@ -9,6 +9,7 @@ import ipaddress
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from codexproxy.errors import AuthenticationFailed, PermissionRefused
@@ -194,6 +195,7 @@ def forwarding_header(headers: Headers) -> str | None:
     return next((name for name in FORWARDING_HEADERS if headers.get(name) is not None), None)
 
 
+@lru_cache(maxsize=64)
 def is_loopback_address(address: str | None) -> bool:
     """Whether a connection's other end is this machine; False for a Unix socket's empty address."""
     try:
@@ -204,6 +206,7 @@ def is_loopback_address(address: str | None) -> bool:
     return (mapped or parsed).is_loopback
 
 
+@lru_cache(maxsize=64)
 def is_loopback_host(host: str | None) -> bool:
     """Whether a ``Host`` header names this machine: ``localhost`` or a loopback address, with or without a port."""
     name = host_name(host)
