@@ -15,6 +15,7 @@ from codexproxy import __version__
 from codexproxy.commands import checks
 from codexproxy.commands import deep_checks as deep
 from codexproxy.commands.findings import FAIL, SKIPPED, Finding, outcome, worst
+from codexproxy.commands.invocation import as_typed
 from codexproxy.commands.loading import DOTENV, settings_or_exit
 from codexproxy.commands.local_server import LocalServer, ServerRefused
 from codexproxy.observe.redaction import Redactor
@@ -40,7 +41,7 @@ def doctor(thorough: bool, url: str | None, origin: str, model: str | None, as_j
     for finding in _all(settings, thorough, url, origin, model):
         findings.append(finding)
         if not as_json:
-            click.echo(_line(finding))
+            click.echo(as_typed(_line(finding)))
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     if bundle is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from codexproxy.commands.invocation import as_typed
 from codexproxy.errors import ProxyError
 from codexproxy.observe.log import configure_logging
 from codexproxy.settings import Settings
@@ -40,5 +41,5 @@ def told() -> Iterator[None]:
     try:
         yield
     except ProxyError as failure:
-        click.echo(failure.message, err=True)
+        click.echo(as_typed(failure.message), err=True)
         sys.exit(1)

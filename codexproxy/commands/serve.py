@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from codexproxy.commands.children import before_exec
+from codexproxy.commands.invocation import as_typed
 from codexproxy.commands.loading import DOTENV, settings_or_exit
 from codexproxy.commands.ports import is_taken
 from codexproxy.settings import Settings, refuse_public_bind
@@ -32,7 +33,7 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     _refuse_public(settings)
     _refuse_taken(settings)
     if hint := login_hint(settings):
-        click.echo(hint, err=True)
+        click.echo(as_typed(hint), err=True)
         offer_login()
     run_server(settings)
 
@@ -78,7 +79,7 @@ def _export(dotenv: Path) -> None:
 def _refuse_public(settings: Settings) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     if refusal := refuse_public_bind(settings, [f"{host}:{settings.port}"]):
-        click.echo(refusal, err=True)
+        click.echo(as_typed(refusal), err=True)
         sys.exit(2)
 
 

@@ -12,6 +12,7 @@ import click
 from codexproxy.auth.status import LoginStatus
 from codexproxy.backends.quotabook import QuotaBook
 from codexproxy.backends.remedybook import RemedyBook
+from codexproxy.commands.invocation import as_typed
 from codexproxy.commands.loading import DOTENV, settings_or_exit
 from codexproxy.commands.profiles import login_of, profile_option
 from codexproxy.settings import Settings
@@ -37,7 +38,7 @@ def status(profile: str, as_json: bool) -> None:
         click.echo(json.dumps({**found.as_dict(), "quota": quota, "healed": healed}, indent=2))
     else:
         for line in _lines(found, account.command, quota, healed):
-            click.echo(line)
+            click.echo(as_typed(line))
     sys.exit(0 if found.ready else 1)
 
 
