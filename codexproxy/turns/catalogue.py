@@ -114,6 +114,10 @@ class Wanted:
     tier: str | None = None
 
 
+# ``openai/gpt-5.2``: how clients that know many makers name a model.
+_MAKER = "openai/"
+
+
 class Catalogue:
     """The models that can be asked for.
 
@@ -150,13 +154,15 @@ class Catalogue:
         """What a name asks for, None when the catalogue does not know it.
 
         Names of the catalogue come before suffixes, so that a model whose own
-        name ends like an effort is found.
+        name ends like an effort is found. Capitals, blanks around a name and the
+        maker's name before it, as some clients write it, do not make it another.
         """
-        name = self.aliases.get(name, name)
-        for readable in plain_spellings(name, _SUFFIXES):
-            wanted = self._read(readable)
-            if wanted is not None:
-                return wanted
+        for spelling in dict.fromkeys((name, name.strip().lower().removeprefix(_MAKER))):
+            known = self.aliases.get(spelling, spelling)
+            for readable in plain_spellings(known, _SUFFIXES):
+                wanted = self._read(readable)
+                if wanted is not None:
+                    return wanted
         return None
 
     def _read(self, name: str) -> Wanted | None:

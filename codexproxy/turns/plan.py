@@ -70,9 +70,14 @@ def _default_model(catalogue: Catalogue, policy: Policy) -> str:
 def _wanted(name: str, catalogue: Catalogue, strict: bool) -> Wanted:
     wanted = catalogue.find(name)
     if strict and (wanted is None or not catalogue.offers(wanted.slug)):
-        names = ", ".join(spec.slug for spec in catalogue.models)
-        raise ModelNotFound(f"The model `{name}` does not exist here. Usable models: {names}.", param="model")
+        raise ModelNotFound(f"The model `{name}` does not exist here.{usable(catalogue)}", param="model")
     return wanted or Wanted(catalogue.aliases.get(name, name))
+
+
+def usable(catalogue: Catalogue, besides: str = "") -> str:
+    """The sentence that ends the refusal of a model: which names there are, but for the one that was refused."""
+    names = [spec.slug for spec in catalogue.models if spec.slug != besides]
+    return f" Usable models: {', '.join(names)}." if names else ""
 
 
 def settle_model(turn: Turn, setting: Setting) -> Turn:

@@ -11,6 +11,7 @@ from codexproxy.errors import InvalidRequest, ModelNotFound
 from codexproxy.observe.metrics import CONTENT_TYPE
 from codexproxy.turns.catalogue import EFFORTS, Catalogue, ModelSpec
 from codexproxy.turns.events import encode_json
+from codexproxy.turns.plan import usable
 from codexproxy.web.answer import answer
 from codexproxy.web.codex_catalogue import codex_models
 from codexproxy.web.codex_client import CODEX
@@ -59,14 +60,13 @@ def model_routes(wiring: Wiring) -> Blueprint:
         names = [spec.slug for spec in catalogue.models]
         names += [name[::-1] for name in names] if wiring.reverse_names else []
         names += list(catalogue.aliases)
-        return _json({"object": "list", "data": [model_object(name, catalogue) for name in names]})
+        return _json({"object": "list", "data": [model_object(name, catalogue) for name in dict.fromkeys(names)]})
 
     @blueprint.get("/models/<path:name>")
     def model(name: str) -> Response:
         catalogue = wiring.catalogue.current()
         if catalogue.find(name) is None:
-            names = ", ".join(spec.slug for spec in catalogue.models)
-            raise ModelNotFound(f"The model `{name}` does not exist here. Usable models: {names}.", param="model")
+            raise ModelNotFound(f"The model `{name}` does not exist here.{usable(catalogue)}", param="model")
         return _json(model_object(name, catalogue))
 
     return blueprint

@@ -8,13 +8,14 @@ from codexproxy.backends.healing import Healing
 from codexproxy.backends.quotareport import QuotaReport
 from codexproxy.backends.router import Route, Router
 from codexproxy.dialects.base import Dialect
+from codexproxy.errors import ModelNotFound
 from codexproxy.guard.keys import KeyRing
 from codexproxy.guard.origin import OriginPolicy
 from codexproxy.observe.metrics import Metrics
 from codexproxy.turns.catalogue import Catalogue
 from codexproxy.turns.count import count_input
 from codexproxy.turns.cut import cut
-from codexproxy.turns.plan import plan
+from codexproxy.turns.plan import plan, usable
 from codexproxy.turns.policy import Policy
 from codexproxy.turns.stream import EventStream
 from codexproxy.turns.turn import Turn
@@ -90,7 +91,18 @@ class Wiring:
 
         def open(turn: Turn) -> EventStream:
             ready = self.inline_images(turn) if self.inline_images else turn
-            stream = self.router.open(ready, route)
+            try:
+                stream = self.router.open(ready, route)
+            except ModelNotFound as refusal:
+                raise self._naming_usable(refusal, ready) from refusal
             return cut(stream, turn.stop, turn.max_tokens, lambda: count_input(turn.body))
 
         return open
+
+    def _naming_usable(self, refusal: ModelNotFound, turn: Turn) -> ModelNotFound:
+        if refusal.param is not None:  # ours, and complete
+            return refusal
+        message = refusal.message + usable(self.catalogue.current(), besides=str(turn.body.get("model") or ""))
+        named = ModelNotFound(message, code=refusal.code, status=refusal.status, extra=refusal.extra)
+        named.upstream_status = refusal.upstream_status
+        return named

@@ -22,6 +22,10 @@ from codexproxy.turns.reversal import plain_spellings, reversed_name
         ("2.5-tpg-high-fast", "gpt-5.2", "high"),
         ("xam-xedoc-1.5-tpg", "gpt-5.1-codex-max", None),
         ("xam-xedoc-1.5-tpg-xhigh", "gpt-5.1-codex-max", "xhigh"),
+        ("GPT-5.2-Codex", "gpt-5.2-codex", None),
+        (" gpt-5.2-HIGH\n", "gpt-5.2", "high"),
+        ("openai/gpt-5.2", "gpt-5.2", None),
+        ("OpenAI/GPT-5.1-Codex-Max-xhigh", "gpt-5.1-codex-max", "xhigh"),
     ],
 )
 def test_a_name_is_understood_backwards_with_its_effort_on_either_side(
@@ -30,6 +34,12 @@ def test_a_name_is_understood_backwards_with_its_effort_on_either_side(
     wanted = Catalogue().find(name)
     assert wanted is not None
     assert (wanted.slug, wanted.effort) == (slug, effort)
+
+
+def test_a_name_in_capitals_that_the_catalogue_holds_is_that_one() -> None:
+    catalogue = Catalogue([{"slug": "GPT-9"}, {"slug": "gpt-9"}, {"slug": "openai/gpt-9"}])
+    for name in ("GPT-9", "gpt-9", "openai/gpt-9"):
+        assert catalogue.find(name).slug == name  # type: ignore[union-attr]
 
 
 def test_every_listed_model_is_found_by_its_reversed_name() -> None:

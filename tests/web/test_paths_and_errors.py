@@ -210,3 +210,15 @@ def test_models_come_from_the_live_catalogue(service: Service) -> None:
 def test_without_an_upstream_the_fallback_table_is_listed(serve) -> None:
     service = serve(CODEX_BACKEND_URL="http://127.0.0.1:9/backend-api")
     assert "gpt-5.2-codex" in [model["id"] for model in service.get("/v1/models").json["data"]]
+
+
+def test_a_model_that_upstream_refuses_is_refused_with_those_there_are(service: Service) -> None:
+    for stream in (False, True):
+        answer = service.post(
+            "/v1/chat/completions",
+            {"model": "gpt-0", "messages": [{"role": "user", "content": "hi"}], "stream": stream},
+        )
+        assert (answer.status, answer.code) == (404, "model_not_found")
+        assert "gpt-0" in answer.json["error"]["message"]
+        listed = [model["id"] for model in service.get("/v1/models").json["data"]]
+        assert f"Usable models: {', '.join(listed)}." in answer.json["error"]["message"]
