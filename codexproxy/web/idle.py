@@ -1,46 +1,73 @@
-"""Connections that wait for their next request, and how they end when the worker has to."""
+"""Connections that wait for their next request, and how they end when the worker has to.
 
+Nearly every wait ends with a request, so none has a timer of its own: one slow
+clock per worker ends those that have lasted too long.
+"""
+
+import itertools
 import time
+from types import TracebackType
 from typing import Any
 
 import gevent
 
+# Seconds between two looks of the slow clock.
+TICK = 1.0
 # Seconds without a request after which a stopping worker hangs up. A client may
 # have sent one just before it could see that the connection ends.
 GRACE = 1.0
 
 
-class _Wait(gevent.Timeout):  # type: ignore[misc]
-    """The wait of one connection; a ``with`` block that ends silently when the time is over."""
+class _Wait(BaseException):
+    """The wait of one connection; a ``with`` block that ends silently when it is raised inside."""
 
-    def __init__(self, seconds: float, waits: "dict[_Wait, Any]") -> None:
-        super().__init__(seconds, False)
+    def __init__(self, waits: "dict[_Wait, Any]") -> None:
         self.began = time.monotonic()
         self._waits = waits
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> None:
         self._waits[self] = gevent.getcurrent()
-        return super().__enter__()
 
-    def __exit__(self, *details: Any) -> Any:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> bool:
         self._waits.pop(self, None)
-        return super().__exit__(*details)
+        return value is self
 
 
 class IdleConnections:
-    """The waiting connections of one worker."""
+    """The waiting connections of one worker.
 
-    def __init__(self) -> None:
+    Args:
+        seconds: How long each may wait; the slow clock may add a second.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        # In the order in which they began.
         self._waits: dict[_Wait, Any] = {}
+        self._clock: gevent.Greenlet | None = None
 
-    def waiting(self, seconds: float) -> _Wait:
-        """A ``with`` block around the wait for a request, at most so many seconds long."""
-        return _Wait(seconds, self._waits)
+    def waiting(self) -> _Wait:
+        """A ``with`` block around the wait for a request."""
+        if self._clock is None:
+            self._clock = gevent.spawn(self._tick)
+        return _Wait(self._waits)
 
     def hang_up(self, grace: float = GRACE) -> None:
         """Ends the waits that have lasted for the grace."""
-        now = time.monotonic()
-        for wait, greenlet in list(self._waits.items()):
-            if now - wait.began >= grace:
-                self._waits.pop(wait)
-                gevent.kill(greenlet, wait)
+        latest = time.monotonic() - grace
+        callback = gevent.get_hub().loop.run_callback
+        for wait in itertools.takewhile(lambda wait: wait.began <= latest, self._waits):
+            callback(self._end, wait)
+
+    def _end(self, wait: _Wait) -> None:
+        # In the meantime the request may have come after all.
+        greenlet = self._waits.pop(wait, None)
+        if greenlet is not None:
+            greenlet.throw(wait)
+
+    def _tick(self) -> None:
+        while True:
+            gevent.sleep(TICK)
+            self.hang_up(self._seconds)

@@ -19,6 +19,11 @@ class Patience(Protocol):
     def __exit__(self, kind: type[BaseException] | None, value: Any, trace: TracebackType | None) -> bool: ...
 
 
+def is_read(body: Any) -> bool:
+    """Whether a request's body is known to be at its end; most are, and tell so at a glance."""
+    return getattr(getattr(body, "reader", None), "length", None) == 0 and not body.failed
+
+
 def discard_rest(body: Any, wait: Patience) -> bool:
     """Reads a request's body to its end, behind the answer.
 

@@ -21,7 +21,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from codexproxy.errors import InvalidRequest, ProxyError
 from codexproxy.turns.events import encode_json
 from codexproxy.web.idle import IdleConnections
-from codexproxy.web.leftovers import discard_rest
+from codexproxy.web.leftovers import discard_rest, is_read
 from codexproxy.web.listening import Address, ClientServer, answering_shortly
 from codexproxy.web.refusals import refusal_of
 from codexproxy.web.stopping import LAST_WORDS, Stopping
@@ -50,7 +50,9 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         """Freezes what is loaded: collecting it again and again costs 13 % of all CPU under load."""
         gc.set_threshold(50_000, 50, 100)
         self._stopping = Stopping(self.cfg.graceful_timeout)
-        self._idle = IdleConnections()
+        self._idle = IdleConnections(self.cfg.keepalive)
+        # A setting is looked up some thirty times per request, three calls deep each time; a worker's never change.
+        self.cfg.__dict__.update({name: getattr(self.cfg, name) for name in self.cfg.settings})
         super().init_process()
 
     def init_signals(self) -> None:
@@ -87,7 +89,7 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
 
     def timeout_ctx(self) -> Any:
         """The wait for a connection's next request."""
-        return self._idle.waiting(self.cfg.keepalive)
+        return self._idle.waiting()
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Serves one request; after ``max_requests`` of them a successor is asked for."""
@@ -98,7 +100,7 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         try:
             super().handle_request(listener_name, req, sock, addr)
         finally:
-            whole = discard_rest(req.body, self.timeout_ctx())
+            whole = is_read(req.body) or discard_rest(req.body, self.timeout_ctx())
         if not whole:
             raise StopIteration
 
