@@ -146,10 +146,18 @@ def _parse(body: bytes) -> Any:
     if _MENDABLE.search(body):
         with suppress(ValueError, RecursionError):
             return _mended(json.loads(body, parse_constant=_refuse_constant))
-    raise InvalidRequest(
-        f"The body is not valid JSON: {refused.msg} (line {refused.lineno}, column {refused.colno}).",
-        code="invalid_json",
-    ) from refused
+    raise InvalidRequest(f"The body is not valid JSON: {_place(body, refused)}.", code="invalid_json") from refused
+
+
+def _place(body: bytes, refused: orjson.JSONDecodeError) -> str:
+    """What is wrong with a body and where; what is no UTF-8 has no place in orjson's words."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        before = body[: error.start]
+        line, column = before.count(b"\n") + 1, len(before[before.rfind(b"\n") + 1 :].decode()) + 1
+        return f"it is not UTF-8 (line {line}, column {column}); please send it in that encoding"
+    return f"{refused.msg} (line {refused.lineno}, column {refused.colno})"
 
 
 def _check_depth(body: bytes, value: Any) -> None:

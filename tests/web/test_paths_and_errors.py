@@ -59,6 +59,13 @@ def test_bad_json_names_line_and_column(service: Service, body: bytes) -> None:
     assert "line" in answer.json["error"]["message"] and "column" in answer.json["error"]["message"]
 
 
+def test_what_is_no_utf8_is_told_with_its_place(service: Service) -> None:
+    body = '{"model": "gpt-5.2",\n "messages": [{"role": "user", "content": "né'.encode("latin-1") + b'"}]}'
+    answer = service.post("/v1/chat/completions", body, {"content-type": "application/json; charset=iso-8859-1"})
+    assert (answer.status, answer.code) == (400, "invalid_json")
+    assert "not UTF-8 (line 2, column 46)" in answer.json["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("body", "code"), [(b"", "invalid_json"), (b"  ", "invalid_json"), (b"[1]", "invalid_type"), (b"3", "invalid_type")]
 )
