@@ -63,7 +63,7 @@ def test_what_is_no_utf8_is_told_with_its_place(service: Service) -> None:
     body = '{"model": "gpt-5.2",\n "messages": [{"role": "user", "content": "né'.encode("latin-1") + b'"}]}'
     answer = service.post("/v1/chat/completions", body, {"content-type": "application/json; charset=iso-8859-1"})
     assert (answer.status, answer.code) == (400, "invalid_json")
-    assert "not UTF-8 (line 2, column 46)" in answer.json["error"]["message"]
+    assert "not UTF-8 (line 2, column 45)" in answer.json["error"]["message"]
 
 
 @pytest.mark.parametrize(
