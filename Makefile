@@ -13,7 +13,7 @@ LOCK := constraints.txt setup.cfg setup.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test clients check docs bench bench-quick soak lock clean
+.PHONY: help demo run test clients check docs bench bench-quick bench-peers soak lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -46,11 +46,14 @@ docs: $(VENV)/.ready-test ## write the generated pages of docs/
 	$(PY) -m tests.compatibility > docs/compatibility.md.new
 	mv docs/compatibility.md.new docs/compatibility.md
 
-bench: $(VENV)/.ready .venv-bench/.ready ## measure everything (half an hour), against nginx and ChatMock where they are installed
+bench: $(VENV)/.ready .venv-bench/.ready ## measure everything (half an hour), against nginx, ChatMock and the peers that are installed
 	$(PY) -m bench $(BENCH_ARGS)
 
 bench-quick: $(VENV)/.ready .venv-bench/.ready ## the same in three minutes, less exactly
 	$(PY) -m bench --quick $(BENCH_ARGS)
+
+bench-peers: $(VENV)/.ready ## install five more proxies (1.1 GB below .cache), which bench then measures as well
+	@$(PY) -m bench.installing $(PEERS)
 
 soak: $(VENV)/.ready-test ## everything goes wrong for an hour (SOAK_SECONDS), and is counted in the end
 	@exec $(PY) -m tests.soak --seconds $(SOAK_SECONDS) $(SOAK_ARGS)

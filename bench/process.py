@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -72,9 +72,26 @@ def start(command: Sequence[str], environ: Mapping[str, str], folder: Path) -> s
         )
 
 
+def pause(pid: int) -> None:
+    """Takes the tree off the processor, parents first."""
+    _signal(tree(pid), signal.SIGSTOP)
+
+
+def resume(pid: int) -> None:
+    """Lets a tree run that was paused; harmless when it runs."""
+    _signal(reversed(list(tree(pid))), signal.SIGCONT)
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # it may have ended meanwhile
+            os.kill(pid, number)
+
+
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends the whole tree; harmless when it has ended."""
+    """Ends the whole tree, also a paused one; harmless when it has ended."""
     if process.poll() is None:
+        resume(process.pid)
         process.terminate()
         try:
             process.wait(STOP_SECONDS)

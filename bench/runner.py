@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,8 +14,8 @@ from bench.client import Load
 from bench.figures import Metrics, median
 from bench.process import cpu_seconds, memory_mb
 from bench.scenarios import Scenario
-from bench.targets.server import Server
-from bench.targets.table import TARGETS
+from bench.targets.server import NotStarted, Server
+from bench.targets.table import TARGETS, Make
 
 ROOT = Path(__file__).resolve().parents[1]
 # Scenario -> target -> one entry per round.
@@ -39,22 +39,38 @@ def source(port: int = 0) -> Iterator[int]:
 
 
 @contextmanager
-def servers(names: Sequence[str], source_port: int) -> Iterator[dict[str, Server]]:
-    """The servers of these names that are installed, started."""
+def servers(
+    names: Sequence[str], source_port: int, targets: Mapping[str, Make] = TARGETS
+) -> Iterator[dict[str, Server]]:
+    """The servers of these names that are installed, started; a guest that does not start is left out aloud.
+
+    Raises:
+        NotStarted: One that is no guest did not come up.
+    """
     started: dict[str, Server] = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as parent:
         try:
             for number, name in enumerate(names):
                 folder = Path(parent) / str(number)
                 folder.mkdir()
-                server = TARGETS[name](source_port, folder)
-                if server is not None:
+                server = targets[name](source_port, folder)
+                if server is not None and _starts(server):
                     started[name] = server
-                    server.start()
             yield started
         finally:
             for server in started.values():
                 server.stop()
+
+
+def _starts(server: Server) -> bool:
+    try:
+        server.start()
+    except NotStarted as problem:
+        if not server.guest:
+            raise
+        print(f"     {problem}", file=sys.stderr)
+        return False
+    return True
 
 
 def rounds(
@@ -63,12 +79,14 @@ def rounds(
     """Measures a scenario: each round asks every target once, one after the other."""
     here = list(started)
     for name in here:
-        warm(started[name], scenario)
+        with started[name].awake():
+            warm(started[name], scenario)
     results: dict[str, list[Metrics]] = {name: [] for name in here}
     for number in range(repeat):
         # Every other round goes backwards, so that no target always follows the same one.
         for name in here if number % 2 == 0 else reversed(here):
-            metrics = run(started[name], scenario)
+            with started[name].awake():
+                metrics = run(started[name], scenario)
             results[name].append(metrics)
             say(f"{scenario.key:4} round {number + 1} {name:16} {_in_short(metrics)}")
     return results
@@ -87,7 +105,8 @@ def warm(server: Server, scenario: Scenario) -> None:
 
 def run(server: Server, scenario: Scenario) -> Metrics:
     """One round of one target: what its clients saw, and what it cost."""
-    load = scenario.load(server.port, *_route(server, scenario))
+    asked = scenario.once() if server.guest else scenario
+    load = asked.load(server.port, *_route(server, scenario))
     before = cpu_seconds(server.pid) if server.pid else 0.0
     metrics, errors = drive(server, load)
     units = metrics["deltas"] if scenario.stream else metrics["requests"]

@@ -1,28 +1,15 @@
 """ChatMock from PyPI, in a virtual environment of its own (``make .venv-bench/.ready``).
 
-It knows one upstream only, so it is started by a launcher that puts the source's address where the
-real one stands, before the server begins; nothing else is changed.
+It knows one upstream only, so it is started with the source's address where the real one stands.
 """
 
-import json
 import os
 from pathlib import Path
 
-from bench.targets.server import CHAT, Server, free_port, token
+from bench.targets.peer import ROOT, codex_url, environment, launched, write_login
+from bench.targets.server import CHAT, Server, free_port
 
-ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path(os.environ.get("BENCH_CHATMOCK_PYTHON") or ROOT / ".venv-bench" / "bin" / "python")
-
-_LAUNCHER = """
-import sys
-from chatmock import cli
-upstream = sys.argv.pop(1)
-addresses = {"CHATGPT_CODEX_BASE_URL": upstream, "CHATGPT_RESPONSES_URL": upstream + "/responses"}
-for name, module in list(sys.modules.items()):
-    if name.startswith("chatmock."):
-        vars(module).update({key: url for key, url in addresses.items() if key in vars(module)})
-cli.main()
-"""
 
 
 def chatmock(source_port: int, folder: Path) -> Server | None:
@@ -30,11 +17,9 @@ def chatmock(source_port: int, folder: Path) -> Server | None:
     if not PYTHON.exists():
         return None
     port = free_port()
-    launcher = folder / "launch.py"
-    launcher.write_text(_LAUNCHER)
-    tokens = {"access_token": token(), "id_token": token(), "refresh_token": "bench", "account_id": "acc-bench"}
-    (folder / "auth.json").write_text(json.dumps({"tokens": tokens, "last_refresh": "2030-01-01T00:00:00Z"}))
-    environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "CHATGPT_LOCAL_HOME": str(folder)}
-    upstream = f"http://127.0.0.1:{source_port}/backend-api/codex"
-    command = [str(PYTHON), str(launcher), upstream, "serve", "--port", str(port)]
+    write_login(folder / "auth.json")
+    upstream = codex_url(source_port)
+    constants = {"CHATGPT_CODEX_BASE_URL": upstream, "CHATGPT_RESPONSES_URL": upstream + "/responses"}
+    command = [*launched(str(PYTHON), "chatmock.cli:main", constants), "serve", "--port", str(port)]
+    environ = environment(folder, CHATGPT_LOCAL_HOME=str(folder))
     return Server("chatmock", port, {"chat": CHAT}, command, environ, folder, "/health")

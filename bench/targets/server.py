@@ -6,13 +6,16 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import process
 
-START_SECONDS = 30.0
+START_SECONDS = 120.0
+# What a rested server does first, late as its timers are, is not measured.
+SETTLE_SECONDS = 0.3
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 # What the source itself answers on.
 UPSTREAM = "/backend-api/codex/responses"
@@ -35,6 +38,9 @@ class Server:
         folder: Its own folder, where its output goes.
         health: What it answers 200 to once it is up; None when a connection is proof enough.
         pid: Its process, once started, or of one that runs already.
+        guest: Whether it is a peer that somebody installed: it rests between its turns, streams once where
+            others stream several times, and is left out if it does not start.
+        furnish: What is done once it is up, before it is used.
     """
 
     name: str
@@ -45,6 +51,8 @@ class Server:
     folder: Path = Path()
     health: str | None = None
     pid: int | None = None
+    guest: bool = False
+    furnish: Callable[[], None] | None = None
     _process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float:
@@ -60,11 +68,33 @@ class Server:
         self.pid = self._process.pid
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() - began > START_SECONDS:
-                self.stop()
-                output = (self.folder / "output").read_text(errors="replace")
-                raise NotStarted(f"{self.name} did not start:\n{output[-2000:]}")
+                raise self._not_started()
             time.sleep(0.005)
-        return time.monotonic() - began
+        seconds = time.monotonic() - began
+        if self.furnish is not None:
+            try:
+                self.furnish()
+            except OSError as problem:
+                raise self._not_started() from problem
+        return seconds
+
+    def _not_started(self) -> NotStarted:
+        self.stop()
+        output = (self.folder / "output").read_text(errors="replace")
+        return NotStarted(f"{self.name} did not start:\n{output[-2000:]}")
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """While this lasts the server runs; outside, a guest is off the processor and disturbs nobody."""
+        if not self.guest or self.pid is None:
+            yield
+            return
+        process.resume(self.pid)
+        time.sleep(SETTLE_SECONDS)
+        try:
+            yield
+        finally:
+            process.pause(self.pid)
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
