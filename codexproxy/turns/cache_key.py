@@ -6,12 +6,13 @@ of later ones change. Never random per request, never shared between callers.
 """
 
 import uuid
-from dataclasses import replace
+from itertools import islice
 from typing import Any
 
+from codexproxy.turns.draft import Draft
 from codexproxy.turns.events import encode_json
 from codexproxy.turns.policy import Setting
-from codexproxy.turns.turn import Caller, Turn
+from codexproxy.turns.turn import Caller
 
 _NAMESPACE = uuid.UUID("5c0de390-9b1d-4c44-8a6e-2f5b6f0a7c11")
 
@@ -22,18 +23,18 @@ _SINGLE = frozenset({"anonymous", "default"})
 _OFFICIAL = "codex-cli"
 
 
-def settle_cache_key(turn: Turn, setting: Setting) -> Turn:
-    """The turn with its conversation's identity in ``prompt_cache_key`` and ``cache_key``."""
-    given = turn.body.get("prompt_cache_key")
-    own = given if isinstance(given, str) and given else turn.caller.session
-    key = _presentable(own, turn.caller) if own else setting.policy.conversation(fingerprint(turn))
-    return replace(turn, cache_key=key, body={**turn.body, "prompt_cache_key": key})
+def settle_cache_key(draft: Draft, setting: Setting) -> None:
+    """The conversation's identity in ``prompt_cache_key`` and ``cache_key``."""
+    given = draft.body.get("prompt_cache_key")
+    own = given if isinstance(given, str) and given else draft.caller.session
+    key = _presentable(own, draft.caller) if own else setting.policy.conversation(fingerprint(draft))
+    draft.cache_key = draft.body["prompt_cache_key"] = key
 
 
-def fingerprint(turn: Turn) -> str:
+def fingerprint(draft: Draft) -> str:
     """What all turns of a conversation share, as a UUID; another caller's twin has another."""
-    users = [_words(item) for item in turn.body["input"] if isinstance(item, dict) and item.get("role") == "user"]
-    start = [turn.caller.key, turn.body.get("instructions"), users[:1]]
+    users = (_words(item) for item in draft.body["input"] if isinstance(item, dict) and item.get("role") == "user")
+    start = [draft.caller.key, draft.body.get("instructions"), list(islice(users, 1))]
     return str(uuid.uuid5(_NAMESPACE, encode_json(start).decode()))
 
 

@@ -1,29 +1,27 @@
 """Whose words are a turn's ``instructions``."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-from codexproxy.turns.policy import AS_SENT, Setting
-from codexproxy.turns.turn import Body, Turn
+from codexproxy.turns.draft import Draft
+from codexproxy.turns.policy import Setting
+from codexproxy.turns.turn import Body
 
 # Sent where the caller's own words stand in the input already, since an empty
 # string has been refused at times (UPSTREAM.md §3.2).
 NEUTRAL_INSTRUCTIONS = "Follow the instructions of the developer messages."
 
 
-def settle_instructions(turn: Turn, setting: Setting) -> Turn:
+def settle_instructions(draft: Draft, setting: Setting) -> None:
     """Whose words are ``instructions``, by ``codex.mode``."""
-    own = turn.body.get("instructions")
+    own = draft.body.get("instructions")
     given = own if isinstance(own, str) else None
-    if given is None and turn.options.get(AS_SENT) and setting.policy.mode != "true":
-        return turn
-    text, moved = _INSTRUCTIONS[setting.policy.mode](turn.body, given, setting)
-    body = {**turn.body, "instructions": text}
-    if not moved:
-        return replace(turn, body=body)
-    body["input"] = [developer_message(moved), *turn.body["input"]]
-    return replace(turn, body=body).with_notes(adapted=("instructions:moved_to_developer",))
+    if given is None and draft.as_sent and setting.policy.mode != "true":
+        return
+    draft.body["instructions"], moved = _INSTRUCTIONS[setting.policy.mode](draft.body, given, setting)
+    if moved:
+        draft.body["input"] = [developer_message(moved), *draft.body["input"]]
+        draft.adapt("instructions:moved_to_developer")
 
 
 def _auto_instructions(body: Body, given: str | None, setting: Setting) -> tuple[str, str]:

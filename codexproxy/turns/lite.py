@@ -1,41 +1,35 @@
 """The Responses-Lite shape that newer models want (UPSTREAM.md §3.4)."""
 
-from dataclasses import replace
 from typing import Any
 
-from codexproxy.turns.policy import AS_SENT
-from codexproxy.turns.turn import Body, Turn
+from codexproxy.turns.draft import Draft
+from codexproxy.turns.policy import Setting
+from codexproxy.turns.turn import Body
 
 # With the lite header upstream takes these and refuses hosted tools.
 _CLIENT_TOOLS = frozenset({"function", "custom", "namespace", "tool_search"})
 
 
-def lite_shape(turn: Turn, *, wanted: bool) -> Turn:
-    """The turn in the shape its model wants.
+def settle_shape(draft: Draft, setting: Setting) -> None:
+    """Classic or lite, as the catalogue says.
 
     A body that is lite already keeps its shape and gets the header; hosted
     tools cannot travel in the lite shape, so such a turn stays classic.
-
-    Args:
-        turn: The turn, its input a list.
-        wanted: Whether the catalogue asks for the lite shape.
     """
-    body = turn.body
+    body, spec = draft.body, setting.wanted.spec
     if is_lite(body):
-        return _marked(turn, body if turn.options.get(AS_SENT) else {"instructions": "", **body})
-    if not wanted or any(_type(tool) not in _CLIENT_TOOLS for tool in body.get("tools") or []):
-        return turn
-    return _marked(turn, _rewritten(body)).with_notes(adapted=("shape:responses_lite",))
+        draft.options["lite"] = True
+        draft.body = body if draft.as_sent else {"instructions": "", **body}
+    elif spec and spec.lite and all(_type(tool) in _CLIENT_TOOLS for tool in body.get("tools") or []):
+        draft.options["lite"] = True
+        draft.body = _rewritten(body)
+        draft.adapt("shape:responses_lite")
 
 
 def is_lite(body: Body) -> bool:
     """Whether the body carries its tools in the input, as the real client does for such models."""
     items = body.get("input")
     return isinstance(items, list) and bool(items) and _type(items[0]) == "additional_tools"
-
-
-def _marked(turn: Turn, body: Body) -> Turn:
-    return replace(turn, body=body, options={**turn.options, "lite": True})
 
 
 def _rewritten(body: Body) -> Body:

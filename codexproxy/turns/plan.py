@@ -1,21 +1,21 @@
 """A turn made ready to send: the body is built from an allow-list, step by step.
 
-Each step is a function from turn to turn. What a step drops or changes it
-notes, so that the caller is told (``x-codexproxy-ignored``, ``-adapted``).
+Each step changes the draft of a turn. What a step drops or changes it notes, so
+that the caller is told (``x-codexproxy-ignored``, ``-adapted``).
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from codexproxy.errors import InvalidRequest, ModelNotFound
 from codexproxy.turns.cache_key import settle_cache_key
 from codexproxy.turns.catalogue import EFFORTS, LOCAL_PREFIX, Catalogue, Wanted
+from codexproxy.turns.draft import Draft
 from codexproxy.turns.instructions import settle_instructions
-from codexproxy.turns.lite import lite_shape
-from codexproxy.turns.policy import AS_SENT, Policy, Setting
+from codexproxy.turns.lite import settle_shape
+from codexproxy.turns.policy import Policy, Setting
 from codexproxy.turns.repair import repair
-from codexproxy.turns.turn import Body, Turn
+from codexproxy.turns.turn import Turn
 
 # The keys the real client sends, and no others (UPSTREAM.md §3.2); anything else is a 400 upstream.
 ALLOWED = (
@@ -45,12 +45,12 @@ def plan(turn: Turn, catalogue: Catalogue, policy: Policy) -> Turn:
     name = turn.model or _default_model(catalogue, policy)
     meant = catalogue.aliases.get(name, name)
     setting = Setting(policy, catalogue, _wanted(meant.removeprefix(LOCAL_PREFIX), catalogue, policy.strict))
-    turn = replace(turn, model=name)
+    draft = Draft(turn)
     if meant.startswith(LOCAL_PREFIX):
-        turn = replace(turn, options={**turn.options, "local": True})
+        draft.options["local"] = True
     for step in STEPS:
-        turn = step(turn, setting)
-    return turn
+        step(draft, setting)
+    return draft.planned(name)
 
 
 def _default_model(catalogue: Catalogue, policy: Policy) -> str:
@@ -80,22 +80,21 @@ def usable(catalogue: Catalogue, besides: str = "") -> str:
     return f" Usable models: {', '.join(names)}." if names else ""
 
 
-def settle_model(turn: Turn, setting: Setting) -> Turn:
+def settle_model(draft: Draft, setting: Setting) -> None:
     """The upstream's name for the model; a tier in the name is a tier of the request."""
-    body = {**turn.body, "model": setting.wanted.slug}
-    if setting.wanted.tier and not body.get("service_tier"):
-        body["service_tier"] = setting.wanted.tier
-    return replace(turn, body=body)
+    draft.body["model"] = setting.wanted.slug
+    if setting.wanted.tier and not draft.body.get("service_tier"):
+        draft.body["service_tier"] = setting.wanted.tier
 
 
-def settle_input(turn: Turn, setting: Setting) -> Turn:
+def settle_input(draft: Draft, setting: Setting) -> None:
     """A list of items that upstream takes: no system role, no orphans, no foreign ids."""
-    items = turn.body.get("input")
+    items = draft.body.get("input")
     if not isinstance(items, list):
         text = {"type": "input_text", "text": items if isinstance(items, str) else ""}
         items = [{"type": "message", "role": "user", "content": [text]}]
-    items, notes = repair([_developer(item) for item in items])
-    return replace(turn, body={**turn.body, "input": items}).with_notes(adapted=tuple(notes))
+    draft.body["input"], notes = repair([_developer(item) for item in items])
+    draft.adapt(*notes)
 
 
 def _developer(item: Any) -> Any:
@@ -105,105 +104,93 @@ def _developer(item: Any) -> Any:
     return item
 
 
-def settle_reasoning(turn: Turn, setting: Setting) -> Turn:
+def settle_reasoning(draft: Draft, setting: Setting) -> None:
     """Effort and summary; an effort the model lacks becomes the nearest it has."""
-    given = turn.body.get("reasoning")
-    reasoning = {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else {}
-    if turn.options.get(AS_SENT) and not reasoning:
-        return turn
+    reasoning = _given(draft, "reasoning")
+    if draft.as_sent and not reasoning:
+        return
     spec, policy = setting.wanted.spec, setting.policy
     own = spec.default_effort if spec else None
     effort = str(reasoning.get("effort") or setting.wanted.effort or policy.effort or own or "medium").lower()
     used = spec.nearest_effort(effort) if spec else effort
-    if effort not in EFFORTS and effort != used:
-        turn = turn.with_notes(adapted=(f"reasoning.effort:{used}",))
-    elif effort != used:
-        turn = turn.with_notes(adapted=(f"reasoning.effort:{effort}->{used}",))
+    if effort != used:
+        draft.adapt(f"reasoning.effort:{effort}->{used}" if effort in EFFORTS else f"reasoning.effort:{used}")
     reasoning["effort"] = used
-    unasked = "none" if turn.options.get(AS_SENT) else policy.summary
-    summary = reasoning.get("summary") or reasoning.pop("generate_summary", None) or unasked
-    reasoning.pop("generate_summary", None)
-    reasoning["summary"] = summary
-    if summary == "none":
+    older = reasoning.pop("generate_summary", None)
+    reasoning["summary"] = reasoning.get("summary") or older or ("none" if draft.as_sent else policy.summary)
+    if reasoning["summary"] == "none":
         del reasoning["summary"]
-    return replace(turn, body={**turn.body, "reasoning": reasoning})
+    draft.body["reasoning"] = reasoning
 
 
-def settle_text(turn: Turn, setting: Setting) -> Turn:
+def settle_text(draft: Draft, setting: Setting) -> None:
     """Verbosity where the model has it."""
-    given = turn.body.get("text")
-    text = {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else {}
+    text = _given(draft, "text")
     spec = setting.wanted.spec
     if spec is not None and not spec.verbosity:
         if text.pop("verbosity", None):
-            turn = turn.with_notes(ignored=("verbosity",))
-    elif spec is not None and not turn.options.get(AS_SENT):
+            draft.ignore(["verbosity"])
+    elif spec is not None and not draft.as_sent:
         text.setdefault("verbosity", setting.policy.verbosity)
-    body = {**turn.body, "text": text}
-    if not text:
-        del body["text"]
-    return replace(turn, body=body)
+    draft.body["text"] = text or None
+
+
+def _given(draft: Draft, key: str) -> dict[str, Any]:
+    given = draft.body.get(key)
+    return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else {}
 
 
 # ``auto`` is refused upstream and ``default`` is what a turn gets anyway (UPSTREAM.md §3.3).
 _TIERS = {"fast": "priority", "auto": None, "default": None, "": None, None: None}
 
 
-def settle_tier(turn: Turn, setting: Setting) -> Turn:
+def settle_tier(draft: Draft, setting: Setting) -> None:
     """A service tier that upstream knows, or none."""
-    asked = turn.body.get("service_tier")
+    asked = draft.body.get("service_tier")
     tier = _TIERS.get(asked, asked) if isinstance(asked, str | None) else None
-    body = {key: value for key, value in turn.body.items() if key != "service_tier"}
     offered = setting.wanted.spec.tiers if setting.wanted.spec else ("priority",)
-    if tier in offered:
-        return replace(turn, body={**body, "service_tier": tier})
-    return replace(turn, body=body).with_notes(ignored=("service_tier",) if tier else ())
+    draft.body["service_tier"] = tier if tier in offered else None
+    if tier and tier not in offered:
+        draft.ignore(["service_tier"])
 
 
-def settle_tools(turn: Turn, setting: Setting) -> Turn:
+def settle_tools(draft: Draft, setting: Setting) -> None:
     """No empty tool list, and a choice wherever there are tools."""
-    if turn.options.get(AS_SENT):
-        return turn
-    body = dict(turn.body)
+    body = draft.body
+    if draft.as_sent:
+        return
     if not body.get("tools"):
         for key in ("tools", "tool_choice", "parallel_tool_calls"):
             body.pop(key, None)
     elif body.get("tool_choice") is None:
         body["tool_choice"] = "auto"
-    return replace(turn, body=body)
 
 
-def settle_include(turn: Turn, setting: Setting) -> Turn:
+def settle_include(draft: Draft, setting: Setting) -> None:
     """Encrypted reasoning is always asked for, so that the next turn can hand it back."""
-    given = turn.body.get("include")
+    given = draft.body.get("include")
     include = [entry for entry in given if isinstance(entry, str)] if isinstance(given, list) else []
     if ENCRYPTED_REASONING not in include:
         include.append(ENCRYPTED_REASONING)
-    return replace(turn, body={**turn.body, "include": include})
-
-
-def settle_shape(turn: Turn, setting: Setting) -> Turn:
-    """Classic or lite, as the catalogue says (UPSTREAM.md §3.4)."""
-    spec = setting.wanted.spec
-    return lite_shape(turn, wanted=bool(spec and spec.lite))
+    draft.body["include"] = include
 
 
 # Fields that dialects turn into something else, so that dropping them is no news.
 _SETTLED = frozenset(
     {"model", "store", "stream", "max_output_tokens", "background", "previous_response_id", "metadata"}
 )
+_KNOWN = _SETTLED.union(ALLOWED)
 
 
-def settle_keys(turn: Turn, setting: Setting) -> Turn:
+def settle_keys(draft: Draft, setting: Setting) -> None:
     """Only what upstream takes leaves the house."""
-    body: Body = {key: turn.body[key] for key in ALLOWED if turn.body.get(key) is not None}
-    left_out = tuple(
-        key for key, value in turn.body.items() if key not in ALLOWED and key not in _SETTLED and value is not None
-    )
-    return replace(turn, body={**body, "store": False, "stream": True}).with_notes(ignored=left_out)
+    body = draft.body
+    draft.ignore(key for key, value in body.items() if key not in _KNOWN and value is not None)
+    draft.body = {key: body[key] for key in ALLOWED if body.get(key) is not None}
+    draft.body |= {"store": False, "stream": True}
 
 
-STEPS: tuple[Callable[[Turn, Setting], Turn], ...] = (
+STEPS: tuple[Callable[[Draft, Setting], None], ...] = (
     settle_model,
     settle_input,
     settle_instructions,
