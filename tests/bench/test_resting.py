@@ -1,6 +1,7 @@
 """Guests rest between their turns, stream once, and may fail without ending the run."""
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,7 +70,9 @@ def test_a_guest_that_rests_can_be_ended(guest: Server) -> None:
         pass
     assert guest.pid is not None
     members = list(process.tree(guest.pid))
+    began = time.monotonic()
     guest.stop()
+    assert time.monotonic() - began < process.STOP_SECONDS, "it was killed, not asked"
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in members), "all its processes to be gone")
 
 
