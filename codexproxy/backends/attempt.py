@@ -20,7 +20,7 @@ Healer = Callable[[Turn, ProxyError], Turn | None]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one attempt.
+    """What became of one attempt; as a context, freed when an exception ends it, since the caller may leave any time.
 
     Attributes:
         provider: Who was asked.
@@ -37,6 +37,13 @@ class Outcome:
     error: ProxyError | None = None
     inside: bool = False
     seconds: float = 0.0
+
+    def __enter__(self) -> "Outcome":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
+        if kind is not None:
+            self.close()
 
     def close(self) -> None:
         """Frees the answer that is not used."""

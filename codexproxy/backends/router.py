@@ -128,14 +128,13 @@ class Router:
             ProxyError: No provider answered, or the turn itself was refused.
         """
         course = self._course(turn, route)
-        provider = self._take(course)
-        if provider is None:
+        if (provider := self._take(course)) is None:
             raise self._refusal(course)
         while True:
-            outcome = self._attempt(provider, course)
-            step = self._after(outcome, outcome.error, course) if outcome.error else None
-            if step is None:
-                return outcome.result(turn)
+            with self._attempt(provider, course) as outcome:
+                step = self._after(outcome, outcome.error, course) if outcome.error else None
+                if step is None:
+                    return outcome.result(turn)
             outcome.close()
             if step.pause:
                 self._sleep(step.pause)
@@ -233,13 +232,14 @@ class Router:
         except BaseException:
             self.health.release(provider.name)
             raise
-        if outcome.error is not None:
-            conversation = conversation_of(course.turn)
-            self.health.failed(provider.name, outcome.error, conversation, inside=outcome.inside)
-            return replace(outcome, error=self._explain(provider.name, outcome.error))
-        self.health.succeeded(provider.name)
-        self._answered(course.turn)
-        self._remember(provider, course)
+        with outcome:
+            if outcome.error is not None:
+                conversation = conversation_of(course.turn)
+                self.health.failed(provider.name, outcome.error, conversation, inside=outcome.inside)
+                return replace(outcome, error=self._explain(provider.name, outcome.error))
+            self.health.succeeded(provider.name)
+            self._answered(course.turn)
+            self._remember(provider, course)
         return outcome
 
     def _remember(self, provider: Provider, course: Course) -> None:

@@ -24,7 +24,9 @@ class Opening:
 
     def __init__(self, open: Open, turns: Sequence[Turn]) -> None:
         request_id = current_request_id()
-        self._greenlets = [gevent.spawn(_settled, open, turn, request_id) for turn in turns]
+        self._open = open
+        self._closed = False
+        self._greenlets = [gevent.spawn(self._settled, turn, request_id) for turn in turns]
 
     def wait(self, seconds: float) -> bool:
         """Whether all streams are open, or failed, within so many seconds."""
@@ -53,18 +55,22 @@ class Opening:
 
     def close(self) -> None:
         """Stops what is still being opened and closes what is open; harmless when called twice."""
+        self._closed = True
         gevent.killall([greenlet for greenlet in self._greenlets if not greenlet.ready()], block=False)
         for greenlet in self._greenlets:
             if isinstance(greenlet.value, EventStream):
                 greenlet.value.close()
 
-
-def _settled(open: Open, turn: Turn, request_id: str) -> EventStream | BaseException:
-    # A greenlet that raises would print a traceback of its own.
-    bind_request_id(request_id)
-    try:
-        return open(turn)
-    except ProxyError as error:
-        return error
-    except Exception as error:  # a bug: raised again, and logged, where the request is answered
-        return error
+    def _settled(self, turn: Turn, request_id: str) -> EventStream | BaseException:
+        # A greenlet that raises would print a traceback of its own.
+        bind_request_id(request_id)
+        try:
+            stream = self._open(turn)
+        except ProxyError as error:
+            return error
+        except Exception as error:  # a bug: raised again, and logged, where the request is answered
+            return error
+        if self._closed:
+            # It was told to stop when it was about to go on, and nobody waits for it any more.
+            stream.close()
+        return stream

@@ -255,3 +255,17 @@ def test_healers_change_a_refused_turn_a_bounded_number_of_times() -> None:
     with pytest.raises(UpstreamRejected):
         router(backend, Clock(), healers=[heal]).open(TURN)
     assert len(backend.turns) == 4
+
+
+@pytest.mark.parametrize("step", [answer(), failed("invalid_prompt")])
+def test_a_caller_that_leaves_while_the_answer_is_noted_leaves_nothing_open(step: Any) -> None:
+    class Left(BaseException):
+        pass
+
+    def leave(*anything: Any) -> Any:
+        raise Left
+
+    backend = ScriptedBackend("main", step)
+    with pytest.raises(Left):
+        router(backend, Clock(), answered=leave, explain=leave).open(TURN)
+    assert [source.is_closed for source in backend.sources] == [True]

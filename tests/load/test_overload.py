@@ -1,6 +1,7 @@
 """More turns than places: a fair queue of bounded length, a refusal at once beyond it, and a service that stays awake."""
 
 import json
+import random
 import statistics
 import threading
 import time
@@ -138,6 +139,23 @@ def test_a_client_that_leaves_the_queue_makes_room_in_it(
     sim.open_gate("go")
     assert crowd.statuses() == {200: 2}
     assert not sim.turns("impatient")
+
+
+def test_places_of_clients_that_leave_at_any_moment_are_free_again(serve: Callable[..., Service]) -> None:
+    service = serve(CODEX_MAX_PARALLEL_REQUESTS="50")
+    until = time.monotonic() + 4
+
+    def leave(seed: int) -> None:
+        chance = random.Random(seed)
+        while time.monotonic() < until:
+            path = chance.choice((CHAT, RESPONSES))
+            with service.send(path, ask(path, "hi", chance.random() < 0.7)):
+                time.sleep(chance.uniform(0.0, 0.12))
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(leave, range(12)))
+    slots = Slots(service.data_dir / "slots", 50, 0)
+    wait_until(lambda: slots.busy() == slots.waiting() == 0, "the freeing of all places")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import time
 from bisect import bisect_left
 from collections import Counter
@@ -29,6 +30,8 @@ UNWRITTEN = 2.5
 # Megabytes and descriptors that may come and go.
 MEMORY_SLACK, DESCRIPTOR_SLACK = 8.0, 40
 MOST_METRICS_FILES = 60
+# Seconds in which a service without requests has ended.
+LONGEST_END = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,23 @@ def flat(span: Span) -> Iterable[Finding]:
         allowed = early * 1.1 + slack
         found = f"{early:.0f} → {late:.0f} {unit}".rstrip()
         yield Finding(f"flat {name}", found, f"more than {allowed:.0f}" if late > allowed else "")
+
+
+def at_rest(service: Service) -> Finding:
+    """No worker believes that anything is still going on."""
+    wanted = ("codexproxy_open_streams", "codexproxy_queue_busy", "codexproxy_queue_waiting")
+    page = exchange(service.port, "GET", "/metrics", None, "user-0-key").body.decode()
+    values = dict(re.findall(rf"^({'|'.join(wanted)}) (\S+)$", page, re.MULTILINE))
+    wrong = {name: values.get(name) for name in wanted if float(values.get(name, "nan")) != 0}
+    return Finding("streams, places and queue", "none taken" if not wrong else "", str(wrong) if wrong else "")
+
+
+def ends(service: Service) -> Finding:
+    """A service in which nothing goes on ends at once."""
+    began = time.monotonic()
+    service.stop()
+    seconds = time.monotonic() - began
+    return Finding("the end of the service", f"after {seconds:.1f} s", "too late" if seconds > LONGEST_END else "")
 
 
 def stored(service: Service, tally: Tally) -> Finding:

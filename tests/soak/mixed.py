@@ -68,6 +68,7 @@ class Mixed:
         self._service.start()
         try:
             yield from self._play(seconds)
+            yield audit.ends(self._service)
         finally:
             self._service.stop()
         yield audit.left("processes", audit.alive(self._gauges.pids))
@@ -106,6 +107,7 @@ class Mixed:
         yield audit.left("streams of the upstream", range(self._sim.counters()["open_streams"]))
         audit.comes_true(lambda: not connections(service.port))
         yield audit.left("connections of clients", connections(service.port))
+        yield audit.at_rest(service)
         yield audit.stored(service, self.tally)
         yield audit.refreshes(self._sim)
         yield from audit.bounds(service, self._temporary, self._logs, LOG_BYTES)
