@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from codexproxy.auth.attempts import Attempt, Attempts
 from codexproxy.auth.callback import Callback
 from codexproxy.auth.jwt import read_claims
-from codexproxy.auth.oauth import SCOPE, OAuthClient
+from codexproxy.auth.oauth import SCOPE, ExchangeFailed, OAuthClient
 from codexproxy.auth.pkce import RandomBytes, new_pkce, new_state
 from codexproxy.auth.tokens import Grant, Tokens
 from codexproxy.errors import InvalidRequest
@@ -108,7 +108,8 @@ class LoginFlow:
     def receive(self, callback: Callback) -> Tokens:
         """Finishes a login with what came back.
 
-        The state is looked at first, whatever else is there; a wrong one ends no attempt.
+        The state is looked at first, whatever else is there; a wrong one ends no attempt. Neither does
+        a bare code that the issuer does not take: it was pasted, and may not have been copied whole.
 
         Raises:
             StateMismatch: No pending login has this state.
@@ -128,7 +129,12 @@ class LoginFlow:
             raise denied(callback)
         if not callback.code:
             raise CodeMissing("The login service sent no authorization code. Please start a new login.")
-        grant = self._oauth.exchange(callback.code, attempt.verifier, attempt.redirect_uri)
+        try:
+            grant = self._oauth.exchange(callback.code, attempt.verifier, attempt.redirect_uri)
+        except ExchangeFailed:
+            if callback.state is None:
+                self._attempts.add(attempt)
+            raise
         return self.finish(grant)
 
     def accept(self, state: str | None, code: str) -> Tokens:

@@ -11,6 +11,7 @@ import click
 
 from codexproxy.auth.callback import parse_pasted
 from codexproxy.auth.login import LoginFlow, StateMismatch
+from codexproxy.auth.oauth import ExchangeFailed
 from codexproxy.auth.tokens import Tokens
 from codexproxy.errors import InvalidRequest, ProxyError, UpstreamFailed
 
@@ -111,7 +112,11 @@ class Arrivals:
             return self._flow.receive(callback)
         except StateMismatch as failure:
             click.echo(failure.message, err=True)
-            return None
+        except ExchangeFailed as failure:
+            if callback.state is not None:
+                raise
+            click.echo(f"{failure.message} If the code was not copied whole, paste it again.", err=True)
+        return None
 
     def _run(self, work: Callable[[], Tokens]) -> None:
         try:

@@ -184,6 +184,20 @@ def test_an_invented_code_is_refused(desk: Desk) -> None:
     assert (caught.value.status, caught.value.code) == (400, "login_failed")
 
 
+def test_a_pasted_code_that_was_not_copied_whole_ends_no_attempt(desk: Desk) -> None:
+    code = desk.came_back(desk.browse(desk.flow.begin().url)).code
+    with pytest.raises(ExchangeFailed):
+        desk.flow.receive(parse_pasted(code[:-4]))
+    assert desk.flow.receive(parse_pasted(code))
+
+
+def test_a_redirect_whose_code_is_refused_cannot_be_tried_again(desk: Desk) -> None:
+    attempt = desk.flow.begin()
+    for expected in (ExchangeFailed, StateMismatch):
+        with pytest.raises(expected):
+            desk.flow.accept(attempt.state, "ac_invented")
+
+
 @pytest.mark.parametrize("string_form", [False, True])
 def test_both_shapes_of_the_issuers_errors_are_read(desk: Desk, string_form: bool) -> None:
     desk.sim.rules(oauth_string_errors=string_form)

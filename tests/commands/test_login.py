@@ -80,6 +80,8 @@ def test_a_wrong_paste_is_told_and_another_may_follow(home: Home) -> None:
     terminal.expect("There is no code in that address")
     terminal.type("http://localhost:1455/auth/callback?code=ac_stolen&state=forged")
     terminal.expect("State mismatch")
+    terminal.type("ac_hal")
+    terminal.expect("paste it again")
     terminal.type(address)
     terminal.expect(SIGNED_IN)
     assert terminal.end() == 0
