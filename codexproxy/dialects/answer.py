@@ -74,13 +74,3 @@ class Sink(Protocol):
 def nothing_said() -> UpstreamFailed:
     """The failure of an answer that holds nothing at all (COMPAT.md P1)."""
     return UpstreamFailed("Upstream finished without an answer. Please try again.", code="empty_response")
-
-
-def key_of(data: Data) -> Any:
-    """What tells an event's item from the others: its output index, else its id."""
-    index = data.get("output_index")
-    if isinstance(index, int | str):
-        return index
-    item = data.get("item")
-    id = data.get("item_id") or (item.get("id") if isinstance(item, dict) else None)
-    return id if isinstance(id, int | str) else None

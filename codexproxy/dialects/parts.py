@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from codexproxy.dialects.answer import Data, Sink, key_of
-from codexproxy.turns.events import Event
+from codexproxy.dialects.answer import Data, Sink
+from codexproxy.turns.events import Event, key_of
+from codexproxy.turns.places import Places
 
 TEXT, REFUSAL, SUMMARY, THOUGHT = "output_text", "refusal", "summary_text", "reasoning_text"
 
@@ -50,10 +51,12 @@ class Parts:
         sink: What receives the texts.
         asides: Whether commentary messages are told as reasoning, for answers
             whose text must be nothing but the final answer (JSON mode).
+        places: Tells which item an event belongs to.
     """
 
-    def __init__(self, sink: Sink, asides: bool) -> None:
+    def __init__(self, sink: Sink, asides: bool, places: Places) -> None:
         self._sink = sink
+        self._places = places
         self._asides = asides
         self._current = Part(_nowhere, None)
         self._parts: dict[tuple[str, Any, Any], Part] = {}
@@ -80,7 +83,7 @@ class Parts:
 
     def _turn_to(self, data: Data) -> Part:
         index = data.get("content_index")
-        part = self._current = self._part(TEXT, key_of(data), index)
+        part = self._current = self._part(TEXT, self._places.key(data), index)
         # Without an output index the part must be looked up every time.
         part.item, part.index = data.get("output_index", ()), index
         return part
@@ -120,8 +123,16 @@ class Parts:
         """The whole of a refusal."""
         self._end_part(REFUSAL, event.data)
 
-    def _end_part(self, kind: str, data: Data) -> None:
-        part = self._finish(kind, key_of(data), data.get("content_index") or 0, data)
+    def on_summary_end(self, event: Event) -> None:
+        """The whole of a part of a reasoning summary."""
+        self._end_part(SUMMARY, event.data, "summary_index")
+
+    def on_thought_end(self, event: Event) -> None:
+        """The whole of a part of raw reasoning."""
+        self._end_part(THOUGHT, event.data)
+
+    def _end_part(self, kind: str, data: Data, position: str = "content_index") -> None:
+        part = self._finish(kind, key_of(data), data.get(position) or 0, data)
         part.closed = True
 
     def begin_item(self, key: Any, item: Data) -> None:

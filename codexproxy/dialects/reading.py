@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from codexproxy.dialects.answer import Call, Data, Ending, Sink, key_of, nothing_said
+from codexproxy.dialects.answer import Call, Data, Ending, Sink, nothing_said
 from codexproxy.dialects.parts import Parts
-from codexproxy.turns.events import Batch, Event, written
-from codexproxy.turns.failures import failure_of
+from codexproxy.turns.events import Batch, Event, id_of, key_of, written
+from codexproxy.turns.failures import failure_of, text_of
 from codexproxy.turns.fold import is_all_thought
+from codexproxy.turns.places import ADDED, DONE, Places
 
 CALLS = ("function_call", "custom_tool_call")
 
@@ -36,7 +38,8 @@ class Reader:
         self.ended = False
         self._sink = sink
         self._reasoning = reasoning
-        self._parts = Parts(sink, asides)
+        self._places = Places()
+        self._parts = Parts(sink, asides, self._places)
         self._calls: dict[Any, _Open] = {}
         self._done: dict[Any, Any] = {}
         self._hosted = False
@@ -56,8 +59,7 @@ class Reader:
 
     def _table(self) -> dict[str, Callable[[Event], None]]:
         parts = self._parts
-        table: dict[str, Callable[[Event], None]] = {
-            "response.output_text.delta": parts.on_text,
+        inside: dict[str, Callable[[Event], None]] = {
             "response.output_text.done": parts.on_text_end,
             "response.output_text.annotation.added": parts.on_citation,
             "response.refusal.delta": parts.on_refusal,
@@ -66,18 +68,27 @@ class Reader:
             "response.function_call_arguments.done": self._on_call_end,
             "response.custom_tool_call_input.delta": self._on_fragment,
             "response.custom_tool_call_input.done": self._on_call_end,
-            "response.output_item.added": self._on_added,
-            "response.output_item.done": self._on_done,
+            ADDED: self._on_added,
+            DONE: self._on_done,
+        }
+        if self._reasoning:
+            inside["response.reasoning_summary_text.delta"] = parts.on_summary
+            inside["response.reasoning_summary_text.done"] = parts.on_summary_end
+            inside["response.reasoning_text.delta"] = parts.on_thought
+            inside["response.reasoning_text.done"] = parts.on_thought_end
+        return {
+            # The hot path finds its place by itself.
+            "response.output_text.delta": parts.on_text,
+            **{type: partial(self._placed, handler) for type, handler in inside.items()},
             "response.completed": self._on_end,
             "response.done": self._on_end,
             "response.incomplete": self._on_end,
             "response.failed": self._on_failure,
             "error": self._on_failure,
         }
-        if self._reasoning:
-            table["response.reasoning_summary_text.delta"] = parts.on_summary
-            table["response.reasoning_text.delta"] = parts.on_thought
-        return table
+
+    def _placed(self, handler: Callable[[Event], None], event: Event) -> None:
+        handler(self._places.placed(event))
 
     # -- calls --------------------------------------------------------------------
 
@@ -97,8 +108,8 @@ class Reader:
         # Without a name there is no header yet; the finished item will have one.
         name, opened = item.get("name"), self._calls.get(key)
         if opened is None and isinstance(name, str) and name:
-            id = item.get("call_id") or item.get("id") or f"call_{len(self._calls)}"
-            call = Call(len(self._calls), str(id), name, item["type"] == "custom_tool_call")
+            id = text_of(item.get("call_id")) or text_of(item.get("id")) or f"call_{len(self._calls)}"
+            call = Call(len(self._calls), id, name, item["type"] == "custom_tool_call")
             opened = self._calls[key] = _Open(call)
             self._sink.call(call)
         return opened
@@ -119,6 +130,8 @@ class Reader:
             self._parts.begin_item(key, item)
             if item.get("type") in CALLS:
                 self._open_call(key, item)
+            elif item.get("type") not in ("message", "reasoning"):
+                self._hosted = True
 
     def _on_done(self, event: Event) -> None:
         item = event.data.get("item")
@@ -128,7 +141,7 @@ class Reader:
     def _finish_item(self, key: Any, item: Data) -> None:
         if key in self._done:
             return
-        self._done[key] = item.get("id")
+        self._done[key] = id_of({"item": item})
         kind = item.get("type")
         if kind in CALLS:
             opened = self._open_call(key, item)
@@ -176,8 +189,8 @@ class Reader:
             return
         ids = {id for id in self._done.values() if id}
         for position, item in enumerate(items):
-            if item.get("id") not in ids:
-                self._finish_item(position, item)
+            if id_of({"item": item}) not in ids:
+                self._finish_item(self._places.known(item, position), item)
 
     def _is_empty(self, usage: Data) -> bool:
         # An answer that was cut here (turns/cut.py) may be cut before its first word. One that

@@ -14,11 +14,12 @@ from collections.abc import Callable
 from typing import Any
 
 from codexproxy.errors import UpstreamFailed
-from codexproxy.turns.events import Batch, Event, written
+from codexproxy.turns.events import Batch, Event, key_of, written
 from codexproxy.turns.meter import Meter
+from codexproxy.turns.places import Places
 from codexproxy.turns.stopping import Stopper
 from codexproxy.turns.stream import EventStream
-from codexproxy.turns.transcript import WRITTEN, Data, Key, Transcript, as_list, key_of
+from codexproxy.turns.transcript import WRITTEN, Data, Key, Transcript, as_list
 
 
 def cut(
@@ -97,6 +98,7 @@ class Cutter:
         self._said = Transcript()
         self._parts: dict[tuple[Key, int], _Part] = {}
         self._place: Any = None
+        self._places = Places()
         self._out: Batch = []
 
     @property
@@ -108,7 +110,8 @@ class Cutter:
         """The events to pass on; the last of them is a terminal event when the answer was cut."""
         self._out = []
         for event in batch:
-            _HANDLERS.get(event.type, Cutter._pass)(self, event)
+            handler = _HANDLERS.get(event.type, Cutter._pass)
+            handler(self, self._places.placed(event) if handler in _INSIDE else event)
             if self.ended:
                 break
         return self._out
@@ -221,11 +224,15 @@ class Cutter:
     def _on_end(self, event: Event) -> None:
         response = event.data.get("response")
         self._said.note_response(response)
-        for place, item in self._said.unseen(response):
+        for position, item in self._said.unseen(response):
             if not self.ended:
-                self._settle_item({**event.data, "output_index": place, "item_id": item.get("id")}, item)
+                self._settle_item({**event.data, **self._place_of(item, position)}, item)
         self._flush(event.data)
         self._pass_unless_cut(event)
+
+    def _place_of(self, item: Data, position: int) -> Data:
+        key = self._places.known(item, position)
+        return {"output_index": key} if isinstance(key, int) else {"item_id": key}
 
     def _flush(self, data: Data) -> None:
         # Parts whose end never came must not keep what was held back.
@@ -273,6 +280,9 @@ def _index(data: Data) -> int:
     index = data.get("content_index")
     return index if isinstance(index, int) and 0 <= index < _MOST_PARTS else 0
 
+
+# What belongs to one item each.
+_INSIDE = frozenset({Cutter._on_added, Cutter._on_text, Cutter._on_text_end, Cutter._on_fragment, Cutter._on_item})
 
 _HANDLERS: dict[str, Callable[[Cutter, Event], None]] = {
     "response.created": Cutter._on_response,

@@ -68,6 +68,19 @@ class Event:
         return f"Event({self.type!r}, {len(self.raw)} bytes)"
 
 
+def key_of(data: dict[str, Any]) -> int | str | None:
+    """What tells an event's item from the others: its output index, else its id."""
+    index = data.get("output_index")
+    return index if isinstance(index, int) else id_of(data)
+
+
+def id_of(data: dict[str, Any]) -> str | None:
+    """The id of an event's item, which some events name and others carry."""
+    item = data.get("item")
+    id = data.get("item_id") or (item.get("id") if isinstance(item, dict) else None)
+    return id if isinstance(id, str) else None
+
+
 def frame(type: str, payload: bytes) -> bytes:
     """The SSE frame of one event."""
     return b"event: " + type.encode() + b"\ndata: " + payload + b"\n\n"

@@ -8,7 +8,8 @@ streamed (COMPAT.md U6), so the items are collected on the way: from
 from collections.abc import Callable
 from typing import Any
 
-from codexproxy.turns.events import Batch
+from codexproxy.turns.events import Batch, key_of
+from codexproxy.turns.places import Places
 
 Item = dict[str, Any]
 
@@ -19,6 +20,8 @@ class Fold:
     def __init__(self) -> None:
         self._items: dict[int, Item] = {}
         self._done: set[int] = set()
+        self._indexes: dict[str | None, int] = {}
+        self._places = Places()
         self._response: dict[str, Any] = {}
 
     def add(self, batch: Batch) -> None:
@@ -26,7 +29,8 @@ class Fold:
         for event in batch:
             fold = _FOLDS.get(event.type)
             if fold is not None:
-                fold(self, event.data)
+                carries_response = fold is Fold._keep_response
+                fold(self, (event if carries_response else self._places.placed(event)).data)
 
     def response(self) -> dict[str, Any]:
         """The Response object, its ``output`` rebuilt where upstream left it empty.
@@ -46,17 +50,23 @@ class Fold:
     def _keep_item(self, data: dict[str, Any], done: bool = False) -> None:
         item = data.get("item")
         if isinstance(item, dict):
-            index = _index(data, len(self._items))
+            index = self._index(data)
             self._items[index] = _copy(item)
             if done:
                 self._done.add(index)
 
     def _open_item(self, data: dict[str, Any]) -> Item | None:
         # What still comes for an item after its ``done`` is not part of it.
-        index = _index(data, 0)
+        index = self._index(data)
         if index in self._done:
             return None
         return self._items.setdefault(index, {"type": "message", "role": "assistant", "content": []})
+
+    def _index(self, data: dict[str, Any]) -> int:
+        key = key_of(data)
+        if isinstance(key, int):
+            return key
+        return self._indexes.setdefault(key, max(self._items, default=-1) + 1)
 
     def _keep_part(self, data: dict[str, Any], holder: str, position: str) -> None:
         part, item = data.get("part"), self._open_item(data)
@@ -66,7 +76,7 @@ class Fold:
     def _grow(self, data: dict[str, Any], field: str) -> None:
         item = self._open_item(data)
         if item is not None:
-            item[field] = str(item.get(field) or "") + str(data.get("delta") or "")
+            item[field] = str(item.get(field) or "") + _delta(data)
 
     def _settle(self, data: dict[str, Any], field: str) -> None:
         item = self._open_item(data)
@@ -76,12 +86,17 @@ class Fold:
     def _grow_part(self, data: dict[str, Any], holder: str, blank: Item) -> None:
         part, field = self._open_part(data, holder, blank), _field(blank)
         if part is not None:
-            part[field] = str(part.get(field) or "") + str(data.get("delta") or "")
+            part[field] = str(part.get(field) or "") + _delta(data)
 
     def _settle_part(self, data: dict[str, Any], holder: str, blank: Item) -> None:
         part, field = self._open_part(data, holder, blank), _field(blank)
         if part is not None and data.get(field):
             part[field] = data[field]
+
+    def _annotate(self, data: dict[str, Any]) -> None:
+        part, annotation = self._open_part(data, "content", _TEXT), data.get("annotation")
+        if part is not None and isinstance(annotation, dict):
+            _list_in(part, "annotations").append(annotation)
 
     def _open_part(self, data: dict[str, Any], holder: str, blank: Item) -> Item | None:
         item = self._open_item(data)
@@ -89,13 +104,13 @@ class Fold:
         return None if item is None else _part_at(_list_in(item, holder), position, blank)
 
 
+def _delta(data: dict[str, Any]) -> str:
+    delta = data.get("delta")
+    return delta if isinstance(delta, str) else ""
+
+
 def _field(blank: Item) -> str:
     return "refusal" if "refusal" in blank else "text"
-
-
-def _index(data: dict[str, Any], default: int) -> int:
-    index = data.get("output_index")
-    return index if isinstance(index, int) else default
 
 
 def _copy(item: Item) -> Item:
@@ -144,6 +159,7 @@ _FOLDS: dict[str, Callable[[Fold, dict[str, Any]], None]] = {
     "response.failed": Fold._keep_response,
     "response.output_item.added": Fold._keep_item,
     "response.output_item.done": lambda fold, data: fold._keep_item(data, done=True),
+    "response.output_text.annotation.added": lambda fold, data: fold._annotate(data),
     "response.content_part.added": lambda fold, data: fold._keep_part(data, "content", "content_index"),
     "response.content_part.done": lambda fold, data: fold._keep_part(data, "content", "content_index"),
     "response.reasoning_summary_part.added": lambda fold, data: fold._keep_part(data, "summary", "summary_index"),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from codexproxy.turns.events import Batch, Event
+from codexproxy.turns.events import Batch, Event, id_of, key_of
 
 Data = dict[str, Any]
 Key = Any
@@ -42,11 +42,11 @@ class Transcript:
         items = as_list(response.get("output")) if isinstance(response, dict) else []
         if len(items) <= len(self._done):
             return []
-        ids = {item.get("id") for item in self._done.values()} - {None}
+        ids = {id_of({"item": item}) for item in self._done.values()} - {None}
         return [
             (place, item)
             for place, item in enumerate(items)
-            if isinstance(item, dict) and item.get("id") not in ids and place not in self._done
+            if isinstance(item, dict) and id_of({"item": item}) not in ids and place not in self._done
         ]
 
     def show(self, key: Key, index: int, text: str) -> None:
@@ -102,25 +102,21 @@ class Transcript:
         return [*batch, Event.of({**final, **_numbered(data, self.shift + len(ends) + 1)})]
 
     def _partial(self, key: Key) -> Data:
-        item = {"type": "message", "role": "assistant", **self._items.get(key, {})}
-        holder = WRITTEN.get(str(item["type"]))
+        item = self._items.get(key, {"type": "message", "role": "assistant"})
+        holder = WRITTEN.get(str(item.get("type")))
         if holder:
             return {**item, holder: "".join(self._written.get(key, []))}
+        if item.get("type") != "message" and key not in self._texts:
+            return item
         given, texts = as_list(item.get("content")), self._texts.get(key, {})
         count = max([len(given), *(index + 1 for index in texts)])
         return {**item, "content": [_part(given, texts, index) for index in range(count)]}
 
     def _final(self, status: str, usage: Data) -> Data:
         details = {"reason": "max_output_tokens"} if status == "incomplete" else None
-        output = [item for _, item in sorted(self._done.items(), key=_by_place)]
+        known = {key: self._partial(key) for key in self._items} | self._done
+        output = [item for _, item in sorted(known.items(), key=_by_place)]
         return {**self._response, "status": status, "output": output, "incomplete_details": details, "usage": usage}
-
-
-def key_of(data: Data) -> Key:
-    """What tells an event's item from the others: its output index, else its id."""
-    index = data.get("output_index")
-    id = data.get("item_id")
-    return index if isinstance(index, int) else id if isinstance(id, str) else None
 
 
 def as_list(value: Any) -> list[Any]:
@@ -139,7 +135,8 @@ _BLANK = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
 
 
 def _place(data: Data, index: int | None) -> Data:
-    place = {key: data[key] for key in ("output_index", "item_id") if data.get(key) is not None}
+    place = {"output_index": data.get("output_index"), "item_id": id_of(data)}
+    place = {key: value for key, value in place.items() if value is not None}
     return place if index is None else {**place, "content_index": index}
 
 

@@ -13,7 +13,7 @@ from codexproxy.state.responses.owned import OwnedResponses
 from codexproxy.state.responses.record import ResponseStore
 from codexproxy.turns.continuation import OWN_INPUT, PREVIOUS, continued, identified
 from codexproxy.turns.events import TERMINAL
-from codexproxy.turns.fold import STRUCTURE, Fold
+from codexproxy.turns.minutes import Minutes
 from codexproxy.turns.turn import Turn
 from codexproxy.web.merge import Numbered
 
@@ -81,26 +81,24 @@ class Keeping:
         self._dialect = dialect
         self._turn = turn
         self._mine = mine
-        self._fold = Fold()
+        self._minutes = Minutes()
 
     def watch(self, batches: Iterator[Numbered]) -> Iterator[Numbered]:
-        """Passes a stream's batches on and keeps the answer when its terminal event comes.
-
-        Every item is told again when it is done, so the many deltas are not looked into.
-        """
+        """Passes a stream's batches on and keeps the answer when its terminal event comes."""
         for number, batch in batches:
-            told = [event for event in batch if event.type in STRUCTURE]
-            try:
-                self._fold.add(told)
-            except UpstreamFailed:
-                # What is no JSON may still mean something to the client; it cannot be kept.
-                log.warning("an answer was not kept: one of its events is not JSON")
-                yield number, batch
-                break
-            if told and told[-1].type in TERMINAL:
-                self.save(self._dialect.complete(self._turn, [self._fold.response()]))
+            self._minutes.note(batch)
+            if batch and batch[-1].type in TERMINAL:
+                self._save_noted()
             yield number, batch
-        yield from batches
+
+    def _save_noted(self) -> None:
+        try:
+            response = self._minutes.response()
+        except UpstreamFailed:
+            # What is no JSON may still mean something to the client; it cannot be kept.
+            log.warning("an answer was not kept: one of its events is not JSON")
+        else:
+            self.save(self._dialect.complete(self._turn, [response]))
 
     def save(self, response: Json) -> None:
         """Keeps the final Response object; an answer is given also where it cannot be kept."""

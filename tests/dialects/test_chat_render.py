@@ -99,6 +99,17 @@ WAYS_OF_SAYING_HELLO: dict[str, list[dict[str, Any]]] = {
         {"type": "response.output_text.delta", "item_id": "msg_1", "delta": "hel"},
         {"type": "response.output_text.delta", "item_id": "msg_1", "delta": "lo"},
     ],
+    "places in the items only": [
+        added({**message(""), "id": "msg_1"}),
+        {"type": "response.output_text.delta", "delta": "hel"},
+        {"type": "response.output_text.delta", "delta": "lo"},
+        done({**message("hello"), "id": "msg_1"}),
+    ],
+    "an item that was never announced": [
+        {"type": "response.output_text.delta", "delta": "hel"},
+        {"type": "response.output_text.delta", "delta": "lo"},
+        {"type": "response.output_item.done", "item": {**message("hello"), "id": "msg_1"}},
+    ],
     "two parts": [text_delta("hel", part=0), text_delta("lo", part=1)],
     "unknown events between": [text_delta("hel"), {"type": "response.from_the_future"}, text_delta("lo")],
     "deltas that are no text": [text_delta("hello"), {**text_delta(""), "delta": 5}, {**text_delta(""), "delta": None}],
@@ -106,8 +117,16 @@ WAYS_OF_SAYING_HELLO: dict[str, list[dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("way", WAYS_OF_SAYING_HELLO)
-def test_text_is_delivered_once_however_it_comes(way: str):
-    assert streamed(events(created(), *WAYS_OF_SAYING_HELLO[way], ended())).content == "hello"
+@pytest.mark.parametrize("cap", [None, 50])
+@pytest.mark.parametrize("output", [[], [{**message("hello"), "id": "msg_1"}]])
+def test_text_is_delivered_once_however_it_comes(way: str, output: list[Any], cap: int | None):
+    if way == "two parts":
+        output = []
+    batch = events(created(), *WAYS_OF_SAYING_HELLO[way], ended(output=output))
+    if cap:
+        batch = Cutter(("goodbye",), cap).feed(batch)
+    assert streamed(batch).content == "hello"
+    assert completed(batch)["choices"][0]["message"]["content"] == "hello"
 
 
 def test_two_messages_without_places_are_told_apart_by_their_ids():
@@ -176,6 +195,12 @@ WAYS_OF_CALLING: dict[str, list[dict[str, Any]]] = {
     "arguments only in the item": [added(function_call("look")), done(function_call("look", '{"a":1}'))],
     "half in fragments": [added(function_call("look")), fragment('{"a'), done(function_call("look", '{"a":1}'))],
     "fragments after the end": [done(function_call("look", '{"a":1}')), fragment("!!")],
+    "no places at all": [
+        {"type": "response.output_item.added", "item": function_call("look")},
+        {"type": "response.function_call_arguments.delta", "delta": '{"a"'},
+        {"type": "response.function_call_arguments.delta", "delta": ":1}"},
+        {"type": "response.output_item.done", "item": function_call("look", '{"a":1}')},
+    ],
     "fragments before the name": [
         added({"type": "function_call", "arguments": ""}),
         fragment('{"a'),
@@ -331,9 +356,10 @@ def test_shortened_names_are_given_back():
 
 
 @pytest.mark.parametrize("kind", ["web_search_call", "image_generation_call", "mcp_call", "local_shell_call", None])
-def test_hosted_calls_never_become_the_clients(kind: str | None):
+@pytest.mark.parametrize("finished", [True, False])
+def test_hosted_calls_never_become_the_clients(kind: str | None, finished: bool):
     item = {"type": kind, "id": "x_1", "name": "search", "call_id": "call_9", "arguments": "{}"}
-    seen = streamed(events(added(item), done(item), ended(usage=None)))
+    seen = streamed(events(added(item), *([done(item)] if finished else []), ended(usage=None)))
     assert (seen.calls, seen.content, seen.finish, seen.terminators) == ({}, "", "stop", 1)
 
 

@@ -71,6 +71,18 @@ def test_what_was_streamed_is_kept_whole_even_where_upstream_ends_with_an_empty_
     assert [item["type"] for item in sent(sim)][-2:] == ["function_call", "function_call_output"]
 
 
+def test_what_only_deltas_told_is_kept_and_given_to_who_reads_the_final_object(
+    service: Service, sim: SimulatorClient
+) -> None:
+    ends = ["response.output_text.done", "response.content_part.done", "response.output_item.done"]
+    sim.script({"text": "One moment, please.", "omit_events": ends})
+    with sdk(service).responses.stream(model=MODEL, input="hi") as stream:
+        last = list(stream)[-1].response  # type: ignore[union-attr]
+    assert last.output_text == "One moment, please."
+    (item,) = service.get(f"/v1/responses/{last.id}").json["output"]
+    assert item["content"][0]["text"] == "One moment, please."
+
+
 def test_items_are_referred_to_by_their_ids(service: Service, sim: SimulatorClient) -> None:
     client = sdk(service)
     first = client.responses.create(model=MODEL, input="say:remember me")

@@ -54,7 +54,13 @@ PLATFORM = (
     Field("parallel_tool_calls", MAPPED, "Sent when there are tools."),
     Field("functions", MAPPED, "As tools; answers use function_call."),
     Field("function_call", MAPPED, "As tool_choice."),
-    Field("response_format", MAPPED, "As text.format; schemas are fitted to the backend and the answer fitted back."),
+    Field(
+        "response_format",
+        MAPPED,
+        "As text.format; schemas are fitted to the backend and the answer fitted back. An answer that misses its "
+        "schema is asked for once more where it is not streamed; after that, and in a stream, it is an error with "
+        "`strict`, and delivered as it is without.",
+    ),
     Field("reasoning_effort", MAPPED, "As reasoning.effort, clamped to what the model has."),
     Field("verbosity", MAPPED, "As text.verbosity, where the model has it."),
     Field("service_tier", MAPPED, "fast and priority; auto and default are what every turn gets.", ("auto", "default")),

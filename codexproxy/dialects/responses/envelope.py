@@ -45,8 +45,15 @@ _BLANK_ITEMS: dict[str, Json] = {
     "reasoning": {"summary": []},
     "function_call": {"arguments": "", "call_id": "", "name": ""},
     "custom_tool_call": {"input": "", "call_id": "", "name": ""},
+    "image_generation_call": {"result": None},
 }
-_PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc"}
+_PREFIXES = {
+    "message": "msg",
+    "reasoning": "rs",
+    "function_call": "fc",
+    "custom_tool_call": "ctc",
+    "image_generation_call": "ig",
+}
 
 _BLANK_PARTS: dict[str, Json] = {
     "output_text": {"text": "", "annotations": [], "logprobs": []},

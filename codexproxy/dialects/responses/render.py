@@ -19,23 +19,13 @@ from codexproxy.dialects.responses.envelope import Envelope
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.turns.events import COMPLETED, ERROR, FAILED, INCOMPLETE, Batch, Event
 from codexproxy.turns.failures import error_object, text_of
-from codexproxy.turns.fold import fold
+from codexproxy.turns.minutes import Minutes
 
 DONE = "response.done"
 
 _ENDS = frozenset({COMPLETED, INCOMPLETE, FAILED, DONE})
 _CARRIERS = frozenset({"response.created", "response.queued", "response.in_progress"}) | _ENDS
 _WATCHED = _CARRIERS | {ERROR}
-
-# Enough to rebuild every item, whether it was finished or not, without a delta.
-_ITEMS = frozenset(
-    {
-        "response.output_item.added",
-        "response.content_part.done",
-        "response.reasoning_summary_part.done",
-        "response.output_item.done",
-    }
-)
 
 _DONE_TYPES = {"incomplete": INCOMPLETE, "cancelled": INCOMPLETE, "failed": FAILED}
 
@@ -54,8 +44,7 @@ class ResponsesRenderer:
     def __init__(self, envelope: Envelope, *, fills_output: bool = False) -> None:
         self._envelope = envelope
         self._fills = fills_output
-        self._watched = _WATCHED | _ITEMS if fills_output else _WATCHED
-        self._items: Batch = []
+        self._minutes = Minutes()
         # Frames of the batch under way: those before one that is broken leave with its failure.
         self._out: list[bytes] = []
         self._last: Event | None = None
@@ -74,7 +63,9 @@ class ResponsesRenderer:
             return b""
         self._seen += len(batch)
         self._last = batch[-1]
-        if self._watched.isdisjoint(map(_type, batch)):
+        if self._fills:
+            self._minutes.note(batch)
+        if _WATCHED.isdisjoint(map(_type, batch)):
             return b"".join(map(_raw, batch))
         for event in batch:
             self._out.append(self._frame(event))
@@ -113,8 +104,6 @@ class ResponsesRenderer:
             return self._carrier(event)
         if event.type == ERROR:
             self._error = event
-        elif event.type in _ITEMS:
-            self._items.append(event)
         return event.raw
 
     def _carrier(self, event: Event) -> bytes:
@@ -137,9 +126,16 @@ class ResponsesRenderer:
         # The Codex CLI cannot end a turn whose last object has no id.
         if not response.get("id"):
             changes["id"] = self._envelope.whole(self._response)["id"]
-        if self._fills and not response.get("output") and self._items:
-            changes["output"] = fold([self._items])["output"]
-        return changes
+        output = self._told() if self._fills and not response.get("output") else []
+        return {**changes, "output": output} if output else changes
+
+    def _told(self) -> list[Any]:
+        try:
+            told: list[Any] = self._minutes.response()["output"]
+        except UpstreamFailed:
+            # A frame that is no JSON was forwarded as it came and tells nothing.
+            return []
+        return told
 
     def _next_number(self) -> int:
         number = _data(self._last).get("sequence_number")

@@ -1,0 +1,56 @@
+"""The events that a stream's answer can be rebuilt from, and hardly any more.
+
+Every item is told again when it is done, so its deltas are not needed then;
+where it is never told again, they are all there is (COMPAT.md U6).
+"""
+
+from typing import Any
+
+from codexproxy.turns.events import Batch
+from codexproxy.turns.fold import STRUCTURE, fold
+from codexproxy.turns.places import ADDED, DONE
+
+# What is longer is too large to be remembered twice: it is told again, or it is lost.
+MOST_DELTAS = 20_000
+
+
+class Minutes:
+    """Takes down one stream; nothing is parsed before it is needed."""
+
+    def __init__(self) -> None:
+        self._events: Batch = []
+        self._deltas = 0
+        self._open = 0
+
+    def note(self, batch: Batch) -> None:
+        """Takes the next events."""
+        for event in batch:
+            if event.type.endswith(".delta"):
+                self._deltas += 1
+                if self._deltas < MOST_DELTAS:
+                    self._events.append(event)
+                elif self._deltas == MOST_DELTAS:
+                    self._forget_deltas()
+            elif event.type in STRUCTURE:
+                self._events.append(event)
+                self._follow(event.type)
+
+    def _follow(self, type: str) -> None:
+        if type == ADDED:
+            self._open += 1
+        elif type == DONE:
+            self._open = max(0, self._open - 1)
+            if self._deltas and not self._open:
+                self._forget_deltas()
+                self._deltas = 0
+
+    def _forget_deltas(self) -> None:
+        self._events = [event for event in self._events if not event.type.endswith(".delta")]
+
+    def response(self) -> dict[str, Any]:
+        """The Response object, as ``fold`` has it.
+
+        Raises:
+            UpstreamFailed: One of the events is not JSON.
+        """
+        return fold([self._events])
