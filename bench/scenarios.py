@@ -9,6 +9,8 @@ MODEL = "gpt-5.2"
 EVERYBODY = ("ours", "direct", "nginx", "chatmock")
 # Measured where they are installed (``make bench-peers``).
 PEERS = ("codex-api-proxy", "codex-lb", "codex-proapi", "litellm", "openai-oauth")
+# Those that get 200 streams through in time; LiteLLM takes two minutes for six seconds of them.
+SWIFT_PEERS = tuple(name for name in PEERS if name != "litellm")
 PLAIN = ("ours", "direct", "nginx")
 # Seconds a load may take beyond its own pace.
 PATIENCE = 120.0
@@ -110,7 +112,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("S2L", "20 streams, a delta each 20 ms", 20, 400, 20, ramp=0.507, quick_deltas=120,
              targets=EVERYBODY + PEERS),
     Scenario("S2", "200 streams, a delta each 20 ms", 200, 300, 20, ramp=1.013, quick_deltas=100,
-             targets=EVERYBODY + PEERS),
+             targets=EVERYBODY + SWIFT_PEERS),
     Scenario("S3", "1,000 streams, a delta each 100 ms", 1_000, 100, 100, ramp=5.03),
     Scenario("S3X", "5,000 streams, a delta each 2 s", 5_000, 10, 2_000, targets=("ours", "nginx"), ramp=20.03),
     Scenario("S4", "small requests without streaming, 16 at a time", 16, 8, 0, stream=False, per_place=150,
