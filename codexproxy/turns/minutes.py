@@ -4,6 +4,7 @@ Every item is told again when it is done, so its deltas are not needed then;
 where it is never told again, they are all there is (COMPAT.md U6).
 """
 
+from operator import attrgetter
 from typing import Any
 
 from codexproxy.turns.events import Batch
@@ -12,6 +13,8 @@ from codexproxy.turns.places import ADDED, DONE
 
 # What is longer is too large to be remembered twice: it is told again, or it is lost.
 MOST_DELTAS = 20_000
+
+_type = attrgetter("type")
 
 
 class Minutes:
@@ -24,16 +27,23 @@ class Minutes:
 
     def note(self, batch: Batch) -> None:
         """Takes the next events."""
+        if STRUCTURE.isdisjoint(map(_type, batch)):
+            self._note_deltas(batch)
+            return
         for event in batch:
-            if event.type.endswith(".delta"):
-                self._deltas += 1
-                if self._deltas < MOST_DELTAS:
-                    self._events.append(event)
-                elif self._deltas == MOST_DELTAS:
-                    self._forget_deltas()
-            elif event.type in STRUCTURE:
+            if event.type in STRUCTURE:
                 self._events.append(event)
                 self._follow(event.type)
+            else:
+                self._note_deltas([event])
+
+    def _note_deltas(self, batch: Batch) -> None:
+        fits = self._deltas <= MOST_DELTAS
+        self._deltas += len(batch)
+        if self._deltas <= MOST_DELTAS:
+            self._events += batch
+        elif fits:
+            self._forget_deltas()
 
     def _follow(self, type: str) -> None:
         if type == ADDED:
@@ -45,7 +55,7 @@ class Minutes:
                 self._deltas = 0
 
     def _forget_deltas(self) -> None:
-        self._events = [event for event in self._events if not event.type.endswith(".delta")]
+        self._events = [event for event in self._events if event.type in STRUCTURE]
 
     def response(self) -> dict[str, Any]:
         """The Response object, as ``fold`` has it.
