@@ -139,6 +139,8 @@ class RelayBackend:
         if response.status_code == 401:
             return LoginExpired(
                 f"The provider '{self.name}' does not accept {self._address.key_name}. Please set a valid key there."
+                if self._address.key
+                else f"The provider '{self.name}' wants a key. Please set {self._address.key_name}."
             )
         return refusal(response.status_code, headers, body)
 

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 
 from codexproxy import __version__
 from codexproxy.dialects.responses import ResponsesDialect
@@ -60,7 +60,8 @@ def model_routes(wiring: Wiring) -> Blueprint:
         names = [spec.slug for spec in catalogue.models]
         names += [name[::-1] for name in names] if wiring.reverse_names else []
         names += list(catalogue.aliases)
-        return _json({"object": "list", "data": [model_object(name, catalogue) for name in dict.fromkeys(names)]})
+        usable_here = [name for name in dict.fromkeys(names) if _may_use(name, catalogue)]
+        return _json({"object": "list", "data": [model_object(name, catalogue) for name in usable_here]})
 
     @blueprint.get("/models/<path:name>")
     def model(name: str) -> Response:
@@ -70,6 +71,11 @@ def model_routes(wiring: Wiring) -> Blueprint:
         return _json(model_object(name, catalogue))
 
     return blueprint
+
+
+def _may_use(name: str, catalogue: Catalogue) -> bool:
+    wanted = catalogue.find(name)
+    return g.identity.may_use(name) or (wanted is not None and g.identity.may_use(wanted.slug))
 
 
 def model_object(name: str, catalogue: Catalogue) -> dict[str, Any]:

@@ -69,6 +69,15 @@ def test_refusals_become_errors_of_ours(
 
 
 @responses.activate
+@pytest.mark.parametrize(("key", "words"), [("sk-planted", "does not accept RELAY_KEY"), ("", "Please set RELAY_KEY")])
+def test_a_key_that_is_missing_is_told_from_one_that_is_wrong(key: str, words: str) -> None:
+    responses.post(f"{BASE}/responses", status=401, body="{}")
+    address = RelayAddress(BASE, key, "RELAY_KEY")
+    with pytest.raises(LoginExpired, match=words):
+        RelayBackend("my relay", address, Transport(BASE, {}), wait=lambda sock, seconds: True).open(TURN)
+
+
+@responses.activate
 @pytest.mark.parametrize(
     ("failure", "kind"),
     [

@@ -120,3 +120,6 @@ def test_a_key_for_some_models_is_told_which(limited: Callable[..., Service], si
     assert (answer.status, answer.code) == (404, "model_not_found")
     assert "gpt-5.2*" in answer.json["error"]["message"]
     assert len(sim.turns()) == sent
+    listed = {model["id"] for model in service.get("/v1/models", ANN).json["data"]}
+    assert listed and all(name.startswith("gpt-5.2") for name in listed)
+    assert listed < {model["id"] for model in service.get("/v1/models", BOB).json["data"]}
