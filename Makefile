@@ -30,8 +30,9 @@ login: $(VENV)/.ready ## sign in to ChatGPT; LOGIN_ARGS=--device for a code, --p
 test: $(VENV)/.ready-test clients ## run all tests (loopback only)
 	@exec $(PY) -m pytest $(PYTEST_ARGS)
 
-clients: $(VENV)/.ready-test ## install the real clients that tests drive, below .cache
+clients: $(VENV)/.ready-test ## install the real clients and the two peers that tests drive, below .cache
 	@$(PY) -m tests.clients.installing
+	@$(PY) -m bench.installing codex-api-proxy codex-proapi
 
 check: $(VENV)/.ready-dev ## lint, format, types and the budgets of the architecture
 	$(PY) -m ruff check .
