@@ -96,7 +96,11 @@ def test_the_compose_file_says_what_the_image_needs() -> None:
     assert service["ports"] == ["3000:3000", "127.0.0.1:1455:1455"]
     assert service["environment"]["HOST"] == "0.0.0.0"
     assert service["environment"]["PROXY_API_KEY"].startswith("${PROXY_API_KEY:?")
+    assert service["restart"] == "unless-stopped"
+    assert service["environment"]["LOG_DIR"] == "/logs"
+    assert service["read_only"] is True
     check = service["healthcheck"]
+    assert "/health" in check["test"][-1]
     assert (check["interval"], check["timeout"], check["start_period"], check["retries"]) == ("30s", "10s", "5s", 3)
     exposed = next(arguments for instruction, arguments in dockerfile() if instruction == "EXPOSE")
     assert exposed.split() == [port.split(":")[-1] for port in service["ports"]]

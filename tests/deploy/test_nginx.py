@@ -15,7 +15,8 @@ import pytest
 from codexproxy.simulator.client import SimulatorClient
 from tests.deploy.smoke import KEY, smoke
 from tests.deploy.web_server import WebServer, find_nginx
-from tests.service import PATIENCE, Answer, Service, wait_until
+from tests.service import PATIENCE, Answer, Service, free_port, wait_until
+from tests.terminal import run
 
 CHAT = "/v1/chat/completions"
 ASK = {"model": "gpt-5.2", "messages": [{"role": "user", "content": "hi"}]}
@@ -26,14 +27,16 @@ pytestmark = pytest.mark.skipif(find_nginx() is None, reason="nginx is not insta
 class Deployment:
     """gunicorn on a Unix socket behind nginx."""
 
-    def __init__(self, folder: Path, sim: SimulatorClient, **environ: str) -> None:
+    def __init__(
+        self, folder: Path, sim: SimulatorClient, changes: dict[str, str] | None = None, **environ: str
+    ) -> None:
         socket = folder / "codexproxy.sock"
         self.service = Service(folder / "service", sim, PROXY_API_KEY=KEY, WEB_CONCURRENCY="2", **environ)
         self.service.login()
         own = f"127.0.0.1:{self.service.port}"  # so that the tests see when it is up
         self.service.start("--bind", f"unix:{socket}", "--bind", own, "--graceful-timeout", "3")
         (folder / "nginx").mkdir()
-        self.nginx = WebServer(folder / "nginx", socket).start()
+        self.nginx = WebServer(folder / "nginx", socket, changes).start()
 
     def connect(self) -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection("localhost", self.nginx.port, timeout=PATIENCE, context=self.nginx.trust())
@@ -99,6 +102,32 @@ def test_what_nginx_refuses_itself_is_an_error_object(deployment: Deployment) ->
     deployment.service.stop()
     answer = deployment.post(CHAT, ASK)
     assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "overloaded", "2")
+
+
+HOLDING_BACK = {"proxy_buffering off;": "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"}
+
+
+@pytest.mark.parametrize(("changes", "state"), [({}, "ok"), (HOLDING_BACK, "warn")], ids=["ours", "holding back"])
+def test_the_doctor_tells_whether_streams_are_held_back(
+    tmp_path: Path, sim: SimulatorClient, changes: dict[str, str], state: str
+) -> None:
+    deployment = Deployment(tmp_path, sim, changes)
+    try:
+        sim.script({"text": "one, two, three, four, five, six, seven, eight", "pace_ms": 200}, repeat=-1)
+        environ = {
+            "DATA_DIR": str(deployment.service.data_dir),
+            "PORT": str(deployment.service.port),
+            "PROXY_API_KEY": KEY,
+            "CODEX_BACKEND_URL": sim.backend_url,
+            "CODEX_CALLBACK_PORT": str(free_port()),
+            "REQUESTS_CA_BUNDLE": str(deployment.nginx.certificate),
+        }
+        done = run(tmp_path, "doctor", "--deep", "--json", "--url", deployment.nginx.base_url, **environ)
+    finally:
+        deployment.stop()
+    found = {finding["name"]: finding for finding in json.loads(done.stdout)}
+    assert found["stream"]["state"] == "ok"
+    assert found["public stream"]["state"] == state, found["public stream"]
 
 
 def test_two_reloads_of_both_during_200_open_streams_lose_none(deployment: Deployment, sim: SimulatorClient) -> None:

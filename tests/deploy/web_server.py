@@ -42,16 +42,17 @@ class WebServer:
     Args:
         folder: Holds its configuration, certificate and logs.
         upstream: The socket our file's place is taken by.
+        changes: Lines of our file -> what somebody made of them.
     """
 
-    def __init__(self, folder: Path, upstream: Path) -> None:
+    def __init__(self, folder: Path, upstream: Path, changes: dict[str, str] | None = None) -> None:
         self.folder = folder
         self.port, self.plain_port = free_port(), free_port()
         self.certificate = folder / "cert.pem"
         self._key = folder / "key.pem"
         self._process: subprocess.Popen[bytes] | None = None
         self._make_certificate()
-        self._write(upstream)
+        self._write(upstream, changes or {})
 
     @property
     def base_url(self) -> str:
@@ -71,7 +72,7 @@ class WebServer:
             capture_output=True,
         )
 
-    def _write(self, upstream: Path) -> None:
+    def _write(self, upstream: Path, changes: dict[str, str]) -> None:
         text = OURS.read_text()
         places = {
             "/run/codexproxy/codexproxy.sock": str(upstream),
@@ -79,6 +80,7 @@ class WebServer:
             "/etc/ssl/codexproxy/privkey.pem": str(self._key),
             "listen 443 ssl;": f"listen 127.0.0.1:{self.port} ssl;",
             "listen 80;": f"listen 127.0.0.1:{self.plain_port};",
+            **changes,
         }
         for place, ours in places.items():
             assert place in text, f"{OURS.name} does not mention {place} any more"
