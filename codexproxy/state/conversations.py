@@ -18,6 +18,8 @@ from codexproxy.state.database import Database
 
 # Seconds after which a conversation nobody continued is forgotten.
 LASTS = 30 * 24 * 3600.0
+# Conversations that are kept, those continued last; some 40 MB.
+MOST = 200_000
 # Conversations one process keeps at hand.
 AT_HAND = 10_000
 _SWEEP_EVERY = 500
@@ -28,7 +30,10 @@ _SCHEMA = (
 )
 _BEGIN = "INSERT INTO conversations VALUES (?, ?, ?) ON CONFLICT (start) DO UPDATE SET seen = excluded.seen"
 _FIND = "SELECT id FROM conversations WHERE start = ?"
-_SWEEP = "DELETE FROM conversations WHERE seen < ?"
+_SWEEP = (
+    "DELETE FROM conversations WHERE seen <="
+    " max(?, coalesce((SELECT seen FROM conversations ORDER BY seen DESC LIMIT 1 OFFSET ?), 0))"
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +44,13 @@ class Conversations:
     Args:
         path: The database file.
         clock: Epoch seconds.
+        most: Conversations that are kept.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time, most: int = MOST) -> None:
         self._database = Database(path, _SCHEMA)
         self._clock = clock
+        self._most = most
         self._at_hand: OrderedDict[str, str] = OrderedDict()
         self._begun = 0
 
@@ -68,7 +75,7 @@ class Conversations:
             with self._database.transaction() as connection:
                 connection.execute(_BEGIN, (start, uuid7(now), now))
                 if self._begun % _SWEEP_EVERY == 0:
-                    connection.execute(_SWEEP, (now - LASTS,))
+                    connection.execute(_SWEEP, (now - LASTS, self._most))
                 return str(connection.execute(_FIND, (start,)).fetchone()[0])
         except ProxyError as error:
             log.warning("conversations of other processes are not known: %s", error.message)
