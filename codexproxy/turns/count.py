@@ -15,6 +15,7 @@ from typing import Any
 
 from codexproxy.errors import InvalidRequest
 from codexproxy.turns.image_size import size_of
+from codexproxy.turns.schemas import names_in
 from codexproxy.turns.token_estimate import tokens_in
 from codexproxy.turns.turn import Body
 
@@ -87,7 +88,9 @@ def _output(item: Json) -> float:
 
 
 def _ciphered(item: Json) -> float:
-    return max(len(item.get("encrypted_content") or "") - _CIPHER_FRAME, 0) / _CIPHER_PER_TOKEN
+    ciphertext = item.get("encrypted_content")
+    length = len(ciphertext) if isinstance(ciphertext, str) else 0
+    return max(length - _CIPHER_FRAME, 0) / _CIPHER_PER_TOKEN
 
 
 def _additional_tools(item: Json) -> float:
@@ -155,7 +158,7 @@ def _flattened(tools: Iterable[Any]) -> Iterable[Json]:
 
 def _tool(tool: Json) -> float:
     about = _comment(tool.get("description"))
-    if tool["type"] == "custom":
+    if tool.get("type") == "custom":
         grammar = tool.get("format")
         definition = grammar.get("definition") if isinstance(grammar, dict) else None
         return PER_CUSTOM_TOOL + tokens_in(f"{about}{tool.get('name')}") + tokens_in(str(definition or ""))
@@ -192,7 +195,8 @@ def _type(schema: Any) -> str:
 
 
 def _object(schema: Json) -> str:
-    required = schema.get("required") or ()
+    # Older schemas have ``"required": true`` beside a property.
+    required = names_in(schema.get("required"))
     lines = [
         f"{_comment(_described(inner))}{name}{'' if name in required else '?'}: {_type(inner)},\n"
         for name, inner in schema["properties"].items()

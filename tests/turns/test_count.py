@@ -187,3 +187,19 @@ def test_a_request_that_is_nested_too_deeply_is_refused():
         schema = {"type": "object", "properties": {"a": schema}}
     with pytest.raises(InvalidRequest):
         count_input({"input": "hi", "tools": [{"type": "function", "name": "f", "parameters": schema}]})
+
+
+@pytest.mark.parametrize("required", [True, 7, None, "a", {"a": 1}, [3, "a"]])
+def test_tools_whose_schemas_are_odd_are_counted_all_the_same(required: object):
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": required}
+    tools = [
+        {"type": "function", "name": "look", "parameters": schema},
+        {"type": "namespace", "tools": [{"name": "x"}]},
+    ]
+    assert count_input({"input": [], "tools": tools}) > count_input({"input": []})
+
+
+@pytest.mark.parametrize("ciphertext", [None, True, 7, [], {}])
+def test_ciphertext_that_is_no_text_counts_nothing(ciphertext: object):
+    item = {"type": "reasoning", "summary": [], "encrypted_content": ciphertext}
+    assert count_input({"input": [item]}) == count_input({"input": [{"type": "reasoning", "summary": []}]})
