@@ -34,6 +34,10 @@ _HEARTBEAT = 1.0
 _STEP = 0.1
 _LINGER = 2.0
 
+# The first byte of a TLS handshake (RFC 8446 §5.1); no HTTP request begins with it.
+_TLS = b"\x16"
+_PLAIN = "This port speaks plain HTTP. Begin the address with http://, or put a web server with TLS before it."
+
 
 class ProxyWorker(GeventWorker):  # type: ignore[misc]
     """A gevent worker that answers in JSON, and finishes what it began."""
@@ -90,6 +94,22 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
     def timeout_ctx(self) -> Any:
         """The wait for a connection's next request."""
         return self._idle.waiting()
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serves a connection; one that begins a TLS handshake would wait for us as we for its first line."""
+        if self.cfg.is_ssl:
+            super().handle(listener, client, addr)
+            return
+        first = None
+        with self.timeout_ctx():
+            first = _glimpse(client)
+        if first == _TLS:
+            self.log.warning("refused a connection from %s: TLS on a plain port", addr[0] if addr else "a socket")
+            _write(client, "Bad Request", InvalidRequest(_PLAIN, code="invalid_http"))
+        elif first is not None:
+            super().handle(listener, client, addr)
+            return
+        util.close(client)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Serves one request; after ``max_requests`` of them a successor is asked for."""
@@ -159,6 +179,14 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
             return
         self.log.warning("refused a request from %s: %s", addr[0] if addr else "a socket", type(exc).__name__)
         _write(client, refusal.reason, InvalidRequest(refusal.message, code="invalid_http", status=refusal.status))
+
+
+def _glimpse(client: Any) -> bytes:
+    # An end or an error is the business of whoever reads.
+    try:
+        return bytes(client.recv(1, socket.MSG_PEEK))
+    except OSError:
+        return b""
 
 
 def _write(client: Any, reason: str, error: ProxyError) -> None:

@@ -4,6 +4,7 @@ import gzip
 import http.client
 import json
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -135,7 +136,7 @@ def raw_requests() -> Iterator[tuple[str, bytes]]:
     yield "absolute form", b"GET http://evil.example/v1/models HTTP/1.1\r\nHost: evil.example\r\n\r\n"
     yield "dots in the path", b"GET /../../etc/passwd HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     yield "bytes in the path", b"GET /\xff\xfe%00%zz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-    yield "tls", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 50 + b"\r\n\r\n"
+    yield "tls", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 50
 
 
 @pytest.mark.parametrize(("what", "data"), list(raw_requests()), ids=[what for what, _ in raw_requests()])
@@ -147,6 +148,16 @@ def test_what_is_no_proper_http_is_refused_in_our_form(service: Service, what: s
         assert 400 <= answer.status < 500, answer.status
         assert json.loads(answer.read())["error"]["message"]
     assert service.get("/health").status == 200
+
+
+def test_a_client_that_speaks_tls_is_told_at_once(service: Service) -> None:
+    context = ssl.create_default_context()
+    with (
+        socket.create_connection(("127.0.0.1", service.port), timeout=SLOWEST) as sock,
+        pytest.raises(ssl.SSLError, match="WRONG_VERSION_NUMBER"),
+    ):
+        context.wrap_socket(sock, server_hostname="localhost")
+    assert "TLS on a plain port" in service.log
 
 
 def bombs() -> list[tuple[str, Callable[[], bytes]]]:
