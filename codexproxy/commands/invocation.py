@@ -1,12 +1,12 @@
 """How the person at this terminal calls this program."""
 
 import re
-import shlex
 import shutil
 import sys
 from pathlib import Path
 
 NAME = "codexproxy"
+_UNSAFE = re.compile(r"[^\w@%+=:,./-]")
 _MENTION = re.compile(rf"`{NAME} (?=\w)")
 
 
@@ -23,10 +23,15 @@ def program(prefix: str = sys.prefix, path: str | None = None, folder: Path | No
     if found is not None and (not script.exists() or Path(found).samefile(script)):
         return NAME
     if not script.exists():
-        return f"{shlex.quote(sys.executable)} -m {NAME}"
+        return f"{_escaped(sys.executable)} -m {NAME}"
     here = folder or Path.cwd()
     # A checkout keeps its environment in .venv.
-    return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
+    return _escaped(str(script.relative_to(here) if script.is_relative_to(here) else script))
+
+
+def _escaped(path: str) -> str:
+    # Not in quotation marks, which would part the program's name from its command.
+    return _UNSAFE.sub(r"\\\g<0>", path)
 
 
 def as_typed(text: str) -> str:
