@@ -114,13 +114,18 @@ class Reader:
             self._sink.call(call)
         return opened
 
-    def _finish_call(self, opened: _Open, data: Data) -> None:
+    def _finish_call(self, opened: _Open, data: Data, *, last: bool = False) -> None:
+        if opened.closed:
+            return
         given = data.get("input" if opened.call.custom else "arguments")
         # JSON that is no string, after pieces of it that were, is the same in other letters.
         whole = written(given) if isinstance(given, str) or not opened.shown else ""
-        if not opened.closed and len(whole) > opened.shown:
+        if last and not (whole or opened.shown or opened.call.custom or data.get("status") == "incomplete"):
+            # Arguments are JSON, of which no text at all is none; clients parse it.
+            whole = "{}"
+        if len(whole) > opened.shown:
             self._sink.fragment(opened.call, whole[opened.shown :])
-        opened.closed = True
+        opened.closed = last or bool(whole)
 
     # -- items --------------------------------------------------------------------
 
@@ -146,7 +151,7 @@ class Reader:
         if kind in CALLS:
             opened = self._open_call(key, item)
             if opened is not None:
-                self._finish_call(opened, item)
+                self._finish_call(opened, item, last=True)
         elif kind == "message":
             self._parts.end_item(key, item, ("content",))
         elif kind != "reasoning":

@@ -241,6 +241,34 @@ def test_arguments_that_are_no_text_are_told_as_text(way: str, cap: dict[str, An
         assert call["function"]["arguments"] == '{"a":1}'
 
 
+WAYS_OF_WRITING_NOTHING: dict[str, list[dict[str, Any]]] = {
+    "in the item": [done(function_call("look"))],
+    "at the arguments' end": [
+        added(function_call("look")),
+        fragment(""),
+        {"type": "response.function_call_arguments.done", "output_index": 0, "arguments": ""},
+        done(function_call("look")),
+    ],
+    "in the final object": [added(function_call("look"))],
+}
+
+
+@pytest.mark.parametrize("way", WAYS_OF_WRITING_NOTHING)
+def test_a_call_without_arguments_has_an_empty_object_of_them(way: str):
+    batch = events(created(), *WAYS_OF_WRITING_NOTHING[way], ended(output=[function_call("look")]))
+    assert streamed(batch).calls[0]["written"] == "{}"
+    (call,) = completed(batch)["choices"][0]["message"]["tool_calls"]
+    assert call["function"]["arguments"] == "{}"
+    legacy = streamed(batch, functions=[{"name": "look"}])
+    assert legacy.function_call == {"name": "look", "arguments": "{}"}
+
+
+def test_a_call_that_was_cut_and_an_empty_input_stay_as_they_are():
+    cut = {**function_call("look"), "status": "incomplete"}
+    batch = events(added(function_call("look")), done(cut), done(custom_call("patch"), 1), ended("response.incomplete"))
+    assert [call["written"] for call in streamed(batch).calls.values()] == ["", ""]
+
+
 @pytest.mark.parametrize("way", WAYS_OF_CALLING)
 def test_a_call_has_one_header_and_all_its_arguments_once(way: str):
     seen = streamed(events(created(), *WAYS_OF_CALLING[way], ended()))
