@@ -23,7 +23,7 @@ _HINT = "prompt_cache_breakpoint"
 def is_plain(item: Item) -> bool:
     """Whether the item is a message of one text that needs no mending; most are, so this is asked first."""
     content = item.get("content")
-    if "id" in item or type(content) is not list or len(content) != 1:
+    if "id" in item or type(content) is not list or len(content) != 1 or item.get("type", "message") != "message":
         return False
     part = content[0]
     if type(part) is not dict or len(part) != 2 or type(part.get("text")) is not str:

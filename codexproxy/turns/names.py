@@ -55,7 +55,11 @@ def _own_names(body: Body) -> frozenset[str]:
 
 def _dicts(value: Any, types: frozenset[str]) -> list[dict[str, Any]]:
     entries = value if isinstance(value, list) else []
-    return [entry for entry in entries if isinstance(entry, dict) and _is_one_of(entry.get("type"), types)]
+    return [
+        entry
+        for entry in entries
+        if isinstance(entry, dict) and isinstance(kind := entry.get("type"), str) and kind in types
+    ]
 
 
 def _is_one_of(value: Any, types: frozenset[str]) -> bool:

@@ -93,15 +93,14 @@ def settle_input(draft: Draft, setting: Setting) -> None:
     if not isinstance(items, list):
         text = {"type": "input_text", "text": items if isinstance(items, str) else ""}
         items = [{"type": "message", "role": "user", "content": [text]}]
-    draft.body["input"], notes = repair([_developer(item) for item in items])
+    # "System messages are not allowed" (UPSTREAM.md §3.6); developer is the same place.
+    items = [{**item, "role": "developer"} if _is_system(item) else item for item in items]
+    draft.body["input"], notes = repair(items)
     draft.adapt(*notes)
 
 
-def _developer(item: Any) -> Any:
-    # "System messages are not allowed" (UPSTREAM.md §3.6); developer is the same place.
-    if isinstance(item, dict) and item.get("role") == "system":
-        return {**item, "role": "developer"}
-    return item
+def _is_system(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("role") == "system"
 
 
 def settle_reasoning(draft: Draft, setting: Setting) -> None:

@@ -36,6 +36,8 @@ def repair(items: list[Any]) -> tuple[list[Any], list[str]]:
     Returns:
         The items, and notes like ``orphan_output=2``.
     """
+    if all(isinstance(item, dict) and is_plain(item) for item in items):
+        return items, []
     counts: Counter[str] = Counter()
     mended = [item for given in items for item in _mend(given, counts.update)]
     paired = pair(mended, counts.update)

@@ -13,6 +13,9 @@ from codexproxy.turns.events import written
 
 Item = dict[str, Any]
 
+# Roles whose messages are items at once when they hold nothing but a text -> the type of that text.
+_PLAIN = {"user": "input_text", "assistant": "output_text"}
+
 
 class Conversation:
     """Collects the items of one request.
@@ -36,8 +39,18 @@ class Conversation:
         self._legacy_calls: list[tuple[str, str]] = []
         self._custom_ids: set[str] = set()
 
+    def take(self, message: Any) -> bool:
+        """Takes a message that is a role and a text, as nearly all are; whether it was one."""
+        if type(message) is not dict or len(message) != 2:
+            return False
+        text, role = message.get("content"), message.get("role")
+        if type(text) is not str or not text or type(role) is not str or role not in _PLAIN:
+            return False
+        self.items.append({"type": "message", "role": role, "content": [{"type": _PLAIN[role], "text": text}]})
+        return True
+
     def add(self, message: Any, path: str) -> None:
-        """Takes the next message.
+        """Takes the next message, whatever it is.
 
         Raises:
             InvalidRequest: It is malformed; ``param`` begins with ``path``.
@@ -45,10 +58,6 @@ class Conversation:
         if not isinstance(message, dict):
             raise wrong_type(path, "an object", message)
         role = message.get("role")
-        if role == "user" and type(message.get("content")) is str and len(message) == 2:
-            text = {"type": "input_text", "text": message["content"]}
-            self.items.append({"type": "message", "role": "user", "content": [text]})
-            return
         if role is None and isinstance(message.get("type"), str) and message["type"] != "message":
             # An item of the Responses API among the messages (trap 13).
             wrapped = message["type"] == "function_call" and message.get("name") in self._customs
@@ -174,7 +183,8 @@ def read_messages(messages: list[Any], customs: frozenset[str]) -> Conversation:
         raise bad_value("messages", "The list of messages is empty. Please send at least one.")
     conversation = Conversation(customs)
     for position, message in enumerate(messages):
-        conversation.add(message, f"messages[{position}]")
+        if not conversation.take(message):
+            conversation.add(message, f"messages[{position}]")
     return conversation
 
 
