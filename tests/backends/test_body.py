@@ -81,12 +81,13 @@ def test_the_private_attributes_the_reader_relies_on_are_there(peer: Peer) -> No
 
 def test_a_read_that_finds_nothing_after_all_is_silence(peer: Peer) -> None:
     response = peer.answer(b"Transfer-Encoding: chunked\r\n", chunk(b"a"))
-    response.raw._fp.fp.raw._sock.setblocking(False)
+    sock = response.raw._fp.fp.raw._sock
+    sock.setblocking(False)
     body = body_of(response, lambda sock, seconds: True)
     assert body.read(5) == b"a"
     assert body.read(5) == b""
     peer.say(chunk(b"b"))
-    assert wait(response.raw._fp.fp.raw._sock, 5)
+    assert wait(sock, 5)
     assert body.read(5) == b"b"
 
 

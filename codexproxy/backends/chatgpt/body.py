@@ -82,6 +82,11 @@ class Wire:
         """Takes what is in the buffer out of it."""
         return self.file.read(len(self.buffered()))  # type: ignore[no-any-return]
 
+    def without_buffer(self) -> Any:
+        """The file below the buffered one, which is of no use any more and holds 8 KB."""
+        self.file = self.file.detach()
+        return self.file
+
     def silent(self, patience: float) -> bool:
         """Whether nothing can be read within ``patience`` seconds."""
         if self._pending is not None and self._pending():
@@ -121,6 +126,8 @@ class ChunkedBody:
         self._chunks = Chunks()
         # What came together with the headers.
         self._early = wire.take_buffered()
+        raw: Any = response.raw
+        raw._fp.fp = wire.without_buffer()
         self._released = False
 
     def read(self, patience: float) -> bytes | None:

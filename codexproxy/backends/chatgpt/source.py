@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, cast
 
 import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
@@ -35,6 +36,8 @@ class ResponseSource:
     ) -> None:
         # The response is kept: were it collected, the stream would die in the middle.
         self._response = response
+        # A conversation is long, and whoever may have to ask again keeps it.
+        cast(Any, response).request = None
         self._deadlines = deadlines
         self._clock = clock
         self._decoder = Decoder()
