@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from codexproxy.dialects.answer import Call, Data, Ending, Sink, nothing_said
@@ -13,6 +12,8 @@ from codexproxy.turns.fold import is_all_thought
 from codexproxy.turns.places import ADDED, DONE, Places
 
 CALLS = ("function_call", "custom_tool_call")
+
+_TEXT_DELTA = "response.output_text.delta"
 
 
 @dataclass(slots=True)
@@ -43,7 +44,6 @@ class Reader:
         self._calls: dict[Any, _Open] = {}
         self._done: dict[Any, Any] = {}
         self._hosted = False
-        self._handlers = self._table()
 
     def read(self, batch: Batch) -> None:
         """Takes the next events of the stream.
@@ -51,44 +51,25 @@ class Reader:
         Raises:
             UpstreamFailed: The answer holds nothing at all, or an event is garbage.
         """
-        handlers = self._handlers
+        on_text = self._parts.on_text
         for event in batch:
-            handler = handlers.get(event.type)
-            if handler is not None:
-                handler(event)
+            if self.ended:
+                return
+            if event.type == _TEXT_DELTA:
+                # The hot path finds its place by itself.
+                on_text(event)
+            else:
+                self._take(event)
 
-    def _table(self) -> dict[str, Callable[[Event], None]]:
-        parts = self._parts
-        inside: dict[str, Callable[[Event], None]] = {
-            "response.output_text.done": parts.on_text_end,
-            "response.output_text.annotation.added": parts.on_citation,
-            "response.refusal.delta": parts.on_refusal,
-            "response.refusal.done": parts.on_refusal_end,
-            "response.function_call_arguments.delta": self._on_fragment,
-            "response.function_call_arguments.done": self._on_call_end,
-            "response.custom_tool_call_input.delta": self._on_fragment,
-            "response.custom_tool_call_input.done": self._on_call_end,
-            ADDED: self._on_added,
-            DONE: self._on_done,
-        }
-        if self._reasoning:
-            inside["response.reasoning_summary_text.delta"] = parts.on_summary
-            inside["response.reasoning_summary_text.done"] = parts.on_summary_end
-            inside["response.reasoning_text.delta"] = parts.on_thought
-            inside["response.reasoning_text.done"] = parts.on_thought_end
-        return {
-            # The hot path finds its place by itself.
-            "response.output_text.delta": parts.on_text,
-            **{type: partial(self._placed, handler) for type, handler in inside.items()},
-            "response.completed": self._on_end,
-            "response.done": self._on_end,
-            "response.incomplete": self._on_end,
-            "response.failed": self._on_failure,
-            "error": self._on_failure,
-        }
-
-    def _placed(self, handler: Callable[[Event], None], event: Event) -> None:
-        handler(self._places.placed(event))
+    def _take(self, event: Event) -> None:
+        type = event.type
+        of_parts = _OF_PARTS.get(type) or (_OF_THOUGHT.get(type) if self._reasoning else None)
+        if of_parts is not None:
+            of_parts(self._parts, self._places.placed(event))
+        elif type in _OF_ITEMS:
+            _OF_ITEMS[type](self, self._places.placed(event))
+        elif type in _ENDS:
+            _ENDS[type](self, event)
 
     # -- calls --------------------------------------------------------------------
 
@@ -186,7 +167,6 @@ class Reader:
     def _stop(self) -> None:
         # What follows is not part of the answer.
         self.ended = True
-        self._handlers.clear()
 
     def _finish_output(self, output: Any) -> None:
         items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
@@ -208,6 +188,36 @@ class Reader:
         if error is not None:
             self._stop()
             self._sink.failed(error)
+
+
+# What is done with events that belong to a part, or to an item; each has to find its place first.
+_OF_PARTS: dict[str, Callable[[Parts, Event], None]] = {
+    "response.output_text.done": Parts.on_text_end,
+    "response.output_text.annotation.added": Parts.on_citation,
+    "response.refusal.delta": Parts.on_refusal,
+    "response.refusal.done": Parts.on_refusal_end,
+}
+_OF_THOUGHT: dict[str, Callable[[Parts, Event], None]] = {
+    "response.reasoning_summary_text.delta": Parts.on_summary,
+    "response.reasoning_summary_text.done": Parts.on_summary_end,
+    "response.reasoning_text.delta": Parts.on_thought,
+    "response.reasoning_text.done": Parts.on_thought_end,
+}
+_OF_ITEMS: dict[str, Callable[[Reader, Event], None]] = {
+    "response.function_call_arguments.delta": Reader._on_fragment,
+    "response.function_call_arguments.done": Reader._on_call_end,
+    "response.custom_tool_call_input.delta": Reader._on_fragment,
+    "response.custom_tool_call_input.done": Reader._on_call_end,
+    ADDED: Reader._on_added,
+    DONE: Reader._on_done,
+}
+_ENDS: dict[str, Callable[[Reader, Event], None]] = {
+    "response.completed": Reader._on_end,
+    "response.done": Reader._on_end,
+    "response.incomplete": Reader._on_end,
+    "response.failed": Reader._on_failure,
+    "error": Reader._on_failure,
+}
 
 
 def reason_of(response: Data, type: str = "") -> str:

@@ -1,5 +1,6 @@
 """The bytes of ``chat.completion.chunk`` messages; all that is constant in a stream is encoded once."""
 
+from functools import cached_property
 from typing import Any
 
 from codexproxy.dialects.answer import Call
@@ -16,9 +17,6 @@ class Chunks:
 
     Attributes:
         text: What stands before and after the JSON of a text delta.
-        refusal: The same for a refusal delta.
-        reasoning: The same for reasoning in the style ``reasoning_content``.
-        thinking: The same for reasoning in the style ``o3``.
     """
 
     def __init__(self, wording: Wording, index: int) -> None:
@@ -30,11 +28,23 @@ class Chunks:
         self._going_on = b',"logprobs":null,"finish_reason":null}]' + self._tail
         self._content = {"content": ""} if CONTENT_IN_EVERY_DELTA in wording.quirks else {}
         self.text = self._choice + b'{"content":', b"}" + self._going_on
-        self.refusal = self.frame(b'"refusal":', b"}")
         # Beside reasoning, several clients want the key ``content`` (COMPAT.md P26).
-        beside = b"" if self._content else b'"content":null,'
-        self.reasoning = self.frame(beside + b'"reasoning_content":', b"}")
-        self.thinking = self.frame(beside + b'"reasoning":{"content":[{"type":"text","text":', b"}]}}")
+        self._beside = b"" if self._content else b'"content":null,'
+
+    @cached_property
+    def refusal(self) -> Frame:
+        """What stands before and after the JSON of a refusal delta."""
+        return self.frame(b'"refusal":', b"}")
+
+    @cached_property
+    def reasoning(self) -> Frame:
+        """The same for reasoning in the style ``reasoning_content``."""
+        return self.frame(self._beside + b'"reasoning_content":', b"}")
+
+    @cached_property
+    def thinking(self) -> Frame:
+        """The same for reasoning in the style ``o3``."""
+        return self.frame(self._beside + b'"reasoning":{"content":[{"type":"text","text":', b"}]}}")
 
     def frame(self, before: bytes, after: bytes) -> Frame:
         """A chunk with a hole for one JSON string in its delta, which is begun already."""
