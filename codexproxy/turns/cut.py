@@ -19,7 +19,7 @@ from codexproxy.turns.meter import Meter
 from codexproxy.turns.places import Places
 from codexproxy.turns.stopping import Stopper
 from codexproxy.turns.stream import EventStream
-from codexproxy.turns.transcript import WRITTEN, Data, Key, Transcript, as_list
+from codexproxy.turns.transcript import WRITTEN, Data, Key, Transcript, as_list, before, changed, part_index
 
 
 def cut(
@@ -38,10 +38,6 @@ def cut(
         return stream
     source = _CutSource(stream, Cutter(stop, max_tokens, count_input))
     return EventStream(source, stream.patience, stream.answerer)
-
-
-# A message with more parts is no message; an index beyond is garbage of upstream's.
-_MOST_PARTS = 1_000
 
 
 class _CutSource:
@@ -111,7 +107,8 @@ class Cutter:
         self._out = []
         for event in batch:
             handler = _HANDLERS.get(event.type, Cutter._pass)
-            handler(self, self._places.placed(event) if handler in _INSIDE else event)
+            about_all = handler in (Cutter._pass, Cutter._on_response, Cutter._on_end)
+            handler(self, event if about_all else self._places.placed(event))
             if self.ended:
                 break
         return self._out
@@ -138,13 +135,13 @@ class Cutter:
     # -- text -----------------------------------------------------------------------------
 
     def _on_text(self, event: Event) -> None:
-        data, index = event.data, _index(event.data)
+        data, index = event.data, part_index(event.data)
         delta = data.get("delta")
         if not isinstance(delta, str):
             self._pass(event)
             return
         shown = self._take(key_of(data), index, delta)
-        self._pass(event if shown == delta else _changed(event, {"delta": shown, "logprobs": []}))
+        self._pass(event if shown == delta else changed(event, {"delta": shown, "logprobs": []}))
         self._end_if_cut(data, index)
 
     def _take(self, key: Key, index: int, text: str, *, last: bool = False) -> str:
@@ -169,7 +166,7 @@ class Cutter:
             self._meter.part()
 
     def _on_text_end(self, event: Event) -> None:
-        self._settle(event.data, _index(event.data), event.data.get("text"))
+        self._settle(event.data, part_index(event.data), event.data.get("text"))
         self._pass_unless_cut(event)
 
     def _settle(self, data: Data, index: int, whole: Any) -> None:
@@ -180,7 +177,7 @@ class Cutter:
         if shown:
             delta = {"type": "response.output_text.delta", "delta": shown, "logprobs": []}
             self._out.append(self._said.inserted(delta, data, index))
-        self._end_if_cut(_before(data), index)
+        self._end_if_cut(before(data), index)
 
     # -- calls and items ------------------------------------------------------------------
 
@@ -191,7 +188,7 @@ class Cutter:
             self._pass(event)
             return
         shown = self._write(key_of(data), delta)
-        self._pass(event if shown == delta else _changed(event, {"delta": shown}))
+        self._pass(event if shown == delta else changed(event, {"delta": shown}))
         self._end_if_cut(data, None)
 
     def _write(self, key: Key, text: str) -> str:
@@ -199,6 +196,15 @@ class Cutter:
         shown = self._meter.take(text)
         self._said.write(key, shown)
         return shown
+
+    def _on_written(self, event: Event) -> None:
+        self._settle_written(event.data, event.data.get("arguments", event.data.get("input")))
+        self._pass_unless_cut(event)
+
+    def _settle_written(self, data: Data, whole: Any) -> None:
+        if whole and not self._said.has_written(key_of(data)):
+            self._write(key_of(data), written(whole))
+            self._end_if_cut(before(data), None)
 
     def _on_item(self, event: Event) -> None:
         item = event.data.get("item")
@@ -213,9 +219,8 @@ class Cutter:
         for index, part in enumerate(as_list(item.get("content")) if item.get("type") == "message" else []):
             if not self.ended and isinstance(part, dict) and part.get("type") == "output_text":
                 self._settle(data, index, part.get("text"))
-        if holder and not self._said.has_written(key):
-            self._write(key, written(item.get(holder)))
-            self._end_if_cut(_before(data), None)
+        if holder:
+            self._settle_written(data, item.get(holder))
         if not self.ended:
             self._said.note_item(key, item, done=True)
 
@@ -266,24 +271,6 @@ def _nothing() -> int:
     return 0
 
 
-def _changed(event: Event, change: Data) -> Event:
-    return Event.of({**event.data, "type": event.type, **change})
-
-
-def _before(data: Data) -> Data:
-    # The event itself is not passed on when its whole text is cut.
-    number = data.get("sequence_number")
-    return {**data, "sequence_number": number - 1} if isinstance(number, int) else data
-
-
-def _index(data: Data) -> int:
-    index = data.get("content_index")
-    return index if isinstance(index, int) and 0 <= index < _MOST_PARTS else 0
-
-
-# What belongs to one item each.
-_INSIDE = frozenset({Cutter._on_added, Cutter._on_text, Cutter._on_text_end, Cutter._on_fragment, Cutter._on_item})
-
 _HANDLERS: dict[str, Callable[[Cutter, Event], None]] = {
     "response.created": Cutter._on_response,
     "response.in_progress": Cutter._on_response,
@@ -292,6 +279,8 @@ _HANDLERS: dict[str, Callable[[Cutter, Event], None]] = {
     "response.output_text.done": Cutter._on_text_end,
     "response.function_call_arguments.delta": Cutter._on_fragment,
     "response.custom_tool_call_input.delta": Cutter._on_fragment,
+    "response.function_call_arguments.done": Cutter._on_written,
+    "response.custom_tool_call_input.done": Cutter._on_written,
     "response.output_item.done": Cutter._on_item,
     "response.completed": Cutter._on_end,
     "response.done": Cutter._on_end,

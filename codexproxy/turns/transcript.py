@@ -7,6 +7,9 @@ from codexproxy.turns.events import Batch, Event, id_of, key_of
 Data = dict[str, Any]
 Key = Any
 
+# A message with more parts is no message; an index beyond is garbage of upstream's.
+_MOST_PARTS = 1_000
+
 # A call's type -> the field that holds what the model wrote into it.
 WRITTEN = {"function_call": "arguments", "custom_tool_call": "input"}
 
@@ -148,3 +151,20 @@ def _numbered(data: Data, shift: int) -> Data:
 def _by_place(entry: tuple[Key, Data]) -> tuple[bool, int]:
     key = entry[0]
     return (not isinstance(key, int), key if isinstance(key, int) else 0)
+
+
+def changed(event: Event, change: Data) -> Event:
+    """The event with other data; its sequence number stays."""
+    return Event.of({**event.data, "type": event.type, **change})
+
+
+def before(data: Data) -> Data:
+    """The place before an event that is not passed on, since all of it is cut."""
+    number = data.get("sequence_number")
+    return {**data, "sequence_number": number - 1} if isinstance(number, int) else data
+
+
+def part_index(data: Data) -> int:
+    """Which part of its item an event is about."""
+    index = data.get("content_index")
+    return index if isinstance(index, int) and 0 <= index < _MOST_PARTS else 0

@@ -129,6 +129,23 @@ def test_arguments_count_against_the_cap_and_are_cut_like_text():
         assert item["status"] == "incomplete"
 
 
+def test_arguments_that_only_their_end_tells_are_cut_too():
+    whole = '{"a":"one two three four five"}'
+    end = {"type": "response.function_call_arguments.done", "output_index": 0, "arguments": whole}
+    seen = run(events(created(), added(function_call("f")), end, done(function_call("f", whole)), ended()), cap=5)
+    (call,) = fold([seen])["output"]
+    assert seen[-1].type == "response.incomplete"
+    assert whole.startswith(call["arguments"]) and 0 < len(call["arguments"]) < len(whole)
+    assert not any(event.type == end["type"] for event in seen)
+
+
+def test_items_that_were_not_finished_before_the_cut_stay_in_the_final_object():
+    call = [added(function_call("f")), fragment("{}")]
+    seen = run(events(created(), *call, added(message(""), 1), text_delta("one two three", 1)), cap=3)
+    first, second = seen[-1].data["response"]["output"]
+    assert (first["arguments"], second["content"][0]["text"]) == ("{}", "one two")
+
+
 def test_stop_texts_are_not_sought_in_arguments():
     batch = events(added(function_call("look")), fragment('"END"'), done(function_call("look", '"END"')), ended())
     assert run(batch, ("END",)) == batch
