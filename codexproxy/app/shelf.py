@@ -9,11 +9,15 @@ from codexproxy.state.responses.sqlite import SqliteResponseStore
 from codexproxy.web.shelf import Shelf
 from codexproxy.web.sweeping import Sweeper
 
+# Seconds for which the end of a finished answer waits until it can be kept.
+PATIENCE = 5.0
+
 
 def make_shelf(settings: Settings) -> Shelf:
     """The shelf of this worker; all workers share its file."""
     limits = Limits(max_age=settings.store_max_days * DAY, max_bytes=settings.store_max_bytes)
-    store = SqliteResponseStore(Database(settings.data_dir / "responses.sqlite3", SCHEMA), limits)
+    database = Database(settings.data_dir / "responses.sqlite3", SCHEMA, timeout=PATIENCE)
+    store = SqliteResponseStore(database, limits)
     return Shelf(store, settings.store_responses, settings.resume_grace_seconds)
 
 

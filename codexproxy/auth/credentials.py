@@ -124,8 +124,10 @@ class Credentials:
         return self._login.read()
 
     def settle(self, timeout: float) -> bool:
-        """Waits for a refresh under way, before the process ends; whether none is left."""
-        return self._flights.settle(timeout)
+        """Waits for a refresh under way and writes its outcome, before the process ends; whether none is left."""
+        settled = self._flights.settle(timeout)
+        self._login.flush()
+        return settled
 
     def _fit(self, tokens: Tokens | None, now: int) -> Tokens:
         """The tokens renewed if need be; the old ones when that fails and they still work."""

@@ -82,6 +82,13 @@ class HeldLogin:
         else:
             self._written()
 
+    def flush(self) -> None:
+        """Writes what could not be written before, for the last time: the process ends."""
+        if self._outdated is not None:
+            self._write_again()
+        if self._outdated is not None:
+            log.error("The renewed login is lost with this process, since it could not be written. Sign in again.")
+
     def _write_again(self) -> None:
         try:
             with self._store.lock(0):

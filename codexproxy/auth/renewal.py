@@ -131,7 +131,9 @@ class Renewal:
         # Kept first and judged second: the old refresh token is spent either way.
         self._login.keep(fresh)
         if fresh.due(now):
-            raise RefreshFailed("The login service answered with a token that has already ended.")
+            raise RefreshFailed(
+                "The login service answered with a token that has already ended. Please check this host's clock."
+            )
         log.info("Renewed the login (%s); it lasts %d s.", reason, (fresh.ends_at - now) // 1000)
         self._renewed(fresh)
         return fresh

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from codexproxy.errors import ProxyError
-from codexproxy.state.database import Database
+from codexproxy.state.database import BRIEFLY, Database
 from codexproxy.turns.turn import Turn
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class HostAffinity:
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self._database = Database(path, _SCHEMA)
+        self._database = Database(path, _SCHEMA, timeout=BRIEFLY)
         self._clock = clock
         self._own = ProcessAffinity()
         self._writes = 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from codexproxy.backends.disposition import seconds_until_reset
 from codexproxy.backends.health import renewed
 from codexproxy.errors import ProxyError
-from codexproxy.state.database import Database
+from codexproxy.state.database import BRIEFLY, Database
 from codexproxy.turns.quota import Quota, QuotaWindow, limit_text
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class QuotaBook:
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self._database = Database(path, _SCHEMA)
+        self._database = Database(path, _SCHEMA, timeout=BRIEFLY)
         self._clock = clock
         self._heard: dict[str, Quota] = {}
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from codexproxy.errors import ProxyError
-from codexproxy.state.database import Database
+from codexproxy.state.database import BRIEFLY, Database
 from codexproxy.turns.remedies import Remedy
 
 # Upstream changes its mind: what it refuses today is tried again tomorrow.
@@ -33,7 +33,7 @@ class RemedyBook:
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self._database = Database(path, _SCHEMA)
+        self._database = Database(path, _SCHEMA, timeout=BRIEFLY)
         self._path = path
         self._clock = clock
         self._known: dict[str, dict[Remedy, float]] = {}

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from codexproxy.errors import ProxyError
-from codexproxy.state.database import Database
+from codexproxy.state.database import BRIEFLY, Database
 
 # Seconds after which a conversation nobody continued is forgotten.
 LASTS = 30 * 24 * 3600.0
@@ -48,7 +48,7 @@ class Conversations:
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time, most: int = MOST) -> None:
-        self._database = Database(path, _SCHEMA)
+        self._database = Database(path, _SCHEMA, timeout=BRIEFLY)
         self._clock = clock
         self._most = most
         self._at_hand: OrderedDict[str, str] = OrderedDict()

@@ -20,6 +20,8 @@ from codexproxy.state.lock import HostLock, LockTimeout, ProcessLock
 T = TypeVar("T")
 
 TIMEOUT = 10.0
+# For what a turn can do without, and therefore must not wait for long.
+BRIEFLY = 1.0
 FIRST_SLEEP = 0.002
 LONGEST_SLEEP = 0.05
 

@@ -563,6 +563,21 @@ def test_a_pair_that_cannot_be_written_is_used_from_memory_and_written_when_it_c
     assert world.issuer.asked == 1
 
 
+@pytest.mark.parametrize("recovered", [True, False])
+def test_a_pair_in_memory_is_written_before_the_process_ends(
+    world: World, caplog: pytest.LogCaptureFixture, recovered: bool
+) -> None:
+    old = world.login()
+    world.until_due()
+    world.disk.refuses = True
+    credentials = world.process()
+    fresh = credentials.current()
+    world.disk.refuses = not recovered
+    assert credentials.settle(1)
+    assert world.stored().access == (fresh if recovered else old.access)
+    assert ("lost with this process" in caplog.text) is not recovered
+
+
 def test_a_pair_in_memory_is_renewed_from_itself(world: World) -> None:
     old = world.login()
     world.until_due()
