@@ -46,6 +46,8 @@ docs: $(VENV)/.ready-test ## write the generated pages of docs/
 	$(PY) -m bench --docs
 	$(PY) -m tests.compatibility > docs/compatibility.md.new
 	mv docs/compatibility.md.new docs/compatibility.md
+	$(PY) -m tests.faults > docs/faults.md.new
+	mv docs/faults.md.new docs/faults.md
 
 bench: $(VENV)/.ready .venv-bench/.ready ## measure everything (half an hour), against nginx, ChatMock and the peers that are installed
 	$(PY) -m bench $(BENCH_ARGS)

@@ -9,9 +9,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from codexproxy.simulator.client import SimulatorClient
@@ -83,6 +83,8 @@ class Service:
             **environ,
         }
         self.process: subprocess.Popen[bytes] | None = None
+        # What starts Python, for tests that take something away from the process first.
+        self.launcher: Sequence[str] = (sys.executable,)
 
     @property
     def base_url(self) -> str:
@@ -110,10 +112,14 @@ class Service:
         fresh.rename(path)
         return tokens
 
+    def open_log(self) -> IO[bytes]:
+        """Where its output goes."""
+        return self.log_path.open("ab")
+
     def start(self, *arguments: str) -> "Service":
         """Starts it and waits until it answers."""
-        command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", *arguments, "wsgi:app"]
-        with self.log_path.open("ab") as log:
+        command = [*self.launcher, "-m", "gunicorn", "-c", "gunicorn.conf.py", *arguments, "wsgi:app"]
+        with self.open_log() as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=self._environ, stdout=log, stderr=log)
         wait_until(self._answers, "an answer from /health")
         return self

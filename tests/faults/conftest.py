@@ -1,0 +1,67 @@
+"""The house that the rows of the table are played in."""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from codexproxy.guard.keys import hash_key
+from codexproxy.simulator.client import SimulatorClient
+from codexproxy.simulator.process import SimulatorProcess
+from tests.faults import outcome
+from tests.faults.outcome import HostFault
+from tests.faults.playing import House
+from tests.faults.table import HOST
+from tests.faults.upstreams import bad_upstreams
+from tests.service import Service
+
+LIMITS = {
+    "HEARTBEAT_SECONDS": f"{outcome.HEARTBEAT}",
+    "CODEX_CONNECT_TIMEOUT": f"{outcome.CONNECT}",
+    "CODEX_FIRST_EVENT_TIMEOUT": f"{outcome.FIRST_EVENT}",
+    "CODEX_IDLE_TIMEOUT": f"{outcome.IDLE}",
+    "CODEX_TIMEOUT": f"{outcome.TOTAL}",
+}
+
+
+def config(upstreams: dict[str, str]) -> str:
+    """A config file in which every upstream has a key that is called like it."""
+    providers = [{"name": name, "groupTag": name, "url": url} for name, url in upstreams.items()]
+    users = [{"name": name, "apiKeyHash": hash_key(name), "providerGroup": name} for name in upstreams]
+    return json.dumps({"providers": providers, "users": users})
+
+
+def ledger_of(data_dir: Path) -> Counter[tuple[str, int, str]]:
+    """Dialect, status and code of every turn in the ledger."""
+    connection = sqlite3.connect(data_dir / "ledger.sqlite3")
+    try:
+        return Counter(connection.execute("SELECT dialect, status, code FROM turns"))
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def row(request: pytest.FixtureRequest) -> HostFault:
+    """The row of the table that the test is named in."""
+    return HOST[request.node.name]
+
+
+@pytest.fixture(scope="module")
+def upstream_house(simulator: SimulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A service with short limits that knows the simulator and every broken upstream."""
+    folder = tmp_path_factory.mktemp("faults")
+    sim = SimulatorClient(simulator.base_url)
+    sim.reset()
+    with bad_upstreams(folder, simulator.base_url) as bad:
+        path = folder / "config.json"
+        path.write_text(config({"simulator": sim.backend_url, **bad}))
+        with Service(folder / "service", sim, CONFIG_PATH=str(path), **LIMITS) as service:
+            house = House(service, sim, keyed=True)
+            house.is_well()
+            yield house
+        # Once it has stopped, nothing is on its way into the ledger.
+        assert ledger_of(service.data_dir) == house.ledger
+        assert sim.counters()["open_connections"] == 1, "an upstream connection was left open"
