@@ -42,6 +42,7 @@ class Reader:
         self._places = Places()
         self._parts = Parts(sink, asides, self._places)
         self._calls: dict[Any, _Open] = {}
+        self._early: dict[Any, str] = {}
         self._done: dict[Any, Any] = {}
         self._hosted = False
 
@@ -74,11 +75,19 @@ class Reader:
     # -- calls --------------------------------------------------------------------
 
     def _on_fragment(self, event: Event) -> None:
-        data = event.data
-        opened, delta = self._calls.get(key_of(data)), data.get("delta")
-        if opened is not None and not opened.closed and isinstance(delta, str) and delta:
-            opened.shown += len(delta)
-            self._sink.fragment(opened.call, delta)
+        key, delta = key_of(event.data), event.data.get("delta")
+        opened = self._calls.get(key)
+        if not isinstance(delta, str) or not delta:
+            return
+        if opened is None:
+            # There is no header yet to put it behind.
+            self._early[key] = self._early.get(key, "") + delta
+        elif not opened.closed:
+            self._show(opened, delta)
+
+    def _show(self, opened: _Open, text: str) -> None:
+        opened.shown += len(text)
+        self._sink.fragment(opened.call, text)
 
     def _on_call_end(self, event: Event) -> None:
         opened = self._calls.get(key_of(event.data))
@@ -93,6 +102,8 @@ class Reader:
             call = Call(len(self._calls), id, name, item["type"] == "custom_tool_call")
             opened = self._calls[key] = _Open(call)
             self._sink.call(call)
+            if key in self._early:
+                self._show(opened, self._early.pop(key))
         return opened
 
     def _finish_call(self, opened: _Open, data: Data, *, last: bool = False) -> None:
@@ -105,7 +116,7 @@ class Reader:
             # Arguments are JSON, of which no text at all is none; clients parse it.
             whole = "{}"
         if len(whole) > opened.shown:
-            self._sink.fragment(opened.call, whole[opened.shown :])
+            self._show(opened, whole[opened.shown :])
         opened.closed = last or bool(whole)
 
     # -- items --------------------------------------------------------------------

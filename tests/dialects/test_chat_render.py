@@ -201,6 +201,7 @@ WAYS_OF_CALLING: dict[str, list[dict[str, Any]]] = {
         {"type": "response.function_call_arguments.delta", "delta": ":1}"},
         {"type": "response.output_item.done", "item": function_call("look", '{"a":1}')},
     ],
+    "fragments before the item": [fragment('{"a"'), added(function_call("look")), fragment(":1}")],
     "fragments before the name": [
         added({"type": "function_call", "arguments": ""}),
         fragment('{"a'),
