@@ -46,6 +46,8 @@ class ProxyError(Exception):
     retryable = False
     # HTTP status of upstream's own answer, where that is the reason.
     upstream_status: int | None = None
+    # Name of the provider it comes from, where one was asked.
+    backend: str | None = None
 
     def __init__(
         self,

@@ -70,7 +70,9 @@ class Outcome:
             )
             return self.stream
         self.close()
-        raise self.error or UpstreamFailed("Upstream gave no answer. Please try again.")
+        failure = self.error or UpstreamFailed("Upstream gave no answer. Please try again.")
+        failure.backend = self.provider.name
+        raise failure
 
 
 def attempt(provider: Provider, turn: Turn, clock: Callable[[], float]) -> Outcome:

@@ -71,6 +71,12 @@ class RequestLog:
         """Tokens spent, in and out, as far as upstream told."""
         return self._usage.get("in", 0) + self._usage.get("out", 0)
 
+    @property
+    def backend(self) -> str | None:
+        """The provider that answers, or refused to."""
+        answering = self.answerer.backend if self.answerer else None
+        return answering or (self._error.backend if self._error else None)
+
     def begin(self, method: str, path: str) -> None:
         """Logs the start; requests that never begin, such as health checks, are not logged."""
         self.logged = True
@@ -108,8 +114,8 @@ class RequestLog:
         response.headers.update(self.headers)
         response.headers["x-request-id"] = self.request_id
         response.headers["openai-processing-ms"] = str(self.milliseconds)
-        if self.answerer and self.answerer.backend:
-            response.headers["x-codexproxy-backend"] = _header_text(self.answerer.backend)
+        if self.backend:
+            response.headers["x-codexproxy-backend"] = _header_text(self.backend)
         if self.turn:
             who = self.answerer
             turn = self.turn.with_notes(ignored=who.ignored, adapted=who.adapted) if who else self.turn
@@ -160,7 +166,7 @@ class RequestLog:
                 code=self._error.code if self._error else None,
                 ms=self.milliseconds,
                 model=turn.model if turn else None,
-                backend=self.answerer.backend if self.answerer else None,
+                backend=self.backend,
                 tokens_in=self._usage.get("in"),
                 tokens_cached=self._usage.get("cached"),
                 tokens_out=self._usage.get("out"),
@@ -183,7 +189,7 @@ class RequestLog:
             dialect=self.dialect,
             model=str(body.get("model") or (turn.model if turn else "")),
             effort=str(reasoning.get("effort") or "") if isinstance(reasoning, dict) else "",
-            backend=(self.answerer.backend if self.answerer else None) or "",
+            backend=self.backend or "",
             status=self.status,
             code=(error.code if error else None) or "",
             input_tokens=usage.get("in", 0),

@@ -104,5 +104,5 @@ class Wiring:
             return refusal
         message = refusal.message + usable(self.catalogue.current(), besides=str(turn.body.get("model") or ""))
         named = ModelNotFound(message, code=refusal.code, status=refusal.status, extra=refusal.extra)
-        named.upstream_status = refusal.upstream_status
+        named.upstream_status, named.backend = refusal.upstream_status, refusal.backend
         return named

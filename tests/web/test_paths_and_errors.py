@@ -8,6 +8,7 @@ import zlib
 import pytest
 import zstandard
 
+from codexproxy.simulator.client import SimulatorClient
 from codexproxy.web.paths import canonical
 from tests.service import Service, wait_until
 
@@ -229,3 +230,15 @@ def test_a_model_that_upstream_refuses_is_refused_with_those_there_are(service: 
         assert "gpt-0" in answer.json["error"]["message"]
         listed = [model["id"] for model in service.get("/v1/models").json["data"]]
         assert f"Usable models: {', '.join(listed)}." in answer.json["error"]["message"]
+
+
+def test_a_refusal_names_the_provider_it_comes_from(service: Service, sim: SimulatorClient) -> None:
+    sim.script({"status": 402, "json": {"detail": {"code": "deactivated_workspace"}}})
+    answer = service.post("/v1/responses", {"model": "gpt-5.2", "input": "hi"})
+    assert (answer.status, answer.code) == (402, "account_deactivated")
+    assert "deactivated" in answer.json["error"]["message"] and "codexproxy login" in answer.json["error"]["message"]
+    assert answer.headers["x-codexproxy-backend"] == "default"
+    request_id = answer.headers["x-request-id"]
+    wait_until(
+        lambda: any(request_id in line and "backend=default" in line for line in service.log.splitlines()), "log"
+    )

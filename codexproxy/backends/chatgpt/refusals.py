@@ -53,7 +53,8 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
     """
     if is_challenge(headers, body) and (status in _EDGE_STATUSES or "cf-ray" in headers or "cf-mitigated" in headers):
         return UpstreamFailed(_CHALLENGE, code="upstream_challenge", retryable=False)
-    details = {"message": _unexplained(status), **_details(_CREDENTIAL.sub(REDACTED, body))}
+    details = _details(_CREDENTIAL.sub(REDACTED, body))
+    details = {"message": _unexplained(status, details.get("code")), **details}
     error = failure_from(details, default=_meaning(status, details))
     error.upstream_status = status
     if error.status == PermissionRefused.status and status in (402, 403):
@@ -64,8 +65,12 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
     return error
 
 
-def _unexplained(status: int) -> str:
-    return f"Upstream answered {status} without a reason."
+def _unexplained(status: int, code: object) -> str:
+    if code == "deactivated_workspace":
+        return "The workspace of this account is deactivated. Sign in to another one with `codexproxy login`."
+    return (
+        f"Upstream answered {status} ({str(code)[:60]})." if code else f"Upstream answered {status} without a reason."
+    )
 
 
 def is_no_stream(content_type: str) -> bool:
