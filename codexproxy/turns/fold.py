@@ -141,6 +141,8 @@ def _part_at(parts: list[Item], index: Any, blank: Item) -> Item:
     if wanted >= len(parts):
         parts.append(dict(blank))
         return parts[-1]
+    if not isinstance(parts[wanted], dict):
+        parts[wanted] = dict(blank)
     return parts[wanted]
 
 

@@ -23,12 +23,12 @@ class Places:
         self._open: Key | None = None
         self._made = 0
         self._open_is_made = False
+        self._find = {ADDED: self._begun, DONE: self._ended}
 
     def placed(self, event: Event) -> Event:
         """The event with the place of its item in its data; its frame stays as it came."""
         data = event.data
-        find = {ADDED: self._begun, DONE: self._ended}.get(event.type, self.key)
-        key = find(data)
+        key = self._find.get(event.type, self.key)(data)
         if key == key_of(data):
             return event
         others = {name: value for name, value in data.items() if name not in ("output_index", "item_id")}

@@ -56,3 +56,14 @@ ENDS_ALONE: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
 @pytest.mark.parametrize(("events", "item"), ENDS_ALONE.values(), ids=list(ENDS_ALONE))
 def test_what_only_the_end_of_a_part_tells_is_kept(events: list[dict[str, Any]], item: dict[str, Any]) -> None:
     assert fold([list(map(Event.of, events))])["output"] == [item]
+
+
+@pytest.mark.parametrize("content", [["x"], [None], [7, {}], "x", None, {}])
+def test_parts_that_are_none_do_no_harm(content: Any) -> None:
+    item = {"type": "message", "role": "assistant", "content": content}
+    told = [
+        {"type": "response.output_item.added", "output_index": 0, "item": item},
+        {"type": "response.output_text.delta", "delta": "hi", **PLACE},
+    ]
+    (found,) = fold([list(map(Event.of, told))])["output"]
+    assert found["content"][0]["text"] == "hi"
