@@ -4,9 +4,11 @@ A turn holds a locked file while it runs, so a process that dies gives its
 places back, and no count can be wrong.
 """
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,9 +16,6 @@ from codexproxy.errors import RateLimited
 from codexproxy.guard.keys import Identity
 from codexproxy.guard.slots import Slot
 from codexproxy.state.lock import try_lock
-
-# The descriptor of a slot that holds no file, since nothing limits its key.
-NOTHING_TAKEN = -1
 
 
 class ParallelTurns:
@@ -37,11 +36,11 @@ class ParallelTurns:
         """
         allowed = identity.limits.max_parallel
         if not allowed:
-            return Slot(NOTHING_TAKEN, 0.0)
+            return Slot(lambda: None, 0.0)
         for path in self._places(identity.name, allowed):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             if try_lock(descriptor):
-                return Slot(descriptor, 0.0)
+                return Slot(partial(_unlock, descriptor), 0.0)
             os.close(descriptor)
         raise RateLimited(
             f"The key '{identity.name}' may run {allowed} turns at the same time, and does. "
@@ -66,3 +65,9 @@ class ParallelTurns:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         stem = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         yield from (self._folder / f"{stem}-{number}" for number in range(allowed))
+
+
+def _unlock(descriptor: int) -> None:
+    # By name, since a forked child may hold a copy of the descriptor for a moment.
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)

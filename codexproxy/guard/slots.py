@@ -7,15 +7,16 @@ Waiting is a loop of non-blocking attempts and sleeps; those further back sleep 
 The queue is bounded: whoever finds it full is told so at once.
 """
 
-import fcntl
 import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from codexproxy.errors import Overloaded, RateLimited
+from codexproxy.guard.places import Places
 from codexproxy.state.lock import try_lock
 
 # Sleep of the first in the queue, in seconds, and the longest sleep of anybody.
@@ -35,21 +36,20 @@ _TICKET_NUMBERS = itertools.count()
 class Slot:
     """A place that is taken until it is released.
 
-    Attributes:
+    Args:
+        free: Gives it back.
         waited: Seconds its holder stood in the queue.
     """
 
-    def __init__(self, descriptor: int, waited: float) -> None:
-        self._descriptor = descriptor
+    def __init__(self, free: Callable[[], object], waited: float) -> None:
+        self._free: Callable[[], object] | None = free
         self.waited = waited
 
     def release(self) -> None:
         """Gives the place back; harmless when called twice."""
-        if self._descriptor >= 0:
-            # Unlocked by name, since a forked child may hold a copy of the descriptor for a moment.
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-            os.close(self._descriptor)
-            self._descriptor = -1
+        free, self._free = self._free, None
+        if free is not None:
+            free()
 
 
 class Slots:
@@ -83,9 +83,9 @@ class Slots:
         self._clock = clock
         # Looked up at each call, since gevent may patch it later.
         self._sleep = sleep or (lambda seconds: time.sleep(seconds))
-        self._places = folder / "places"
+        self._places = Places(folder / "places", limit)
         self._queue = folder / "queue"
-        for path in (self._places, self._queue):
+        for path in (folder / "places", self._queue):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._remove_unfinished()
 
@@ -101,12 +101,12 @@ class Slots:
         """
         began = self._clock()
         with self._ticket() as ticket:
-            descriptor = self._wait(ticket, began + self._timeout, gone or (lambda: False))
+            place = self._wait(ticket, began + self._timeout, gone or (lambda: False))
         waited = self._clock() - began
-        self._observe(waited, descriptor is not None)
-        if descriptor is None:
+        self._observe(waited, place is not None)
+        if place is None:
             raise self._timed_out()
-        return Slot(descriptor, waited)
+        return Slot(partial(self._places.free, place), waited)
 
     @contextmanager
     def held(self, gone: Callable[[], bool] | None = None) -> Iterator[Slot]:
@@ -123,20 +123,20 @@ class Slots:
 
     def busy(self) -> int:
         """How many places are taken, on all workers."""
-        free = [descriptor for number in range(self.limit) if (descriptor := self._try_place(number)) is not None]
-        for descriptor in free:
-            os.close(descriptor)
-        return self.limit - len(free)
+        return self._places.busy()
 
     def _wait(self, ticket: str, until: float, gone: Callable[[], bool]) -> int | None:
+        admitted = False
         while True:
             position = self._position(ticket)
-            descriptor = self._take() if position == 0 else None
+            place = self._places.take() if position == 0 else None
             left = until - self._clock()
-            if descriptor is not None or left <= 0 or gone():
-                return descriptor
-            if self._is_beyond(ticket):
+            if place is not None or left <= 0 or gone():
+                return place
+            # Whoever is in the queue stays in it.
+            if not admitted and self._is_beyond(ticket):
                 raise self._full()
+            admitted = True
             self._sleep(min(NEXT_SLEEP * (1 + position), LONGEST_SLEEP, left))
 
     def _position(self, ticket: str) -> int:
@@ -150,24 +150,10 @@ class Slots:
         return 0
 
     def _is_beyond(self, ticket: str) -> bool:
-        """Whether as many as may wait stand before this ticket; those who wait already never get there."""
+        """Whether as many as may wait stand before this ticket."""
         before = [name for name in self._tickets() if name < ticket]
         # What dead owners left is looked for only when it matters, since it costs a look at every ticket.
         return len(before) >= self._most_waiting and sum(map(self._is_alive, before)) >= self._most_waiting
-
-    def _take(self) -> int | None:
-        for number in range(self.limit):
-            descriptor = self._try_place(number)
-            if descriptor is not None:
-                return descriptor
-        return None
-
-    def _try_place(self, number: int) -> int | None:
-        descriptor = os.open(self._places / str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if try_lock(descriptor):
-            return descriptor
-        os.close(descriptor)
-        return None
 
     @contextmanager
     def _ticket(self) -> Iterator[str]:

@@ -45,8 +45,8 @@ def table(tally: Tally, findings: Sequence[Finding]) -> str:
         lines += [f"{kind:28}" + "".join(f"{tally.outcomes[kind, outcome]:17}" for outcome in outcomes)]
     totals = [sum(count for (_, found), count in tally.outcomes.items() if found == outcome) for outcome in outcomes]
     lines.append(f"{'all':28}" + "".join(f"{total:17}" for total in totals))
-    lines += ["", f"{len(tally.kills)} workers killed, {tally.reloads} reloads, {len(tally.faults)} kinds of faults,"]
-    lines += [f"slowest /health {tally.slowest_health * 1000:.0f} ms", ""]
+    happened = f"{len(tally.kills)} workers killed, {tally.reloads} reloads, {len(tally.faults)} kinds of faults"
+    lines += ["", happened, ""]
     for finding in findings:
         lines.append(f"{'WRONG' if finding.wrong else 'ok':6}{finding.what:28}{finding.found}")
         if finding.wrong:

@@ -15,8 +15,6 @@ from tests.soak.tally import Tally
 
 Json = dict[str, Any]
 MODEL = "gpt-5.2"
-# Longest wait for /health that is taken for none.
-HEALTH_LIMIT = 5.0
 WORDS = "the quick brown fox — schnell, быстро, 素早く, 🦊 — jumps over the lazy dog".split()
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 ARGUMENTS = '{"city":"Zürich"}'
@@ -146,7 +144,7 @@ class Client(threading.Thread):
 
     def healthy(self, seen: Seen) -> None:
         """Notes how long /health took."""
-        self._tally.slowest_health = max(self._tally.slowest_health, seen.ended - seen.began)
+        self._tally.health.append(seen.ended - seen.began)
 
     def failed_as_asked(self, fault: str) -> None:
         """Counts a fault that was told as it should be."""
@@ -268,7 +266,7 @@ def looking(client: Client, kind: str) -> None:
     """Requests beside the turns."""
     seen = client.get("/health")
     client.healthy(seen)
-    client.looked("/health", seen, seen.status == 200 and seen.ended - seen.began < HEALTH_LIMIT)
+    client.looked("/health", seen, seen.status == 200)
     for path, sign in (("/v1/models", MODEL.encode()), ("/metrics", b"codexproxy_build_info"), ("/ready", b"ready")):
         seen = client.get(path)
         client.looked(path, seen, seen.status == 200 and sign in seen.body)

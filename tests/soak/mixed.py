@@ -98,6 +98,7 @@ class Mixed:
             client.join()
         self._gauges.stop()
         yield audit.failures(tally)
+        yield audit.health(tally)
         yield from audit.flat(span)
         yield from self._quiet()
 
