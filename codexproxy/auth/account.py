@@ -60,15 +60,18 @@ class Login:
     def _describe(self, look: Callable[[], Tokens | None]) -> LoginStatus:
         now = int(time.time() * 1000)
         try:
-            return describe(look(), now, self.store.name, self._offered())
+            tokens = look()
+            return describe(tokens, now, self.store.name, self._offered(beside=tokens))
         except ProxyError as failure:
             return LoginStatus("not_logged_in", False, self.profile, warning=failure.message)
 
-    def _offered(self) -> Tokens | None:
+    def _offered(self, beside: Tokens | None) -> Tokens | None:
         try:
             return read_seed(self.seed)
-        except BrokenLogin:  # told when the service started
-            return None
+        except BrokenLogin:
+            if beside is None:
+                raise
+            return None  # told when the service started, and not needed
 
     def end(self) -> Logout:
         """Logs out; a login that another program goes on using is only let go.

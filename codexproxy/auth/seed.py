@@ -74,6 +74,8 @@ class SeedWarning:
             log.warning("%s", WARNING)
 
 
+UNTAKEN = f"Nobody is logged in. {VARIABLE} holds a login, which the service takes when it starts."
+
 WARNING = (
     f"The stored login differs from the one in {VARIABLE}, whose refresh token is probably spent. If this "
     f"host's disk can be wiped, put the output of `codexproxy login --export` into {VARIABLE}."

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from codexproxy.auth.seed import WARNING, Seeding, compare
+from codexproxy.auth.seed import UNTAKEN, WARNING, Seeding, compare
 from codexproxy.auth.tokens import NEVER, Tokens
 
 
@@ -66,7 +66,7 @@ def describe(tokens: Tokens | None, now: int, source: str, offered: Tokens | Non
         offered: The login in ``CODEX_TOKENS_JSON``, if any.
     """
     if tokens is None:
-        return LoginStatus("not_logged_in", False, source)
+        return LoginStatus("not_logged_in", False, source, warning=UNTAKEN if offered else "")
     identity = tokens.identity
     return LoginStatus(
         state=_state(tokens, now),

@@ -279,6 +279,19 @@ def test_status_tells_of_a_pair_that_is_newer_than_the_variable(home: Home) -> N
     assert "codexproxy login --export" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"access_token": "a", "refresh_token": "r"}', "takes when it starts"),
+        ('{"secret": "swordfish"}', "CODEX_TOKENS_JSON holds no readable login"),
+    ],
+)
+def test_status_tells_of_a_variable_that_no_service_has_taken_yet(home: Home, content: str, words: str) -> None:
+    done = home.run("status", CODEX_TOKENS_JSON=content)
+    assert done.returncode == 1
+    assert words in done.stdout and "swordfish" not in done.stdout
+
+
 def test_export_prints_what_the_variable_takes(home: Home) -> None:
     tokens = home.login()
     done = home.run("login", "--export")
