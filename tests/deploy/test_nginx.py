@@ -104,6 +104,15 @@ def test_what_nginx_refuses_itself_is_an_error_object(deployment: Deployment) ->
     assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "overloaded", "2")
 
 
+def test_who_forgets_the_s_of_https_is_told_so(deployment: Deployment) -> None:
+    connection = http.client.HTTPConnection("localhost", deployment.nginx.port, timeout=PATIENCE)
+    connection.request("POST", CHAT, "{}")
+    answer = Answer(connection.getresponse())
+    connection.close()
+    assert (answer.status, answer.code) == (400, "invalid_http")
+    assert "https://" in answer.json["error"]["message"]
+
+
 HOLDING_BACK = {"proxy_buffering off;": "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"}
 
 

@@ -160,14 +160,33 @@ def faults(front: Front) -> list[str]:
     return [f"{name}: {fault}" for name, fault in found if fault]
 
 
-def test_nothing_is_smuggled_through_nginx(deployment: Deployment, sim: SimulatorClient) -> None:
+def encrypted(deployment: Deployment) -> Callable[[], socket.socket]:
+    """Opens connections to nginx."""
     context = deployment.nginx.trust()
 
     def connect() -> socket.socket:
         sock = socket.create_connection(("127.0.0.1", deployment.nginx.port))
         return context.wrap_socket(sock, server_hostname="localhost")
 
-    assert not (wrong := faults(Front(connect, sim))), "\n".join(wrong)
+    return connect
+
+
+def test_nothing_is_smuggled_through_nginx(deployment: Deployment, sim: SimulatorClient) -> None:
+    assert not (wrong := faults(Front(encrypted(deployment), sim))), "\n".join(wrong)
+
+
+def test_what_nginx_cannot_read_gets_an_error_object(deployment: Deployment) -> None:
+    key, size = KEY.encode(), length(0)
+    asked = {
+        "a long address": (414, head(key, size, first=b"POST /" + b"x" * 40_000 + b" HTTP/1.1")),
+        "a long header": (400, head(key, size, b"X-A: " + b"b" * 40_000)),
+        "a strange coding": (400, head(key, b"Transfer-Encoding: x")),
+        "a strange version": (400, head(key, size, first=b"POST / HTTP/9.1")),
+        "no address": (400, head(key, size, first=b"POST")),
+    }
+    for what, (status, data) in asked.items():
+        (answer,) = told(send(encrypted(deployment), data))
+        assert (answer.status, json.loads(answer.body)["error"]["code"]) == (status, "invalid_http"), what
 
 
 def test_nothing_is_smuggled_into_gunicorn(deployment: Deployment, sim: SimulatorClient) -> None:
