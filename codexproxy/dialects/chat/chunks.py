@@ -62,7 +62,7 @@ class Chunks:
 
     def usage(self, usage: dict[str, Any], tier: str | None) -> bytes:
         """The chunk without choices that ends a stream with ``include_usage``."""
-        return self._head + b',"choices":[]' + _tier(tier) + b',"usage":' + encode_json(usage) + b"}\n\n"
+        return self._head + b',"choices":[],"usage":' + encode_json(usage) + _tier(tier) + b"}\n\n"
 
 
 def _tier(tier: str | None) -> bytes:
