@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,15 +54,22 @@ def row(request: pytest.FixtureRequest) -> HostFault:
 def upstream_house(simulator: SimulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A service with short limits that knows the simulator and every broken upstream."""
     folder = tmp_path_factory.mktemp("faults")
-    sim = SimulatorClient(simulator.base_url)
-    sim.reset()
     with bad_upstreams(folder, simulator.base_url) as bad:
         path = folder / "config.json"
-        path.write_text(config({"simulator": sim.backend_url, **bad}))
-        with Service(folder / "service", sim, CONFIG_PATH=str(path), **LIMITS) as service:
-            house = House(service, sim, keyed=True)
-            house.is_well()
+        path.write_text(config({"simulator": SimulatorClient(simulator.base_url).backend_url, **bad}))
+        with limited_house(simulator, folder / "service", keyed=True, CONFIG_PATH=str(path)) as house:
             yield house
-        # Once it has stopped, nothing is on its way into the ledger.
-        assert ledger_of(service.data_dir) == house.ledger
-        assert sim.counters()["open_connections"] == 1, "an upstream connection was left open"
+
+
+@contextmanager
+def limited_house(simulator: SimulatorProcess, folder: Path, *, keyed: bool = False, **environ: str) -> Iterator[House]:
+    """A service with short limits, which leaves nothing open and a whole ledger."""
+    sim = SimulatorClient(simulator.base_url)
+    sim.reset()
+    with Service(folder, sim, **LIMITS, **environ) as service:
+        house = House(service, sim, keyed=keyed)
+        house.is_well()
+        yield house
+    # Once it has stopped, nothing is on its way into the ledger.
+    assert ledger_of(service.data_dir) == house.ledger
+    assert sim.counters()["open_connections"] == 1, "an upstream connection was left open"
