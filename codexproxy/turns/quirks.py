@@ -12,6 +12,9 @@ CONTENT_IN_EVERY_DELTA = "content_in_every_delta"
 # What the user is given is the final object, so its ``output`` must not be empty.
 READS_FINAL_OBJECT = "reads_final_object"
 
+# Nothing may come before ``response.created`` (trap 3).
+BEGINS_WITH_CREATED = "begins_with_created"
+
 # The published schema knows no ``type`` but "function" in chunks. The platform sends
 # "custom" all the same, and OpenAI's own libraries cannot do without it.
 TYPE_OF_CUSTOM_CALLS = "type_of_custom_calls"
@@ -20,7 +23,7 @@ QUIRKS: dict[str, frozenset[str]] = {
     "cursor": frozenset({GRAMMAR_TOOLS_AS_FUNCTIONS}),
     "cline": frozenset({CONTENT_IN_EVERY_DELTA}),
     "roo-code": frozenset({CONTENT_IN_EVERY_DELTA}),
-    "openai-sdk": frozenset({READS_FINAL_OBJECT, TYPE_OF_CUSTOM_CALLS}),
+    "openai-sdk": frozenset({READS_FINAL_OBJECT, BEGINS_WITH_CREATED, TYPE_OF_CUSTOM_CALLS}),
     "n8n": frozenset({READS_FINAL_OBJECT}),
     "litellm": frozenset({READS_FINAL_OBJECT}),
 }

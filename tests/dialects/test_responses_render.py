@@ -148,6 +148,36 @@ def test_an_item_that_never_finished_is_filled_from_its_parts():
     assert seen[-1]["response"]["output"] == [ITEM]
 
 
+ASIDE = [{"type": "codex.rate_limits"}, {"type": "keepalive", "sequence_number": 0}, {"type": "response.metadata"}]
+
+
+def test_for_openais_libraries_nothing_comes_before_the_beginning():
+    sut = renderer(client="openai-sdk")
+    assert sut.render(events(*ASIDE)) == b""
+    seen = payloads(sut.render(events(*ASIDE, CREATED, *ASIDE, ITEM_DONE)))
+    assert [event["type"] for event in seen][:2] == ["response.created", "codex.rate_limits"]
+    others = renderer(client="codex-cli")
+    assert others.render(events(*ASIDE, CREATED)) == b"".join(event.raw for event in events(*ASIDE, CREATED))
+
+
+@pytest.mark.parametrize(
+    "first", [{"type": "response.in_progress", "response": {"id": "resp_1"}}, ITEM_DONE, COMPLETED]
+)
+def test_for_openais_libraries_a_beginning_that_was_not_sent_is_made_up(first: dict[str, Any]):
+    begun, second, *_ = payloads(renderer(client="openai-sdk").render(events(first, COMPLETED)))
+    assert (begun["type"], second["type"]) == ("response.created", first["type"])
+    response = begun["response"]
+    assert (response["status"], response["output"], response["model"]) == ("in_progress", [], "gpt-5.2")
+    assert response["id"].startswith("resp_")
+    if "response" in first:
+        assert response["id"] == "resp_1"
+
+
+def test_a_bare_error_needs_no_beginning():
+    bare = {"type": "error", "error": {"code": "server_error", "message": "It broke."}}
+    assert renderer(client="openai-sdk").render(events(bare)) == Event.of(bare).raw
+
+
 @each_recording()
 def test_for_clients_that_read_the_final_object_it_says_what_was_streamed(recording: Recording):
     sut = renderer(client="openai-sdk", model=recording.expected["model"])

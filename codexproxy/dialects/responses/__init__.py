@@ -9,9 +9,10 @@ from typing import Any
 
 from codexproxy.dialects.base import Renderer
 from codexproxy.dialects.responses.envelope import Envelope
+from codexproxy.dialects.responses.opening import Opening
 from codexproxy.dialects.responses.parse import parse
 from codexproxy.dialects.responses.render import ResponsesRenderer
-from codexproxy.turns.quirks import READS_FINAL_OBJECT, quirks_of
+from codexproxy.turns.quirks import BEGINS_WITH_CREATED, READS_FINAL_OBJECT, quirks_of
 from codexproxy.turns.turn import Body, Caller, Turn
 
 
@@ -36,8 +37,9 @@ class ResponsesDialect:
 
     def renderers(self, turn: Turn) -> Sequence[Renderer]:
         """The one renderer of the one answer."""
-        fills_output = READS_FINAL_OBJECT in quirks_of(turn.caller.client)
-        return [ResponsesRenderer(Envelope(turn), fills_output=fills_output)]
+        envelope, quirks = Envelope(turn), quirks_of(turn.caller.client)
+        opening = Opening(envelope) if BEGINS_WITH_CREATED in quirks else None
+        return [ResponsesRenderer(envelope, fills_output=READS_FINAL_OBJECT in quirks, opening=opening)]
 
     def second_try(self, turn: Turn, response: dict[str, Any]) -> Body | None:
         """None: what this API's callers get is upstream's own answer."""

@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import Any
 
 from codexproxy.dialects.responses.envelope import Envelope
+from codexproxy.dialects.responses.opening import Opening
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.turns.events import COMPLETED, ERROR, FAILED, INCOMPLETE, Batch, Event
 from codexproxy.turns.failures import error_object, text_of
@@ -39,11 +40,13 @@ class ResponsesRenderer:
     Args:
         envelope: Dresses the Response objects on the way.
         fills_output: Whether an empty final ``output`` is filled from the items.
+        opening: Sees to the first frames; None where they pass like all others.
     """
 
-    def __init__(self, envelope: Envelope, *, fills_output: bool = False) -> None:
+    def __init__(self, envelope: Envelope, *, fills_output: bool = False, opening: Opening | None = None) -> None:
         self._envelope = envelope
         self._fills = fills_output
+        self._opening = opening
         self._minutes = Minutes()
         # Frames of the batch under way: those before one that is broken leave with its failure.
         self._out: list[bytes] = []
@@ -59,6 +62,8 @@ class ResponsesRenderer:
         Raises:
             UpstreamFailed: A frame that carries a Response object is not JSON.
         """
+        if self._opening and not self._opening.over:
+            batch = self._opening.passed(batch)
         if not batch:
             return b""
         self._seen += len(batch)
