@@ -98,7 +98,7 @@ class Providers:
         url, name = row.url or "https://api.openai.com/v1", row.api_key_env or "OPENAI_API_KEY"
         backend = RelayBackend(
             row.name,
-            RelayAddress(url, self.environ.get(name, ""), name),
+            RelayAddress(url, self.environ.get(name, ""), name, wants_key=bool(row.api_key_env or not row.url)),
             Transport(url, self.environ),
             kind=row.type,
             limits=self._limits(),

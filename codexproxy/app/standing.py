@@ -8,6 +8,7 @@ from codexproxy.auth.account import Login
 from codexproxy.auth.status import LoginStatus
 from codexproxy.backends.provider import Provider
 from codexproxy.backends.quotabook import QuotaBook
+from codexproxy.backends.refusing import RefusingBackend
 from codexproxy.errors import ProxyError
 
 
@@ -19,7 +20,7 @@ def readiness(logins: Mapping[str, Login], providers: Sequence[Provider]) -> Cal
         providers: Where turns may go; one of them that can serve is enough.
     """
     needed = {profile: login for profile, login in logins.items() if _uses(providers, profile)}
-    others = [provider for provider in providers if provider.kind != "codex"]
+    others = [provider for provider in providers if not _has_login(provider)]
 
     def reasons() -> list[str]:
         # The logins come first: a program that has to be asked may take its time.
@@ -49,7 +50,11 @@ def warnings(logins: Mapping[str, Login]) -> list[str]:
 
 
 def _uses(providers: Sequence[Provider], profile: str) -> bool:
-    return any(provider.kind == "codex" and provider.account == f"profile:{profile}" for provider in providers)
+    return any(_has_login(provider) and provider.account == f"profile:{profile}" for provider in providers)
+
+
+def _has_login(provider: Provider) -> bool:
+    return provider.account.startswith("profile:") and not isinstance(provider.backend, RefusingBackend)
 
 
 def _reason(login: Login, status: LoginStatus) -> str:

@@ -26,6 +26,10 @@ class RefusingBackend:
     def _refuse(self) -> NoReturn:
         raise InvalidRequest(self._message, code=self._code)
 
+    def problem(self) -> str:
+        """Why it serves nothing, for ``/ready``."""
+        return self._message
+
     def open(self, turn: Turn) -> EventStream:
         """See ``Backend.open``; always refused."""
         self._refuse()

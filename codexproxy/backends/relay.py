@@ -31,11 +31,13 @@ class RelayAddress:
         base_url: ``https://relay.example/v1``.
         key: The key; never shown by ``repr``.
         key_name: Where the key comes from, for error messages.
+        wants_key: Whether it is known to let nobody in without one.
     """
 
     base_url: str
     key: str = field(repr=False)
     key_name: str = "its key"
+    wants_key: bool = False
 
 
 class RelayBackend:
@@ -130,6 +132,14 @@ class RelayBackend:
             raise self._refused(response)
         return response
 
+    def problem(self) -> str | None:
+        """What keeps the relay from serving, in one line for ``/ready``; None when nothing is known."""
+        address = self._address
+        return None if address.key or not address.wants_key else self._keyless()
+
+    def _keyless(self) -> str:
+        return f"The provider '{self.name}' wants a key. Please set {self._address.key_name}."
+
     def _refused(self, response: requests.Response) -> ProxyError:
         headers = {name.lower(): value for name, value in response.headers.items()}
         body = self._exchange.refused(response)
@@ -140,7 +150,7 @@ class RelayBackend:
             return LoginExpired(
                 f"The provider '{self.name}' does not accept {self._address.key_name}. Please set a valid key there."
                 if self._address.key
-                else f"The provider '{self.name}' wants a key. Please set {self._address.key_name}."
+                else self._keyless()
             )
         return refusal(response.status_code, headers, body)
 

@@ -37,6 +37,11 @@ class SlottedBackend:
         stream.on_close(place.release)
         return stream
 
+    def problem(self) -> str | None:
+        """What keeps the backend from working, where it can tell."""
+        ask = getattr(self.inner, "problem", None)
+        return ask() if ask is not None else None
+
     def models(self) -> list[dict[str, Any]]:
         """See ``Backend.models``."""
         return self.inner.models()

@@ -62,3 +62,23 @@ def test_a_cli_that_hangs_holds_no_readiness_up_while_a_login_works(
     began = time.monotonic()
     assert service.get("/ready").status == 200
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("row", "environ", "reason"),
+    [
+        ({"url": "https://relay.example/v1", "apiKeyEnv": "RELAY_KEY"}, {"RELAY_KEY": "k"}, ""),
+        ({"url": "https://relay.example/v1", "apiKeyEnv": "RELAY_KEY"}, {}, "set RELAY_KEY"),
+        ({"providerType": "openai", "url": "http://127.0.0.1:9/v1"}, {}, ""),
+        ({"providerType": "openai"}, {"CODEX_MAX_PARALLEL_REQUESTS": "2"}, "set OPENAI_API_KEY"),
+        ({}, {"CODEX_LOCAL_ONLY": "1", "CODEX_BACKEND_URL": "https://elsewhere.example"}, "CODEX_LOCAL_ONLY"),
+    ],
+)
+def test_a_single_provider_is_ready_when_it_has_what_it_needs(
+    serve: Callable[..., Service], tmp_path: Path, row: dict[str, str], environ: dict[str, str], reason: str
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"providers": [{"name": "only", **row}]}))
+    answer = serve(CONFIG_PATH=str(config), **environ).get("/ready")
+    assert answer.status == (503 if reason else 200)
+    assert reason in str(answer.json.get("reasons", ""))
