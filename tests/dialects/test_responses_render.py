@@ -164,7 +164,8 @@ def test_for_openais_libraries_nothing_comes_before_the_beginning():
     "first", [{"type": "response.in_progress", "response": {"id": "resp_1"}}, ITEM_DONE, COMPLETED]
 )
 def test_for_openais_libraries_a_beginning_that_was_not_sent_is_made_up(first: dict[str, Any]):
-    begun, second, *_ = payloads(renderer(client="openai-sdk").render(events(first, COMPLETED)))
+    begun, second, *_, last = payloads(renderer(client="openai-sdk").render(events(first, COMPLETED)))
+    assert begun["response"]["id"] == last["response"]["id"]
     assert (begun["type"], second["type"]) == ("response.created", first["type"])
     response = begun["response"]
     assert (response["status"], response["output"], response["model"]) == ("in_progress", [], "gpt-5.2")

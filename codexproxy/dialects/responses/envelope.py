@@ -90,6 +90,12 @@ class Envelope:
         """
         return {name: value for name, value in self._asked.items() if name in response and response[name] != value}
 
+    def begun(self, response: Json) -> Json:
+        """The Response object of an answer that only begins; the id it is given here stays."""
+        whole = self.whole({**response, "output": [], "usage": None})
+        self._asked["id"] = whole["id"]
+        return {**whole, "status": "in_progress"}
+
     def whole(self, response: Json) -> Json:
         """A complete Response object, valid against the public schema.
 

@@ -4,8 +4,6 @@ The OpenAI SDKs' stream helper raises at anything else, while upstream may tell
 of limits or keep the line alive first (UPSTREAM.md §4, COMPAT.md U9).
 """
 
-from typing import Any
-
 from codexproxy.dialects.responses.envelope import Envelope
 from codexproxy.errors import UpstreamFailed
 from codexproxy.turns.events import ERROR, Batch, Event
@@ -43,10 +41,12 @@ class Opening:
         except UpstreamFailed:
             data = {}
         response, number = data.get("response"), data.get("sequence_number")
-        begun: dict[str, Any] = {**(response if isinstance(response, dict) else {}), "output": [], "usage": None}
-        told = {"response": {**self._envelope.whole(begun), "status": "in_progress"}}
         return Event.of(
-            {"type": CREATED, "sequence_number": max(number - 1, 0) if isinstance(number, int) else 0, **told}
+            {
+                "type": CREATED,
+                "sequence_number": max(number - 1, 0) if isinstance(number, int) else 0,
+                "response": self._envelope.begun(response if isinstance(response, dict) else {}),
+            }
         )
 
 
