@@ -47,6 +47,9 @@ def _raw(*frames: bytes) -> Json:
     return {"raw_text": b"".join((_CREATED, _DELTA, *frames)).decode(), "raw_frames": False}
 
 
+# Events that are none, right behind good ones; the second begins as upstream's own do and is found out later.
+BROKEN = {"a word": _raw(b"data: nonsense\n\n"), "half an object": _raw(_HEAD + b',"delta":"tw\n\n')}
+
 UPSTREAM: tuple[Fault, ...] = (
     # -- no connection -------------------------------------------------------------------
     Fault("the upstream's name cannot be looked up", **_UNREACHABLE, upstream="nameless", asked=0, logged=_AGAIN),
@@ -151,7 +154,7 @@ UPSTREAM: tuple[Fault, ...] = (
     Fault(
         "an event that is no JSON, together with good ones",
         **_GARBAGE,
-        script=_raw(b"data: nonsense\n\n"),
+        script=BROKEN["a word"],
         delivered="one ",
     ),
     # -- an answer in an unusual form ----------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.outcome import Fault, Told
 from tests.faults.playing import WAYS, Got, House, Way
-from tests.faults.table import UPSTREAM
+from tests.faults.table import BROKEN, UPSTREAM
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,21 @@ def test_the_next_honest_request_is_answered(played: Played, upstream_house: Hou
     upstream_house.is_well()
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way.stream], ids=str)
-@pytest.mark.parametrize("fields", [{"stop": ["never said"]}, {"max_tokens": 500}], ids=["stop", "max_tokens"])
-def test_good_words_are_delivered_before_a_broken_event_also_where_the_answer_may_be_cut(
-    upstream_house: House, way: Way, fields: dict[str, object]
+@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize(
+    ("dialect", "fields"),
+    [
+        ("chat", {}),
+        ("chat", {"stop": ["never said"]}),
+        ("chat", {"max_tokens": 500}),
+        ("responses", {"max_output_tokens": 500}),
+    ],
+)
+def test_good_words_are_delivered_before_an_event_that_is_none(
+    upstream_house: House, dialect: str, fields: dict[str, object], broken: str
 ) -> None:
-    (broken,) = (fault for fault in UPSTREAM if "no JSON" in fault.name)
-    assert broken.script is not None
-    named = {"max_output_tokens": 500} if way.dialect == "responses" else fields
-    upstream_house.sim.script(broken.script, match="may be cut", repeat=-1)
-    got = upstream_house.ask(way, "may be cut", fields=named)
+    marker = f"good-words-{broken.replace(' ', '-')}"
+    upstream_house.sim.script(BROKEN[broken], match=marker, repeat=-1)
+    got = upstream_house.ask(Way(dialect, stream=True), marker, fields=fields)
     assert (got.told.code, got.text, got.is_ended) == ("upstream_truncated", "one ", True)
     upstream_house.is_calm()
