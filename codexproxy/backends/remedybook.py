@@ -66,9 +66,11 @@ class RemedyBook:
 
     def _look(self) -> None:
         now = self._clock()
-        if now - self._looked < LOOK_EVERY or not self._path.exists():
+        if now - self._looked < LOOK_EVERY:
             return
         self._looked = now
+        if not self._path.exists():
+            return
         try:
             rows = self._database.rows("SELECT model, kind, detail, learned FROM remedies")
         except ProxyError as error:

@@ -154,6 +154,11 @@ class KeyRing:
                 parse_hash(user.api_key_hash)
 
     @property
+    def locked(self) -> bool:
+        """Whether a key was known to exist when the last one was looked for."""
+        return self._locked
+
+    @property
     def configured(self) -> bool:
         """Whether any key exists, or existed since the start; disabled ones count."""
         self._current_users()

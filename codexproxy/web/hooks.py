@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from functools import partial
 
 from flask import Flask, Response, g, request
 
@@ -29,24 +30,27 @@ def register(app: Flask, wiring: Wiring) -> None:
         request_id = request.headers.get("x-request-id", "")
         request_id = request_id if _SANE_ID.fullmatch(request_id) else uuid.uuid4().hex
         bind_request_id(request_id)
-        g.log = RequestLog(request_id, wiring.observation)
+        log = g.log = RequestLog(request_id, wiring.observation)
         if request.method == "OPTIONS":
             return Response(status=204)
         if request.path in OPEN_ROUTES:
             return None
-        g.log.begin(request.method, request.environ.get("codexproxy.path", request.path))
-        g.identity = admit(wiring)
-        g.log.key = g.identity.name
-        g.log.on_end(underway.enter(g.log))
+        log.begin(request.method, request.environ.get("codexproxy.path", request.path))
+        g.identity = identity = admit(wiring)
+        log.key = identity.name
+        log.on_end(underway.enter(log))
         sock = request.environ.get("gunicorn.socket")
         if sock is not None and (request.method == "POST" or "stream" in request.args):
-            g.log.on_end(lambda number=departures.watch(sock): departures.forget(number), first=True)
+            log.on_end(partial(departures.forget, departures.watch(sock)), first=True)
         return None
 
     def finish(response: Response) -> Response:
         g.log.decorate(response)
+        origin = request.headers.get("origin")
+        if origin is None and not wiring.origins.cors_allow_origins:
+            return response
         headers = wiring.origins.cors_headers(
-            request.headers.get("origin"),
+            origin,
             requested_headers=request.headers.get("access-control-request-headers"),
             private_network=request.headers.get("access-control-request-private-network") == "true",
             preflight=request.method == "OPTIONS",
@@ -88,5 +92,6 @@ def approach(wiring: Wiring, identity: Identity) -> Approach:
         remote_is_loopback=is_loopback_address(request.environ.get("REMOTE_ADDR")),
         forwarded=forwarding_header(request.headers) is not None,
         has_key=identity.keyed,
-        key_configured=wiring.keys.configured,
+        # Every request has been identified by now, for which the keys were read.
+        key_configured=wiring.keys.locked,
     )

@@ -216,4 +216,6 @@ def _notes(turn: Turn) -> dict[str, str]:
 
 def _header_text(text: str) -> str:
     # Field names are the caller's own words; what a header cannot hold is replaced.
+    if text.isascii() and text.isprintable():
+        return text[:2000]
     return "".join(char if " " <= char <= "~" else "?" for char in text)[:2000]

@@ -20,8 +20,9 @@ class CountedWrites:
         self.written: list[bytes] = []
         self._sock = sock
 
-    def sendall(self, data: bytes) -> None:
+    def send(self, data: bytes) -> int:
         self.written.append(bytes(data))
+        return len(data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -47,6 +48,24 @@ def test_a_request_is_one_write(listener: socket.socket) -> None:
         head, _, body = written.partition(b"\r\n\r\n")
         assert head.startswith(b"POST /turns HTTP/1.1\r\n") and b"Content-Length: 8" in head and b"x-one: 1" in head
         assert body == b'{"a": 1}'
+
+
+def test_what_the_system_does_not_take_at_once_follows(listener: socket.socket) -> None:
+    body = b"x" * 20_000_000
+    taken: list[bytes] = []
+
+    def upstream() -> None:
+        sock, _ = listener.accept()
+        with sock:
+            while data := sock.recv(1 << 20):
+                taken.append(data)
+
+    serving = Thread(target=upstream)
+    serving.start()
+    with closing(connected(listener)) as connection:
+        connection.request("POST", "/turns", body=body)
+    serving.join(10)
+    assert b"".join(taken).endswith(b"\r\n\r\n" + body)
 
 
 def test_a_large_body_is_not_copied(listener: socket.socket) -> None:

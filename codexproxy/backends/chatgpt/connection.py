@@ -30,8 +30,13 @@ class OneWrite(HTTPConnection):
             self._gathered = None
         if sum(map(len, pieces)) <= LARGEST_COPY:
             pieces = [b"".join(pieces)]
+        if self.sock is None:
+            self.connect()
         for piece in pieces:
-            self.send(piece)
+            # Nearly always all is sent at once; ``sendall`` would first ask for the size of the system's buffer.
+            sent = self.sock.send(piece)
+            if sent < len(piece):
+                self.sock.sendall(memoryview(piece)[sent:])
 
     def send(self, data: Any) -> None:
         """Keeps what belongs to the request that is being put together; writes everything else."""
