@@ -145,18 +145,16 @@ def ledger(data_dir: Path, tally: Tally) -> Finding:
         rows[use.name] += use.turns
     database.close()
     kills = sorted(kill.at for kill in tally.kills)
-    missing, excused, wrong = 0, 0, []
+    answered = broken_off = 0
+    wrong = []
     for key, turns in sorted(tally.turns.items()):
-        doubtful = sum(_near(ended, kills) for ended in turns.certain)
         certain, most = len(turns.certain), len(turns.certain) + turns.perhaps
-        missing += max(0, certain - rows[key])
-        excused += doubtful
-        if not certain - doubtful <= rows[key] <= most:
-            wrong.append(f"{key} has {rows[key]} rows, and should have {certain - doubtful} to {most}")
-    found = f"{rows.total()} rows; {missing} answered turns without one, all within {UNWRITTEN:g} s before a kill"
-    if excused == 0 and missing:
-        wrong.append(f"{missing} rows are missing")
-    return Finding("ledger", found if not wrong else f"{rows.total()} rows", "; ".join(wrong[:5]))
+        least = certain - sum(_near(ended, kills) for ended in turns.certain)
+        answered, broken_off = answered + certain, broken_off + turns.perhaps
+        if not least <= rows[key] <= most:
+            wrong.append(f"{key} has {rows[key]} rows, and should have {least} to {most}")
+    found = f"{rows.total()} rows; {answered} turns were answered, {broken_off} broken off"
+    return Finding("ledger", found, "; ".join(wrong[:5]))
 
 
 def _near(ended: float, kills: list[float]) -> bool:
