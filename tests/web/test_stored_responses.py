@@ -200,17 +200,25 @@ def test_ten_thousand_responses_stay_within_the_bound_and_are_found_at_once(serv
 
     for number in range(10_000):
         save(number)
-    seconds = []
     connection = service.connect()
-    for number in range(9_999, 0, -50):
+
+    def fetch(path: str) -> tuple[float, bytes]:
         began = time.perf_counter()
-        connection.request("GET", f"/v1/responses/resp_{number}")
+        connection.request("GET", path)
         answer = connection.getresponse()
         body = answer.read()
-        seconds.append(time.perf_counter() - began)
-        assert answer.status == 200 and f"{number} xxx".encode() in body
+        assert answer.status == 200
+        return time.perf_counter() - began, body
+
+    # Beside a request that looks nothing up, so that a busy machine does not count.
+    added = []
+    for number in range(9_999, 0, -50):
+        plain, _ = fetch("/health")
+        seconds, body = fetch(f"/v1/responses/resp_{number}")
+        added.append(seconds - plain)
+        assert f"{number} xxx".encode() in body
     connection.close()
-    assert statistics.median(seconds) < 0.010
+    assert statistics.median(added) < 0.010
     for number in range(10_000, 18_000):
         save(number)
     assert database.rows("SELECT bytes FROM totals")[0][0] <= bound
