@@ -13,6 +13,8 @@ from tests.soak.tally import Tally
 
 # The share of the time for the part of the steady streams.
 STEADY = 1 / 6
+# Seconds.
+SHORTEST = 90
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of all choices")
     parser.add_argument("--keep", type=Path, help="leave logs and databases of the mixed part in this folder")
     options = parser.parse_args(arguments)
+    if options.seconds < SHORTEST:
+        parser.error(f"less than {SHORTEST} seconds tell nothing of growth")
     began = time.monotonic()
     say(f"{options.seconds:.0f} s in all, seed {options.seed}")
     tally, findings = mixed(options.seconds * (1 - STEADY), options.seed, say, options.keep)
