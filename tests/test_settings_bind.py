@@ -1,5 +1,6 @@
 """Nobody serves the world without a key by accident."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,9 @@ def test_a_key_of_the_key_file_counts_while_it_is_accepted(tmp_path: Path, conte
     refusal = refuse_public_bind(load_settings({**EMPTY, "DATA_DIR": str(tmp_path)}), ["0.0.0.0:3000"])
     assert (refusal is None) is is_a_key
     assert is_a_key or "codexproxy keys add" in str(refusal)
+
+
+def test_a_pipe_in_the_key_files_place_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "keys.json")
+    settings = load_settings({**EMPTY, "DATA_DIR": str(tmp_path)})
+    assert refuse_public_bind(settings, ["0.0.0.0:3000"])

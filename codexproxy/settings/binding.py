@@ -30,6 +30,8 @@ def refuse_public_bind(settings: Settings, binds: list[str]) -> str | None:
 
 def holds_keys(path: Path) -> bool:
     """Whether a key file holds a key that is accepted; one that cannot be read holds none."""
+    if not path.is_file():  # A pipe would be waited for.
+        return False
     try:
         users = json.loads(path.read_text("utf-8"))["users"]
         return any(user["apiKeyHash"] and user.get("isEnabled", True) is True for user in users)

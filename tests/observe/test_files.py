@@ -68,7 +68,8 @@ def test_several_processes_part_their_files_without_losing_or_mixing_a_line(tmp_
     assert len(list(tmp_path.iterdir())) > 8
     assert sorted(line[:9] for line in lines) == [f"p{n} {i:06d}" for n in range(3) for i in range(2_000)]
     assert all(re.fullmatch(r"p\d \d{6}\.{90}", line) for line in lines)
-    assert max(path.stat().st_size for path in tmp_path.iterdir()) < 2**20 // 16 + 3 * 101
+    # Others go on in a file that has its share while whoever renames it is interrupted.
+    assert max(path.stat().st_size for path in tmp_path.iterdir()) < 2 * 2**20 // 16
 
 
 def test_a_file_that_somebody_removed_is_begun_anew(tmp_path: Path) -> None:
