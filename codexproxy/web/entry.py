@@ -73,7 +73,8 @@ def admit(entry: Entry, wiring: Wiring, requestlog: RequestLog) -> None:
         ModelNotFound: The key is not for this model.
         RateLimited: A limit of the key, or the reserve, is reached.
     """
-    requestlog.on_end(lambda: wiring.gate.close(entry.held, requestlog.tokens))
+    held = entry.held  # Not the entry: whatever waits for the end keeps what it knows, conversations included.
+    requestlog.on_end(lambda: wiring.gate.close(held, requestlog.tokens))
     try:
         g.log.headers = wiring.gate.admit(entry.held, entry.turn, requestlog.on_end).headers()
     except RateLimited:

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from flask import Response
@@ -104,6 +105,8 @@ class RequestLog:
     def follow(self, response: Response) -> None:
         """Ends with this streamed response instead of with the view; ``followed`` is its generator."""
         self.followed = response.response
+        if self.turn is not None:
+            self.turn = _without_conversation(self.turn)
         self._observation.stream_began()
         response.call_on_close(self.finish)
 
@@ -207,6 +210,12 @@ def _number_at(value: Any, path: Sequence[str]) -> int:
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value if isinstance(value, int) else 0
+
+
+def _without_conversation(turn: Turn) -> Turn:
+    # A stream may last for minutes, and what was asked may be long; of it only this is told in the end.
+    told: dict[str, Any] = {name: turn.body[name] for name in ("model", "reasoning") if name in turn.body}
+    return replace(turn, body=told, options={})
 
 
 def _notes(turn: Turn) -> dict[str, str]:

@@ -78,7 +78,8 @@ class Envelope:
     def __init__(
         self, turn: Turn, clock: Callable[[], float] = time.time, identify: Callable[[str], str] = new_id
     ) -> None:
-        self._turn = turn
+        self._given: Json = turn.options.get("given", {})
+        self._stores = turn.options.get("store") is not False
         self._clock = clock
         self._identify = identify
         self._asked = _asked(turn)
@@ -103,11 +104,11 @@ class Envelope:
         and what upstream was never told (``metadata``, …) is the request's.
         """
         filled = {**_BLANK, **{name: value for name, value in response.items() if _may_stand(name, value)}}
-        for name, value in self._turn.options.get("given", {}).items():
+        for name, value in self._given.items():
             if name in _KEPT_HERE or filled.get(name) in _EMPTY:
                 filled[name] = value
         filled |= self._asked
-        filled["store"] = self._turn.options.get("store") is not False
+        filled["store"] = self._stores
         filled["id"] = filled.get("id") or self._identify("resp")
         filled.setdefault("created_at", int(self._clock()))
         output = filled["output"] if isinstance(filled["output"], list) else []
