@@ -1,10 +1,12 @@
-"""What a request held is freed at its end, whatever happens meanwhile."""
+"""What a request held is freed at its end, whatever happens meanwhile; what nobody needs any more, before."""
 
 import gevent
 import pytest
+from flask import Response
 
 from codexproxy.observe.metrics import Metrics
 from codexproxy.state.ledger import TurnRecord
+from codexproxy.turns.turn import Caller, Turn
 from codexproxy.web.departures import ClientGone
 from codexproxy.web.observation import Observation
 from codexproxy.web.requestlog import RequestLog
@@ -44,3 +46,19 @@ def test_all_is_freed_though_the_client_leaves_in_the_middle_of_it() -> None:
     assert [row.dialect for row in rows.rows] == ["chat"]
     request.finish()
     assert len(rows.rows) == 1
+
+
+def test_a_stream_lets_its_conversation_go_and_still_tells_what_it_was() -> None:
+    rows = Rows()
+    request = RequestLog("id", Observation(Metrics(), rows))
+    request.dialect = "chat"
+    body = {"model": "gpt-5.2", "reasoning": {"effort": "high"}, "instructions": "Count.", "input": ["long"] * 100}
+    request.turn = Turn("fast", body, caller=Caller(client="cursor"), options={"own": body["input"]}, adapted=("a",))
+    response = Response(iter([b"x"]))
+    request.follow(response)
+    assert request.turn.body == {"model": "gpt-5.2", "reasoning": {"effort": "high"}}
+    assert not request.turn.options
+    response.close()
+    assert [(row.client, row.model, row.effort, row.adapted) for row in rows.rows] == [
+        ("cursor", "gpt-5.2", "high", "a")
+    ]
