@@ -1,7 +1,7 @@
 """What every request passes, in one place so that no route can forget it."""
 
 import re
-import uuid
+import secrets
 from functools import partial
 
 from flask import Flask, Response, g, request
@@ -28,7 +28,7 @@ def register(app: Flask, wiring: Wiring) -> None:
 
     def begin() -> Response | None:
         request_id = request.headers.get("x-request-id", "")
-        request_id = request_id if _SANE_ID.fullmatch(request_id) else uuid.uuid4().hex
+        request_id = request_id if _SANE_ID.fullmatch(request_id) else secrets.token_hex(16)
         bind_request_id(request_id)
         log = g.log = RequestLog(request_id, wiring.observation)
         if request.method == "OPTIONS":
