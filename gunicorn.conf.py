@@ -1,10 +1,10 @@
-"""gunicorn's settings for a deployment; what they are and why stands in codexproxy.web.server."""
+"""gunicorn's settings for a deployment; what they are and why stands in codexproxy.web.serving.server."""
 
 import os
 import sys
 
 from codexproxy.settings import SettingsError
-from codexproxy.web.server import IN_FORCE, gunicorn_options, log_to
+from codexproxy.web.serving.server import IN_FORCE, gunicorn_options, log_to
 
 try:
     settings = IN_FORCE.load(os.environ)

@@ -3,6 +3,6 @@
 import os
 
 from codexproxy.app import create_app
-from codexproxy.web.server import IN_FORCE
+from codexproxy.web.serving.server import IN_FORCE
 
 app = create_app(IN_FORCE.current(os.environ))

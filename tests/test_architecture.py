@@ -28,10 +28,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "simulator": {"errors", "turns"},
     "web": {*PLAIN, "dialects", "backends", "auth", "guard"},
 }
-# These build everything, so they may see everything. web/server.py is the root
+# These build everything, so they may see everything. web/serving/server.py is the root
 # from which gunicorn starts the app.
 BUILDERS = {"app", "cli", "commands", "__main__"}
-ROOTS = {"__init__.py", "web/server.py"}
+ROOTS = {"__init__.py", "web/serving/server.py"}
 
 # Module that belongs to few -> where it may be imported (path prefixes below codexproxy/).
 HOMES = {
@@ -243,7 +243,7 @@ def test_most_functions_are_short(record_property: object) -> None:
 
 # Each rule is shown to bite: a module that breaks it, and where it would stand.
 CULPRITS = {
-    "turns/a.py": ('"""X."""\nimport codexproxy.web.server\n', import_violations),
+    "turns/a.py": ('"""X."""\nimport codexproxy.web.serving.server\n', import_violations),
     "dialects/b.py": ('"""X."""\nfrom codexproxy.auth import store\n', import_violations),
     "novelty.py": ('"""X."""\n', import_violations),
     "turns/c.py": ('"""X."""\ndef f():\n    import flask\n', home_violations),

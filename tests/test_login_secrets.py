@@ -17,7 +17,7 @@ from codexproxy.auth.tokens import Grant, Tokens
 from codexproxy.settings import load_settings
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.web.callback_app import Ended
-from codexproxy.web.callback_server import CallbackServer
+from codexproxy.web.login.callback_server import CallbackServer
 from tests.commands.home import Home
 from tests.service import Answer, Service, free_port, wait_until
 from tests.visitor import authorized, query_of, visit

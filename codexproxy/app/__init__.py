@@ -43,15 +43,15 @@ from codexproxy.state.conversations import Conversations
 from codexproxy.state.prompts import PromptStore
 from codexproxy.turns.policy import Policy
 from codexproxy.web import failures, hooks, routes
-from codexproxy.web.auth_routes import auth_routes
 from codexproxy.web.codex_routes import codex_routes
 from codexproxy.web.gate import Gate
-from codexproxy.web.login_desk import LoginDesk
+from codexproxy.web.login.auth_routes import auth_routes
+from codexproxy.web.login.login_desk import LoginDesk
 from codexproxy.web.paths import CanonicalPaths
 from codexproxy.web.quotas import quota_routes
 from codexproxy.web.reference import reference_routes
-from codexproxy.web.responses_routes import responses_routes
-from codexproxy.web.sweeping import Sweepers
+from codexproxy.web.serving.sweeping import Sweepers
+from codexproxy.web.stored.responses_routes import responses_routes
 from codexproxy.web.wiring import Wiring
 
 

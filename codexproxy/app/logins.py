@@ -23,7 +23,7 @@ from codexproxy.backends.chatgpt.headers import ClientIdentity
 from codexproxy.errors import ProxyError
 from codexproxy.settings import Settings
 from codexproxy.state.leader import Leadership
-from codexproxy.web.watch import LoginWatch
+from codexproxy.web.login.watch import LoginWatch
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from codexproxy.state.behind import WriteBehind
 from codexproxy.state.leader import Leadership
 from codexproxy.state.ledger import FILE, Ledger
 from codexproxy.web.observation import Observation
-from codexproxy.web.sweeping import Sweeper
+from codexproxy.web.serving.sweeping import Sweeper
 
 
 def make_metrics(environ: Mapping[str, str]) -> Metrics:

@@ -18,7 +18,7 @@ from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.settings import Provider as ProviderRow
 from codexproxy.settings import Settings
 from codexproxy.turns.deadlines import TimeLimits
-from codexproxy.web.readiness import alarm, wait_readable
+from codexproxy.web.serving.readiness import alarm, wait_readable
 
 
 @dataclass

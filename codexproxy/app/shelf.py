@@ -6,8 +6,8 @@ from codexproxy.state.leader import Leadership
 from codexproxy.state.responses.record import DAY, Limits
 from codexproxy.state.responses.schema import SCHEMA
 from codexproxy.state.responses.sqlite import SqliteResponseStore
-from codexproxy.web.shelf import Shelf
-from codexproxy.web.sweeping import Sweeper
+from codexproxy.web.serving.sweeping import Sweeper
+from codexproxy.web.stored.shelf import Shelf
 
 # Seconds for which the end of a finished answer waits until it can be kept.
 PATIENCE = 5.0

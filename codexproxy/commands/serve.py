@@ -41,7 +41,7 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
 def run_server(settings: Settings) -> None:
     """Runs gunicorn in this process; returns when it has stopped."""
     # Imported here: it brings gunicorn and gevent, which help texts do not need.
-    from codexproxy.web.server import run
+    from codexproxy.web.serving.server import run
 
     run(settings)
 

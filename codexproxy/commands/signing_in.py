@@ -12,7 +12,7 @@ from codexproxy.auth.device import DeviceCode, DeviceLoginUnavailable
 from codexproxy.auth.landing import Landing
 from codexproxy.auth.tokens import Tokens
 from codexproxy.commands.arrivals import Arrivals, Lines
-from codexproxy.web.callback_server import LINGER, CallbackServer, CallbackUnavailable
+from codexproxy.web.login.callback_server import LINGER, CallbackServer, CallbackUnavailable
 
 # A device code lasts a quarter of an hour; its own end is told by the issuer's rules.
 LONGEST = 1000.0

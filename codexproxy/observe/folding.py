@@ -19,7 +19,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 _PREFIX = "fold-"
 _REPLACED = "replaced"
-# Only these are worth keeping: the gauges of the dead are forgotten (see ``web.master``).
+# Only these are worth keeping: the gauges of the dead are forgotten (see ``web.serving.master``).
 _KINDS = ("counter", "histogram")
 # How often a reading is begun anew when a fold comes in between.
 _ATTEMPTS = 20

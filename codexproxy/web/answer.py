@@ -15,10 +15,10 @@ from codexproxy.web.bugs import internal_error
 from codexproxy.web.entry import admit, dry_run, open_turns, read_entry
 from codexproxy.web.merge import merge
 from codexproxy.web.opening import Opening
-from codexproxy.web.outliving import answer_outliving
 from codexproxy.web.replies import HEARTBEAT, json_reply, stream_reply
 from codexproxy.web.requestlog import RequestLog
-from codexproxy.web.shelf import Keeping
+from codexproxy.web.stored.outliving import answer_outliving
+from codexproxy.web.stored.shelf import Keeping
 from codexproxy.web.whole import whole_answer
 from codexproxy.web.wiring import Wiring
 

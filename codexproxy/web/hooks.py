@@ -9,10 +9,10 @@ from flask import Flask, Response, g, request
 from codexproxy.guard.keys import Identity, presented_key
 from codexproxy.guard.origin import Approach, forwarding_header, is_loopback_address, merge_vary
 from codexproxy.observe.context import bind_request_id
-from codexproxy.web.departures import Departures
-from codexproxy.web.inbound import InboundRequest
 from codexproxy.web.requestlog import RequestLog
-from codexproxy.web.underway import Underway
+from codexproxy.web.serving.departures import Departures
+from codexproxy.web.serving.inbound import InboundRequest
+from codexproxy.web.serving.underway import Underway
 from codexproxy.web.wiring import Wiring
 
 # Open without a key (CONTRACT.md, "Safe by construction"); nothing else is.

@@ -6,7 +6,7 @@ from typing import Any
 from flask import Response, g
 
 from codexproxy.turns.events import encode_json
-from codexproxy.web.streamed import StreamedResponse
+from codexproxy.web.serving.streamed import StreamedResponse
 
 # A comment line, which every SSE client skips (WHATWG HTML §9.2.6).
 HEARTBEAT = b": keepalive\n\n"

@@ -20,10 +20,10 @@ from codexproxy.turns.policy import Policy
 from codexproxy.turns.stream import EventStream
 from codexproxy.turns.turn import Turn
 from codexproxy.web.gate import Gate
-from codexproxy.web.login_desk import LoginDesk
+from codexproxy.web.login.login_desk import LoginDesk
+from codexproxy.web.login.watch import LoginWatch
 from codexproxy.web.observation import Observation
-from codexproxy.web.shelf import Shelf
-from codexproxy.web.watch import LoginWatch
+from codexproxy.web.stored.shelf import Shelf
 
 
 class CatalogueSource(Protocol):

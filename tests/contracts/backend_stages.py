@@ -20,7 +20,7 @@ from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.recipes import cut_after, http, message, stall_at, think
 from codexproxy.turns.access import Access
 from codexproxy.turns.deadlines import TimeLimits
-from codexproxy.web.readiness import wait_readable
+from codexproxy.web.serving.readiness import wait_readable
 from tests.backends.codex_exec.real_cli import installed, write_config
 from tests.fakes.codex_cli import FakeCli
 

@@ -21,7 +21,7 @@ from codexproxy.auth.store import storage_failed
 from codexproxy.auth.tokens import Tokens
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.web.callback_app import Ended
-from codexproxy.web.callback_server import CallbackServer, CallbackUnavailable
+from codexproxy.web.login.callback_server import CallbackServer, CallbackUnavailable
 from tests.service import free_port, wait_until
 from tests.visitor import Page, authorized, visit
 

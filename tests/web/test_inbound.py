@@ -3,7 +3,7 @@
 import pytest
 from werkzeug.datastructures import EnvironHeaders
 
-from codexproxy.web.inbound import QuickHeaders
+from codexproxy.web.serving.inbound import QuickHeaders
 
 ENVIRON = {"HTTP_X_REQUEST_ID": "7", "CONTENT_TYPE": "text/plain", "CONTENT_LENGTH": "12", "HTTP_EMPTY": ""}
 

@@ -14,7 +14,7 @@ from codexproxy.turns.continuation import continued
 from codexproxy.turns.events import Batch, Event
 from codexproxy.turns.fold import STRUCTURE, fold
 from codexproxy.turns.turn import Caller
-from codexproxy.web.shelf import Keeping, Shelf
+from codexproxy.web.stored.shelf import Keeping, Shelf
 from tests.dialects.recorded import Recording, each_recording, recordings
 from tests.fakes.responses import MemoryResponseStore
 

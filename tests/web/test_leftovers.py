@@ -12,7 +12,7 @@ import gevent
 import pytest
 from gunicorn.http.errors import InvalidChunkSize
 
-from codexproxy.web.leftovers import SILENCE, discard_rest
+from codexproxy.web.serving.leftovers import SILENCE, discard_rest
 from tests.service import Service
 
 BITE = b"x" * 1024 * 1024

@@ -9,7 +9,7 @@ from gevent import socket
 from gunicorn.config import Config
 from gunicorn.http.wsgi import Response
 
-from codexproxy.web.listening import Address, ClientServer, ClientSocket, answering_shortly
+from codexproxy.web.serving.listening import Address, ClientServer, ClientSocket, answering_shortly
 
 LARGE = bytes(range(256)) * 40_000
 

@@ -16,7 +16,7 @@ LATE = ("urllib3", "requests", "flask", "prometheus_client", "codexproxy.app")
 
 
 def test_the_master_imports_nothing_that_has_to_come_later() -> None:
-    script = f"import codexproxy.web.server, sys; print([name for name in {LATE!r} if name in sys.modules])"
+    script = f"import codexproxy.web.serving.server, sys; print([name for name in {LATE!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

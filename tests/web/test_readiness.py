@@ -7,8 +7,8 @@ import gevent
 import pytest
 from gevent import socket
 
-from codexproxy.web import readiness
-from codexproxy.web.readiness import EXACTLY_BELOW, TICK, wait_readable
+from codexproxy.web.serving import readiness
+from codexproxy.web.serving.readiness import EXACTLY_BELOW, TICK, wait_readable
 
 LONG = EXACTLY_BELOW + 1
 

@@ -12,8 +12,8 @@ from codexproxy.state.responses.record import Frame, Json, Stored
 from codexproxy.turns.continuation import continued
 from codexproxy.turns.events import Event
 from codexproxy.turns.turn import Caller
-from codexproxy.web.record import Record
-from codexproxy.web.shelf import Shelf
+from codexproxy.web.stored.record import Record
+from codexproxy.web.stored.shelf import Shelf
 from tests.dialects.recorded import decoded
 from tests.fakes.responses import MemoryResponseStore
 

@@ -7,10 +7,10 @@ from flask import Response
 from codexproxy.observe.metrics import Metrics
 from codexproxy.state.ledger import TurnRecord
 from codexproxy.turns.turn import Caller, Turn
-from codexproxy.web.departures import ClientGone
 from codexproxy.web.observation import Observation
 from codexproxy.web.requestlog import RequestLog
-from codexproxy.web.underway import Underway
+from codexproxy.web.serving.departures import ClientGone
+from codexproxy.web.serving.underway import Underway
 
 
 class Rows:

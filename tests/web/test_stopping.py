@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.web.stopping import HANDOVER, MARGIN, REPLACED, Stopping
+from codexproxy.web.serving.stopping import HANDOVER, MARGIN, REPLACED, Stopping
 from tests.fakes.clock import Clock
 from tests.service import Answer, Service, wait_until
 

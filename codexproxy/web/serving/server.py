@@ -10,8 +10,8 @@ from gunicorn.app.base import BaseApplication
 
 from codexproxy.observe.log import configure_logging
 from codexproxy.settings import Settings, SettingsError, load_settings, refuse_public_bind
-from codexproxy.web.gunicornlog import GunicornLog
-from codexproxy.web.master import MetricsFolder, Replacements, allow_open_files
+from codexproxy.web.serving.gunicornlog import GunicornLog
+from codexproxy.web.serving.master import MetricsFolder, Replacements, allow_open_files
 
 # Idle keep-alive connections count too; the default of 1,000 makes the next ones wait without an error.
 WORKER_CONNECTIONS = 10_000
@@ -69,7 +69,7 @@ def gunicorn_options(settings: Settings, environ: Mapping[str, str] = os.environ
     return {
         "bind": [_bind(settings)],
         "workers": settings.workers,
-        "worker_class": "codexproxy.web.worker.ProxyWorker",
+        "worker_class": "codexproxy.web.serving.worker.ProxyWorker",
         "worker_connections": WORKER_CONNECTIONS,
         "backlog": BACKLOG,
         "keepalive": KEEPALIVE_SECONDS,

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from codexproxy.web.worker import ANNOUNCEMENT
+from codexproxy.web.serving.worker import ANNOUNCEMENT
 
 
 class Replacements:

@@ -13,7 +13,7 @@ from codexproxy.auth.device import DeviceCode
 from codexproxy.auth.landing import Landing
 from codexproxy.errors import ProxyError
 from codexproxy.web.callback_app import Ended
-from codexproxy.web.callback_server import CallbackServer, CallbackUnavailable
+from codexproxy.web.login.callback_server import CallbackServer, CallbackUnavailable
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from codexproxy.turns.continuation import PREVIOUS
 from codexproxy.turns.events import PREAMBLE, Event
 from codexproxy.turns.fold import Fold
 from codexproxy.turns.turn import Turn
-from codexproxy.web.shelf import own_input
+from codexproxy.web.stored.shelf import own_input
 
 Json = dict[str, Any]
 T = TypeVar("T")

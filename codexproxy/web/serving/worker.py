@@ -20,12 +20,12 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from codexproxy.errors import InvalidRequest, ProxyError
 from codexproxy.turns.events import encode_json
-from codexproxy.web.idle import IdleConnections
-from codexproxy.web.leftovers import discard_rest, is_read
-from codexproxy.web.listening import Address, ClientServer, answering_shortly
-from codexproxy.web.refusals import refusal_of
-from codexproxy.web.stopping import LAST_WORDS, Stopping
-from codexproxy.web.underway import underway_in
+from codexproxy.web.serving.idle import IdleConnections
+from codexproxy.web.serving.leftovers import discard_rest, is_read
+from codexproxy.web.serving.listening import Address, ClientServer, answering_shortly
+from codexproxy.web.serving.refusals import refusal_of
+from codexproxy.web.serving.stopping import LAST_WORDS, Stopping
+from codexproxy.web.serving.underway import underway_in
 
 # How the master announces what a stop is about; its default action is to do nothing.
 ANNOUNCEMENT = signal.SIGURG
@@ -70,7 +70,7 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
     def load_wsgi(self) -> None:
         """Loads the application, then takes all that is loaded out of the collector's way."""
         # The master imports this module, and what follows may not be imported before gevent's patches.
-        from codexproxy.web.watch import watch_in
+        from codexproxy.web.login.watch import watch_in
 
         super().load_wsgi()
         self._underway = underway_in(self.wsgi)

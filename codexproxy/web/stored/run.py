@@ -15,10 +15,10 @@ from codexproxy.turns.events import Batch
 from codexproxy.turns.failures import failure_of
 from codexproxy.web.bugs import internal_error
 from codexproxy.web.opening import Opening
-from codexproxy.web.record import Record
 from codexproxy.web.replies import HEARTBEAT
 from codexproxy.web.requestlog import RequestLog
-from codexproxy.web.underway import Underway
+from codexproxy.web.serving.underway import Underway
+from codexproxy.web.stored.record import Record
 
 # Seconds between two looks whether somebody still wants the answer. While a client
 # listens it is only said that the answer is being made, well within the store's lease.

@@ -9,11 +9,11 @@ from flask import Response, current_app, g
 from codexproxy.dialects.base import Dialect
 from codexproxy.dialects.responses.envelope import RESPONSE_ID, new_id
 from codexproxy.web.entry import Entry, admit, open_turns
-from codexproxy.web.record import Record
 from codexproxy.web.replies import json_reply, stream_reply
 from codexproxy.web.requestlog import RequestLog
-from codexproxy.web.run import Run
-from codexproxy.web.underway import underway_in
+from codexproxy.web.serving.underway import underway_in
+from codexproxy.web.stored.record import Record
+from codexproxy.web.stored.run import Run
 from codexproxy.web.wiring import Wiring
 
 # What is known of a background response before anything was asked upstream.

@@ -15,8 +15,8 @@ from codexproxy.state.responses.owned import OwnedResponses
 from codexproxy.turns.count import count_input
 from codexproxy.turns.turn import Caller
 from codexproxy.web.body import parse_object, read_body
-from codexproxy.web.following import Reader
 from codexproxy.web.replies import json_reply, stream_reply
+from codexproxy.web.stored.following import Reader
 from codexproxy.web.wiring import Wiring
 
 

@@ -1,0 +1,1 @@
+"""Logging in and out over HTTP, and the watch over logins."""

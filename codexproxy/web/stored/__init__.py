@@ -1,0 +1,1 @@
+"""Responses that are kept: made, followed, resumed, fetched, listed and deleted."""
