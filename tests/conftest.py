@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from codexproxy.simulator.process import SimulatorProcess
 from tests.service import Service
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+# A shell starts what it runs in the background deaf to Ctrl-C, and the programs under test would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,13 @@ def ledger_of(data_dir: Path) -> Counter[tuple[str, int, str]]:
         connection.close()
 
 
+@pytest.fixture(scope="package")
+def simulator() -> Iterator[SimulatorProcess]:
+    """An upstream that nobody else is connected to, since what stays open is counted."""
+    with SimulatorProcess() as process:
+        yield process
+
+
 @pytest.fixture
 def row(request: pytest.FixtureRequest) -> HostFault:
     """The row of the table that the test is named in."""
