@@ -103,7 +103,7 @@ for (const target of [
   new URL("https://auth.openai.com/oauth/token"),
   `http://127.0.0.1:${process.env.OTHER}/itself`,
 ]) told.push(await (await fetch(target, options)).text());
-const request = new Request("https://registry.npmjs.org/x", {method: "POST", headers: options.headers});
+const request = new Request("https://elsewhere.example/x", {method: "POST", headers: options.headers});
 told.push(await (await fetch(request)).text());
 const {createServer} = await import("node:net");
 const server = createServer().listen(0, "0.0.0.0", () => {
