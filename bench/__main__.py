@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import report
-from bench.figures import Metrics
 from bench.runner import Results, memory, rounds, servers, source
 from bench.scenarios import SCENARIOS, Scenario
 from bench.targets.table import TARGETS, running
@@ -73,11 +72,6 @@ def measure(options: argparse.Namespace) -> Results:
             }
             results[MEMORY] = {name: figures for name, figures in kept.items() if figures}
     return results
-
-
-def _memory(names: Sequence[str], port: int, quick: bool) -> dict[str, list[Metrics]]:
-    kept = {name: memory(name, port, 2 if quick else 5, _say) for name in names}
-    return {name: figures for name, figures in kept.items() if figures}
 
 
 def _chosen(keys: Sequence[str], quick: bool) -> list[Scenario]:

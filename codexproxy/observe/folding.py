@@ -7,7 +7,6 @@ files it replaces until they are removed: whoever reads meanwhile, and whoever
 is killed in between, counts nothing twice and misses nothing.
 """
 
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -16,6 +15,8 @@ from pathlib import Path
 from prometheus_client.core import Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from codexproxy.observe.processes import lives
 
 _PREFIX = "fold-"
 _REPLACED = "replaced"
@@ -33,9 +34,9 @@ class Counted:
         lives: Whether a process is there.
     """
 
-    def __init__(self, folder: Path, lives: Callable[[int], bool] | None = None) -> None:
+    def __init__(self, folder: Path, lives: Callable[[int], bool] = lives) -> None:
         self._folder = folder
-        self._lives = lives or _lives
+        self._lives = lives
 
     def collect(self) -> Iterable[Metric]:
         """The metrics of all workers there are and were; see ``prometheus_client.registry.Collector``.
@@ -133,13 +134,3 @@ def _number(fold: Path | None) -> int:
 
 def _pid(path: Path) -> int:
     return int(path.stem.rpartition("_")[2])
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from codexproxy.observe.processes import lives
 from codexproxy.web.serving.worker import ANNOUNCEMENT
 
 
@@ -66,7 +67,7 @@ class MetricsFolder:
         """Removes what services left that were killed."""
         for folder in parent.glob(f"{self.NAME}*"):
             owner = folder.name.removeprefix(self.NAME).partition("-")[0]
-            if owner.isdigit() and not _lives(int(owner)):
+            if owner.isdigit() and not lives(int(owner)):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def child_exit(self, server: Any, worker: Any) -> None:
@@ -90,13 +91,3 @@ def allow_open_files() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # Some systems name a limit that they do not grant.
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
