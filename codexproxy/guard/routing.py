@@ -3,7 +3,8 @@
 A user may be bound to clients (``allowedClients``). Turns of a bound user run
 in the user's own group only when the client is what it says it is and on the
 list; all others go to the group its rule names, and those that are not
-genuine are completed with what the real client would have sent.
+genuine are completed with what the real client would have sent. Of several
+rules the one counts whose client speaks the API that was asked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Protocol
 from codexproxy.errors import ModelNotFound, PermissionRefused
 from codexproxy.guard.clients import Client
 from codexproxy.guard.keys import Identity
+from codexproxy.guard.profiles import CLAUDE_CLI, CODEX_CLI
 
 
 class ClientRule(Protocol):
@@ -40,6 +42,9 @@ class Rule:
     group: str = "default"
     complete: bool = False
 
+
+# First word of a route -> the client whose own API that is; every other route is judged as the Codex CLI's.
+_CLIENT_OF_ROUTE = {"messages": CLAUDE_CLI}
 
 # Why a turn goes where it goes; one word each, for the log.
 UNCHECKED = "unchecked"
@@ -74,13 +79,14 @@ class Decision:
     complete: bool = False
 
 
-def decide(identity: Identity, client: Client, rules: Mapping[str, ClientRule]) -> Decision:
-    """The guard's decision.
+def decide(identity: Identity, client: Client, rules: Mapping[str, ClientRule], route: str) -> Decision:
+    """The guard's decision; the order of ``allowedClients`` makes no difference to it.
 
     Args:
         identity: Who asks.
         client: With which program.
         rules: Client -> rule, as configured.
+        route: The canonical path that was asked, ``/chat/completions``.
 
     Raises:
         PermissionRefused: The key is bound to clients without a rule, and this is none of them.
@@ -88,21 +94,28 @@ def decide(identity: Identity, client: Client, rules: Mapping[str, ClientRule]) 
     allowed = identity.allowed_clients
     if not allowed:
         return _own_group(identity, client, UNCHECKED, "")
-    for name in allowed:
-        if name in rules and name in client.genuine:
-            if is_listed(client, rules[name]):
-                return _own_group(identity, client, GENUINE, name)
-            return Decision(identity.name, allowed, client, NOT_LISTED, name, rules[name].group, forced=True)
+    proven = [name for name in allowed if name in rules and name in client.genuine]
+    for name in proven:
+        if is_listed(client, rules[name]):
+            return _own_group(identity, client, GENUINE, name)
+    if proven:
+        name = _judging(proven, route)
+        return Decision(identity.name, allowed, client, NOT_LISTED, name, rules[name].group, forced=True)
     if client.name in allowed and client.name not in rules:
         return _own_group(identity, client, ALLOWED, "")
-    return _not_genuine(identity, client, rules)
+    return _not_genuine(identity, client, rules, route)
+
+
+def _judging(names: Sequence[str], route: str) -> str:
+    native = _CLIENT_OF_ROUTE.get(route.strip("/").partition("/")[0], CODEX_CLI)
+    return native if native in names else min(names)
 
 
 def _own_group(identity: Identity, client: Client, reason: str, rule: str) -> Decision:
     return Decision(identity.name, identity.allowed_clients, client, reason, rule, identity.provider_group)
 
 
-def _not_genuine(identity: Identity, client: Client, rules: Mapping[str, ClientRule]) -> Decision:
+def _not_genuine(identity: Identity, client: Client, rules: Mapping[str, ClientRule], route: str) -> Decision:
     allowed = identity.allowed_clients
     ruled = [name for name in allowed if name in rules]
     if not ruled:
@@ -110,7 +123,7 @@ def _not_genuine(identity: Identity, client: Client, rules: Mapping[str, ClientR
             f"The key '{identity.name}' is only for {', '.join(allowed)}, and this request came from "
             f"{client.name}. Use another key, or change 'allowedClients' of this one."
         )
-    name = client.name if client.name in ruled else ruled[0]
+    name = _judging(ruled, route)
     rule = rules[name]
     return Decision(identity.name, allowed, client, NOT_GENUINE, name, rule.group, forced=True, complete=rule.complete)
 

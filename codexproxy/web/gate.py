@@ -90,7 +90,7 @@ class Gate:
             self.refresh()
         client = detect(headers, payload, self.library.current())
         try:
-            decision = decide(identity, client, self.rules)
+            decision = decide(identity, client, self.rules, route)
         except PermissionRefused:
             log.warning("guard decision", extra=fields(**facts(identity, client, route), reason="refused"))
             raise

@@ -1,5 +1,6 @@
 """The guard's decision table, pure: genuine or not, listed or not, bound to which clients."""
 
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -51,10 +52,10 @@ TABLE: list[tuple[tuple[str, ...], Client, str, str, bool, bool]] = [
     (("claude-cli",), CODEX, "not_genuine", "2api", True, False),
     (("codex-cli", "claude-cli"), CODEX, "genuine", "home", False, False),
     (("codex-cli", "claude-cli"), CLAUDE, "genuine", "home", False, False),
-    (("codex-cli", "claude-cli"), CLAUDE_UNPROVEN, "not_genuine", "2api", True, False),
+    (("codex-cli", "claude-cli"), CLAUDE_UNPROVEN, "not_genuine", "2apiCodex", True, True),
     (("claude-cli", "codex-cli"), CODEX_UNPROVEN, "not_genuine", "2apiCodex", True, True),
     (("codex-cli", "claude-cli"), CURL, "not_genuine", "2apiCodex", True, True),
-    (("claude-cli", "codex-cli"), CURL, "not_genuine", "2api", True, False),
+    (("claude-cli", "codex-cli"), CURL, "not_genuine", "2apiCodex", True, True),
     (("cursor",), CURSOR, "allowed_client", "home", False, False),
     (("codex-cli", "cursor"), CURSOR, "allowed_client", "home", False, False),
     (("codex-cli", "cursor"), CURL, "not_genuine", "2apiCodex", True, True),
@@ -65,28 +66,50 @@ TABLE: list[tuple[tuple[str, ...], Client, str, str, bool, bool]] = [
 def test_the_decision_table(
     allowed: tuple[str, ...], asks: Client, reason: str, group: str, forced: bool, complete: bool
 ) -> None:
-    decision = decide(ann(*allowed), asks, RULES)
+    decision = decide(ann(*allowed), asks, RULES, "/responses")
     assert (decision.reason, decision.group, decision.forced, decision.complete) == (reason, group, forced, complete)
     assert (decision.user, decision.allowed_clients) == ("ann", allowed)
+
+
+@pytest.mark.parametrize("allowed", list(permutations(("claude-cli", "codex-cli", "cursor"))))
+@pytest.mark.parametrize(
+    ("route", "group"),
+    [
+        ("/responses", "2apiCodex"),
+        ("/responses/compact", "2apiCodex"),
+        ("/chat/completions", "2apiCodex"),
+        ("/completions", "2apiCodex"),
+        ("/backend-api/codex/responses", "2apiCodex"),
+        ("/messages", "2api"),
+        ("/messages/count_tokens", "2api"),
+    ],
+)
+@pytest.mark.parametrize("asks", [CURL, CODEX_UNPROVEN, CLAUDE_UNPROVEN])
+def test_the_rule_is_that_of_the_api_asked_in_whatever_order_clients_are_listed(
+    allowed: tuple[str, ...], route: str, group: str, asks: Client
+) -> None:
+    assert decide(ann(*allowed), asks, RULES, route).group == group
 
 
 @pytest.mark.parametrize("asks", [CURL, CODEX, CLAUDE])
 def test_a_key_bound_to_clients_without_a_rule_refuses_all_others(asks: Client) -> None:
     with pytest.raises(PermissionRefused) as refusal:
-        decide(ann("cursor", "zed"), asks, RULES)
+        decide(ann("cursor", "zed"), asks, RULES, "/responses")
     assert (refusal.value.status, refusal.value.code) == (403, "client_not_allowed")
     assert "cursor, zed" in refusal.value.message
 
 
 def test_group_allow_list_and_completion_are_settings() -> None:
     rules = {"codex-cli": Rule(("codex_vscode",), "elsewhere", complete=False)}
-    assert decide(ann("codex-cli"), CODEX_UNLISTED, rules).group == "home"
-    decision = decide(ann("codex-cli"), CURL, rules)
+    assert decide(ann("codex-cli"), CODEX_UNLISTED, rules, "/responses").group == "home"
+    decision = decide(ann("codex-cli"), CURL, rules, "/responses")
     assert (decision.group, decision.forced, decision.complete) == ("elsewhere", True, False)
 
 
 def test_an_empty_allow_list_lists_nobody() -> None:
-    assert decide(ann("codex-cli"), CODEX, {"codex-cli": Rule(("",), "g")}).reason == "user_agent_not_listed"
+    assert (
+        decide(ann("codex-cli"), CODEX, {"codex-cli": Rule(("",), "g")}, "/responses").reason == "user_agent_not_listed"
+    )
 
 
 @pytest.mark.parametrize(
