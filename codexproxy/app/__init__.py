@@ -86,7 +86,15 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
     stand_ins = load_family_prompts()
     store = PromptStore(settings.data_dir / "prompts")
     library = Library(store, stand_ins)
-    made = Providers(settings, environ, quotas, slots, refreshed=metrics.refreshed, is_own=own_words(library))
+    made = Providers(
+        settings,
+        environ,
+        quotas,
+        slots,
+        refreshed=metrics.refreshed,
+        skipped=metrics.event_skipped,
+        is_own=own_words(library),
+    )
     providers = made.all()
     login = made.login("default")
     seed_login(login)

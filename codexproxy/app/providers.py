@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from codexproxy.app.logins import Login, make_identity, make_login
 from codexproxy.backends.base import Backend
 from codexproxy.backends.chatgpt.client import ChatGptBackend
+from codexproxy.backends.chatgpt.sse import untold
 from codexproxy.backends.chatgpt.transport import Transport
 from codexproxy.backends.codex_exec import CodexCliBackend, CodexCliOptions, is_local_url
 from codexproxy.backends.codex_exec.permits import Permits
@@ -32,6 +33,7 @@ class Providers:
         slots: Places for turns; None where nothing limits them.
         logins: The logins in use, by profile.
         refreshed: Told of every renewal of a login, whether it succeeded.
+        skipped: Told of every event of a provider that was passed over.
         is_own: Whether instructions are ours, which the CLI with a prompt of its own needs not.
     """
 
@@ -41,6 +43,7 @@ class Providers:
     slots: Permits | None = None
     logins: dict[str, Login] = field(default_factory=dict)
     refreshed: Callable[[bool], None] | None = None
+    skipped: Callable[[str], object] = untold
     is_own: Callable[[str], bool] = field(default=lambda text: False)
 
     def all(self) -> list[Provider]:
@@ -90,6 +93,7 @@ class Providers:
             wait=wait_readable,
             patience=self.settings.heartbeat_seconds,
             alarm=alarm,
+            skipped=self.skipped,
             heard=self.quotas.note,
         )
         return self._slotted(backend)
@@ -105,6 +109,7 @@ class Providers:
             wait=wait_readable,
             patience=self.settings.heartbeat_seconds,
             alarm=alarm,
+            skipped=self.skipped,
         )
         return self._slotted(backend)
 

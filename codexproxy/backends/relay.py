@@ -11,7 +11,8 @@ from codexproxy import __version__
 from codexproxy.backends.chatgpt.body import Wait
 from codexproxy.backends.chatgpt.exchange import Alarm, Exchange, no_alarm
 from codexproxy.backends.chatgpt.refusals import REDACTED, lacks_route, refusal
-from codexproxy.backends.chatgpt.source import ResponseSource
+from codexproxy.backends.chatgpt.source import ResponseSource, SkippedEvents
+from codexproxy.backends.chatgpt.sse import untold
 from codexproxy.backends.chatgpt.transport import Transport
 from codexproxy.errors import LoginExpired, NotLoggedIn, NotOffered, ProxyError, UpstreamFailed, UpstreamRejected
 from codexproxy.observe.bodies import log_body
@@ -53,6 +54,7 @@ class RelayBackend:
         patience: Seconds of silence after which a stream yields ``[]``.
         clock: Monotonic seconds.
         alarm: Ends waits that the socket's timeout does not.
+        skipped: Counts an event of this provider that was passed over, since it is not JSON.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class RelayBackend:
         patience: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
         alarm: Alarm = no_alarm,
+        skipped: Callable[[str], object] = untold,
     ) -> None:
         self.name = name
         self.kind = kind
@@ -77,6 +80,7 @@ class RelayBackend:
         self._wait = wait
         self._patience = patience
         self._clock = clock
+        self._skipped = SkippedEvents(name, skipped)
 
     def open(self, turn: Turn) -> EventStream:
         """See ``Backend.open``."""
@@ -84,7 +88,7 @@ class RelayBackend:
         headers = {"accept": "text/event-stream", **_conversation(turn)}
         response = self._send("POST", "/responses", headers, encode_json(turn.body), deadlines)
         answerer = Answerer(self.name, {name.lower(): value for name, value in response.headers.items()})
-        source = ResponseSource(response, deadlines, self._wait, self._clock)
+        source = ResponseSource(response, deadlines, self._wait, self._clock, self._skipped)
         return EventStream(source, self._patience, answerer)
 
     def models(self) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 With several workers each counts into files of its own in one folder, and
 whichever is asked adds them up. The library decides at its import, by the
 variable ``FOLDER``, whether it does so; the master sets it (see ``web.serving.master``).
-Everything here happens once per turn, nothing once per event.
+Everything here happens once per turn, nothing once per event but for those that are broken.
 """
 
 from collections.abc import Iterable, Mapping
@@ -67,6 +67,9 @@ class Metrics:
             "codexproxy_queue_seconds", "Waits for a free place.", ["outcome"], buckets=_QUEUE, **here
         )
         self.refreshes = Counter("codexproxy_token_refreshes_total", "Renewals of the login.", ["outcome"], **here)
+        self.skipped_events = Counter(
+            "codexproxy_skipped_events_total", "Events of upstream's that are not JSON.", ["backend"], **here
+        )
 
     def turn_ended(self, record: TurnRecord, error: ProxyError | None) -> None:
         """Counts one turn."""
@@ -88,6 +91,10 @@ class Metrics:
     def refreshed(self, succeeded: bool) -> None:
         """Counts one renewal of the login."""
         self.refreshes.labels("succeeded" if succeeded else "failed").inc()
+
+    def event_skipped(self, backend: str) -> None:
+        """Counts one event of upstream's that was passed over, since it is not JSON."""
+        self._series(self.skipped_events, backend).inc()
 
     def page(self, current: Iterable[Metric]) -> bytes:
         """The metrics of all workers, in the text format.

@@ -30,6 +30,34 @@ PREAMBLE = frozenset(
     }
 )
 
+# Every event of the public API, and what the Codex backend adds; a broken one among them ends the answer.
+KNOWN = (
+    TERMINAL
+    | PREAMBLE
+    | frozenset(
+        f"response.{name}"
+        for name in (
+            *("output_item.added", "output_item.done", "content_part.added", "content_part.done"),
+            *("output_text.delta", "output_text.done", "output_text.annotation.added"),
+            *("refusal.delta", "refusal.done"),
+            *("reasoning_text.delta", "reasoning_text.done", "reasoning_summary.delta", "reasoning_summary.done"),
+            *("reasoning_summary_part.added", "reasoning_summary_part.done"),
+            *("reasoning_summary_text.delta", "reasoning_summary_text.done"),
+            *("function_call_arguments.delta", "function_call_arguments.done"),
+            *("custom_tool_call_input.delta", "custom_tool_call_input.done"),
+            *("web_search_call.in_progress", "web_search_call.searching", "web_search_call.completed"),
+            *("file_search_call.in_progress", "file_search_call.searching", "file_search_call.completed"),
+            *("code_interpreter_call.in_progress", "code_interpreter_call.interpreting"),
+            *("code_interpreter_call.completed", "code_interpreter_call_code.delta"),
+            *("code_interpreter_call_code.done", "image_generation_call.in_progress"),
+            *("image_generation_call.generating", "image_generation_call.partial_image"),
+            *("image_generation_call.completed", "mcp_call_arguments.delta", "mcp_call_arguments.done"),
+            *("mcp_call.in_progress", "mcp_call.completed", "mcp_call.failed"),
+            *("mcp_list_tools.in_progress", "mcp_list_tools.completed", "mcp_list_tools.failed"),
+        )
+    )
+)
+
 
 class Event:
     """One event: its type, its frame as received, its JSON when somebody asks.

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from sseclient import SSEClient
 
 from codexproxy.backends.chatgpt import sse
+from codexproxy.backends.chatgpt.source import SkippedEvents
 from codexproxy.backends.chatgpt.sse import Decoder
 from codexproxy.errors import UpstreamFailed
-from codexproxy.turns.events import Event
+from codexproxy.turns.events import KNOWN, Event
 
 DELTA = {"type": "response.output_text.delta", "delta": "naïve \u2028 \x85 😀 ok"}
 COMPLETED = {"type": "response.completed", "response": {"id": "resp_1"}}
@@ -72,20 +73,63 @@ def test_a_frame_without_any_type_keeps_its_event_name() -> None:
     assert decoded(b"event: keepalive\ndata: {}\n\n") == [("keepalive", {})]
 
 
-@pytest.mark.parametrize(
-    "data",
-    [b"data: nonsense\n\n", b"data: [1]\n\n", b"data: 3\n\n", b"data: {\n\n", b"data: " + b"[" * 100_000 + b"\n\n"],
-    ids=["a word", "a list", "a number", "half an object", "an abyss"],
-)
-def test_a_message_that_is_no_json_object_is_a_failure_of_upstream(data: bytes) -> None:
+NO_OBJECTS = {
+    "a word": b"nonsense",
+    "a list": b"[1]",
+    "a number": b"3",
+    "half an object": b"{",
+    "an abyss": b"[" * 100_000,
+    "the beginning of an event": b'{"type":"x.y","a":',
+}
+
+
+@pytest.mark.parametrize("payload", NO_OBJECTS.values(), ids=NO_OBJECTS)
+@pytest.mark.parametrize("name", ["response.output_item.done", "response.completed", "error", "codex.rate_limits"])
+def test_an_event_we_know_that_is_no_json_object_is_a_failure_of_upstream(name: str, payload: bytes) -> None:
     with pytest.raises(UpstreamFailed):
-        Decoder().feed(data)
+        Decoder().feed(b"event: " + name.encode() + b"\ndata: " + payload + b"\n\n")
+
+
+@pytest.mark.parametrize("eol", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
+@pytest.mark.parametrize("payload", NO_OBJECTS.values(), ids=NO_OBJECTS)
+@pytest.mark.parametrize(
+    ("head", "name"), [(b"event: x.y\n", "x.y"), (b"event: response.new\n", "response.new"), (b"", "message")]
+)
+def test_a_message_of_no_known_type_that_is_no_json_object_is_skipped_and_told(
+    head: bytes, name: str, payload: bytes, eol: bytes
+) -> None:
+    skipped: list[str] = []
+    decoder = Decoder(skipped.append)
+    broken = (head + b"data: " + payload + b"\n\n").replace(b"\n", eol)
+    frames = framed(DELTA, eol=eol.decode()) + broken + framed(COMPLETED, eol=eol.decode())
+    assert [event.data for event in decoder.feed(frames)] == [DELTA, COMPLETED]
+    assert skipped == [name]
+
+
+def test_a_message_that_was_cut_off_at_the_end_is_no_skipped_one() -> None:
+    skipped: list[str] = []
+    decoder = Decoder(skipped.append)
+    decoder.feed(b'data: {"type":"resp')
+    assert (decoder.end(), skipped) == ([], [])
+
+
+def test_skipped_events_are_all_counted_and_each_name_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    counted: list[str] = []
+    skipped = SkippedEvents("main", counted.append)
+    for name in ("ping", "ping", "message", *map(str, range(1000))):
+        skipped(name)
+    assert counted == ["main"] * 1003
+    assert [record.message for record in caplog.records][:2] == [
+        f"upstream 'main' sent an event '{name}' that is not JSON; it is skipped, and so are further ones"
+        for name in ("ping", "message")
+    ]
+    assert len(caplog.records) == 50
 
 
 @pytest.mark.parametrize("eol", ["\n", "\r\n"])
 def test_good_events_are_delivered_before_a_broken_one_of_the_same_read(eol: str) -> None:
     decoder = Decoder()
-    broken = f"data: nonsense{eol}{eol}".encode()
+    broken = f"event: response.in_progress{eol}data: nonsense{eol}{eol}".encode()
     events = decoder.feed(framed(DELTA, eol=eol) + broken + framed(COMPLETED, eol=eol))
     assert [event.data for event in events] == [DELTA]
     for _ in range(2):
@@ -141,6 +185,7 @@ LINES = st.sampled_from(
     [
         b"event: response.output_text.delta",
         b"event: x",
+        b"event: response.completed",
         b"event:",
         b'data: {"type":"response.output_text.delta","delta":"a"}',
         b'data: {"type":"x"}',
@@ -158,16 +203,17 @@ LINES = st.sampled_from(
 
 
 def reference(raw: bytes) -> tuple[list[tuple[str, dict]], bool]:
-    """What sseclient-py alone makes of these bytes up to an event that is no JSON object; whether there is one."""
+    """What sseclient-py alone makes of these bytes up to a known event that is no JSON object; whether there is one."""
     found = []
     for message in SSEClient([raw]).events():
         try:
             data = json.loads(message.data)
         except ValueError:
+            data = None
+        if isinstance(data, dict):
+            found.append((data.get("type", message.event), data))
+        elif message.event in KNOWN:
             return found, True
-        if not isinstance(data, dict):
-            return found, True
-        found.append((data.get("type", message.event), data))
     return found, False
 
 

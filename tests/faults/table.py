@@ -48,7 +48,10 @@ def _raw(*frames: bytes) -> Json:
 
 
 # Events that are none, right behind good ones; the second begins as upstream's own do and is found out later.
-BROKEN = {"a word": _raw(b"data: nonsense\n\n"), "half an object": _raw(_HEAD + b',"delta":"tw\n\n')}
+BROKEN = {
+    "a word": _raw(b"event: response.output_text.delta\ndata: nonsense\n\n"),
+    "half an object": _raw(_HEAD + b',"delta":"tw\n\n'),
+}
 
 UPSTREAM: tuple[Fault, ...] = (
     # -- no connection -------------------------------------------------------------------
@@ -152,7 +155,7 @@ UPSTREAM: tuple[Fault, ...] = (
         seconds=8.0,
     ),
     Fault(
-        "an event that is no JSON, together with good ones",
+        "an event of a known type that is no JSON, together with good ones",
         **_GARBAGE,
         script=BROKEN["a word"],
         delivered="one ",

@@ -11,6 +11,7 @@ import pytest
 
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.state.ledger import Ledger, TurnRecord
+from tests.fakes.backends import answer
 from tests.service import Service, wait_until
 
 CHAT = "/v1/chat/completions"
@@ -76,6 +77,30 @@ def test_open_streams_are_told_and_forgotten_with_a_killed_worker(
     for sock in socks:
         sock.close()
     wait_until(lambda: value(metrics(service), "codexproxy_open_streams") == 0, "no open stream")
+
+
+@pytest.mark.parametrize("path", [CHAT, RESPONSES])
+def test_an_event_of_no_known_name_that_is_no_json_is_skipped_and_counted(
+    service: Service, sim: SimulatorClient, path: str
+) -> None:
+    before = value(metrics(service), "codexproxy_skipped_events_total", backend="default")
+    frames = [
+        b"event: gateway.ping\ndata: ping\n\n",
+        b"data: nonsense\n\n",
+        *(event.raw for batch in answer("one two") for event in batch),
+    ]
+    sim.script({"raw_text": b"".join(frames).decode(), "raw_frames": False}, repeat=2)
+    ask = HELLO if path == RESPONSES else ASK
+    whole = service.post(path, ask)
+    assert whole.status == 200
+    assert b"one two" in whole.body
+    streamed = service.post(path, {**ask, "stream": True})
+    assert b"one two" in streamed.body
+    assert b"error" not in streamed.body.replace(b'"error":null', b"")
+    assert b"nonsense" not in streamed.body
+    after = value(metrics(service), "codexproxy_skipped_events_total", backend="default")
+    assert after - before == 4
+    assert 1 <= service.log.count("sent an event 'gateway.ping' that is not JSON") <= 2  # once by each worker
 
 
 def test_names_that_callers_make_up_get_no_series(serve: Callable[..., Service], sim: SimulatorClient) -> None:

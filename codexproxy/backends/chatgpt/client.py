@@ -11,7 +11,8 @@ from codexproxy.backends.chatgpt.exchange import Alarm, Exchange, no_alarm
 from codexproxy.backends.chatgpt.headers import ClientIdentity, account_headers, redacted, turn_headers
 from codexproxy.backends.chatgpt.quota import quota_from_headers
 from codexproxy.backends.chatgpt.refusals import is_no_stream, lacks_route, refusal
-from codexproxy.backends.chatgpt.source import ResponseSource
+from codexproxy.backends.chatgpt.source import ResponseSource, SkippedEvents
+from codexproxy.backends.chatgpt.sse import untold
 from codexproxy.backends.chatgpt.transport import Transport
 from codexproxy.errors import LoginExpired, NotOffered, ProxyError, UpstreamFailed, UpstreamRejected
 from codexproxy.observe.bodies import log_body
@@ -39,6 +40,7 @@ class ChatGptBackend:
         patience: Seconds of silence after which a stream yields ``[]``.
         clock: Monotonic seconds.
         alarm: Ends waits that the socket's timeout does not.
+        skipped: Counts an event of this provider that was passed over, since it is not JSON.
         heard: Takes the quota that upstream's answers carry, refusals included.
     """
 
@@ -57,6 +59,7 @@ class ChatGptBackend:
         patience: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
         alarm: Alarm = no_alarm,
+        skipped: Callable[[str], object] = untold,
         heard: Callable[[str, Quota | None], None] | None = None,
     ) -> None:
         self.name = name
@@ -68,6 +71,7 @@ class ChatGptBackend:
         self._wait = wait
         self._patience = patience
         self._clock = clock
+        self._skipped = SkippedEvents(name, skipped)
         self._heard = heard
 
     def open(self, turn: Turn) -> EventStream:
@@ -82,7 +86,7 @@ class ChatGptBackend:
         if is_no_stream(response.headers.get("content-type", "")):
             raise self._refused(response)
         answerer = Answerer(self.name, lower_names(response.headers))
-        source = ResponseSource(response, deadlines, self._wait, self._clock)
+        source = ResponseSource(response, deadlines, self._wait, self._clock, self._skipped)
         return EventStream(source, self._patience, answerer)
 
     def preview(self, turn: Turn) -> dict[str, Any]:

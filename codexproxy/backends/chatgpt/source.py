@@ -1,5 +1,6 @@
 """A response's body as a source of events."""
 
+import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,7 +10,7 @@ import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from codexproxy.backends.chatgpt.body import Body, Wait, body_of
-from codexproxy.backends.chatgpt.sse import Decoder
+from codexproxy.backends.chatgpt.sse import Decoder, Skipped, untold
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.turns.deadlines import Deadlines, timed_out
 from codexproxy.turns.events import TERMINAL, Batch
@@ -17,6 +18,36 @@ from codexproxy.turns.events import TERMINAL, Batch
 # Seconds granted to the last, empty HTTP chunk behind the terminal event, so
 # that the connection can be used again; it nearly always came with it.
 GRACE = 0.005
+
+# Names are upstream's own; the log is not to hold any number of them.
+_MOST_NAMES = 50
+
+log = logging.getLogger(__name__)
+
+
+class SkippedEvents:
+    """Counts messages of one upstream that are no events, and warns once of each name.
+
+    Args:
+        backend: The provider's name.
+        count: Counts one for a provider.
+    """
+
+    def __init__(self, backend: str, count: Callable[[str], object]) -> None:
+        self._backend = backend
+        self._count = count
+        self._warned: set[str] = set()
+
+    def __call__(self, name: str) -> None:
+        """Takes the event name of a message that was passed over; ``message`` where it had none."""
+        self._count(self._backend)
+        if name not in self._warned and len(self._warned) < _MOST_NAMES:
+            self._warned.add(name)
+            log.warning(
+                "upstream '%s' sent an event '%s' that is not JSON; it is skipped, and so are further ones",
+                self._backend,
+                name[:100],
+            )
 
 
 class ResponseSource:
@@ -27,12 +58,18 @@ class ResponseSource:
         deadlines: The turn's clocks, started with the request.
         wait: See ``body_of``.
         clock: Monotonic seconds.
+        skipped: Told of what is passed over, see ``Decoder``.
     """
 
     __slots__ = ("_body", "_clock", "_deadlines", "_decoder", "_ended", "_flows", "_response", "_whole")
 
     def __init__(
-        self, response: requests.Response, deadlines: Deadlines, wait: Wait, clock: Callable[[], float]
+        self,
+        response: requests.Response,
+        deadlines: Deadlines,
+        wait: Wait,
+        clock: Callable[[], float],
+        skipped: Skipped = untold,
     ) -> None:
         # The response is kept: were it collected, the stream would die in the middle.
         self._response = response
@@ -40,7 +77,7 @@ class ResponseSource:
         cast(Any, response).request = None
         self._deadlines = deadlines
         self._clock = clock
-        self._decoder = Decoder()
+        self._decoder = Decoder(skipped)
         self._body: Body = body_of(response, wait)
         self._ended = False
         self._whole = False

@@ -2,16 +2,20 @@
 
 Blocks of the exact form ``event: …\\ndata: {…}\\n\\n``, which is what upstream
 sends, take a short way; everything else (CR line ends, comments, several data
-lines, a missing event name) goes to sseclient-py. Both give the same events
-for any bytes; a property test holds them to it.
+lines, a missing or unknown event name) goes to sseclient-py. Both give the
+same events for any bytes; a property test holds them to it.
+
+A message that is no JSON object ends the answer when its ``event:`` names a
+type we know, and is passed over otherwise, as the Codex CLI does.
 """
 
 import re
+from collections.abc import Callable
 
 from sseclient import SSEClient
 
 from codexproxy.errors import UpstreamFailed
-from codexproxy.turns.events import Batch, Event, decode_object
+from codexproxy.turns.events import KNOWN, Batch, Event, decode_object
 
 # An event larger than this is no event; without a bound a broken upstream fills the memory.
 MAX_FRAME_BYTES = 64 * 1024 * 1024
@@ -31,24 +35,36 @@ _MOST_STARTS = 256
 _LONGEST_NAME = 100
 
 
+# Told the event name of each message that was passed over.
+Skipped = Callable[[str], object]
+
+
+def untold(name: str) -> None:
+    """For decoders whose skipped messages nobody counts."""
+
+
 class Decoder:
     """Splits one stream's bytes into events.
 
     Feed it network reads of any size; what is not complete waits inside.
 
+    Args:
+        skipped: Told of each message that is no JSON object and of no type we know.
+
     Attributes:
         fault: Why what came behind the events given out so far is no event; None as long as all is well.
     """
 
-    __slots__ = ("_last", "_more", "_rest", "_size", "_started", "fault")
+    __slots__ = ("_last", "_more", "_rest", "_size", "_skipped", "_started", "fault")
 
-    def __init__(self) -> None:
+    def __init__(self, skipped: Skipped = untold) -> None:
         self.fault: UpstreamFailed | None = None
         self._rest = b""
         # What came behind the rest and ends no line; put together only when a line ends.
         self._more: list[bytes] = []
         self._size = 0
         self._started = False
+        self._skipped = skipped
         self._last = _NO_START
 
     @property
@@ -110,6 +126,7 @@ class Decoder:
         was cut off is not JSON any more and is dropped.
         """
         rest = self._take()
+        self._skipped = untold
         return self._general(rest + b"\n\n") if rest.strip() else []
 
     def _keep(self, rest: bytes) -> Batch:
@@ -164,11 +181,16 @@ class Decoder:
         text = block.decode(errors="replace").encode()
         messages = [message for message in SSEClient(iter([text])).events() if message.data.strip() != _DONE]
         raw = _whole(block)
-        try:
-            return [_event(message.event, message.data.encode(), raw) for message in messages]
-        except UpstreamFailed as error:
-            self._fail(error)
-            return []
+        events: Batch = []
+        for message in messages:
+            try:
+                events.append(_event(message.event, message.data.encode(), raw))
+            except UpstreamFailed as error:
+                if message.event in KNOWN:
+                    self._fail(error)
+                    return []
+                self._skipped(message.event)
+        return events
 
     def _fail(self, fault: UpstreamFailed) -> None:
         self.fault = fault
@@ -178,7 +200,7 @@ class Decoder:
 
 def _learn(head: bytes) -> _Start | None:
     name = head.removeprefix(b"event: ")
-    if name == head or len(name) > _LONGEST_NAME or not name.isascii():
+    if name == head or len(name) > _LONGEST_NAME or name.decode(errors="replace").strip() not in KNOWN:
         return None
     if len(_STARTS) >= _MOST_STARTS:
         _STARTS.clear()
