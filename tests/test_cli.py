@@ -101,9 +101,10 @@ def test_a_public_address_without_a_key_is_refused_in_one_sentence(home: Path, a
 
 
 def test_serve_reads_the_dotenv_file_of_its_folder(home: Path) -> None:
-    (home / ".env").write_text("HOST=0.0.0.0\nLOG_LEVEL=loud\n")
+    (home / ".env").write_text("PORT=7\nLOG_LEVEL=loud\n")
+    (home / ".env").chmod(0o600)
     assert "LOG_LEVEL" in run(home, "serve").stderr
-    assert "0.0.0.0:1" in run(home, "serve", LOG_LEVEL="info").stderr
+    assert "0.0.0.0:1" in run(home, "serve", "--host", "0.0.0.0", LOG_LEVEL="info").stderr
 
 
 def test_options_beat_the_one_address_of_the_environment(home: Path) -> None:

@@ -16,7 +16,7 @@ from codexproxy.commands import checks
 from codexproxy.commands import deep_checks as deep
 from codexproxy.commands.findings import FAIL, SKIPPED, Finding, outcome, worst
 from codexproxy.commands.invocation import as_typed
-from codexproxy.commands.loading import DOTENV, settings_or_exit
+from codexproxy.commands.loading import settings_or_exit
 from codexproxy.commands.local_server import LocalServer, ServerRefused
 from codexproxy.observe.redaction import Redactor
 from codexproxy.settings import Settings
@@ -36,7 +36,7 @@ _LOG_LINES = 200
 @click.option("--bundle", type=click.Path(dir_okay=False, path_type=Path), help="Write a redacted support file.")
 def doctor(thorough: bool, url: str | None, origin: str, model: str | None, as_json: bool, bundle: Path | None) -> None:
     """Check settings, login, ports, clock and upstream; exit code 1 when something is broken."""
-    settings = settings_or_exit(dotenv=DOTENV)
+    settings = settings_or_exit()
     findings: list[Finding] = []
     for finding in _all(settings, thorough, url, origin, model):
         findings.append(finding)

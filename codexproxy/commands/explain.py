@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import click
 
 from codexproxy.commands.explained import lines
-from codexproxy.commands.loading import DOTENV, settings_or_exit
+from codexproxy.commands.loading import settings_or_exit
 from codexproxy.settings import Settings
 
 ROUTES = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "completions": "/v1/completions"}
@@ -54,7 +54,7 @@ def explain(file: BinaryIO, route: str | None, given: tuple[str, ...], url: str 
     content = file.read()
     path = ROUTES[route or kind_of(content)]
     request = Request(path, content, {"x-codexproxy-dry-run": "1", **_headers(given)})
-    settings = settings_or_exit(dotenv=DOTENV)
+    settings = settings_or_exit()
     status, told = ask_server(url, settings, request) if url else ask_here(settings, request)
     if as_json:
         click.echo(json.dumps({"route": path, **told}, indent=2, ensure_ascii=False))

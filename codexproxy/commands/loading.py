@@ -15,7 +15,8 @@ def settings_or_exit(dotenv: Path | None = None) -> Settings:
     """The settings from this process's environment.
 
     Args:
-        dotenv: A ``.env`` file to read below the environment.
+        dotenv: A ``.env`` file to read below the environment; for ``serve`` only, since
+            any other command may be called in a folder that somebody else wrote.
     """
     try:
         return load_settings(os.environ, dotenv=dotenv)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from codexproxy.auth.browser import BROWSER, DEVICE, choose_way, in_container
-from codexproxy.commands.loading import DOTENV, settings_or_exit
+from codexproxy.commands.loading import settings_or_exit
 from codexproxy.commands.profiles import login_of, profile_option, told
 from codexproxy.errors import ProxyError
 from codexproxy.settings import Settings
@@ -51,7 +51,7 @@ def login(
     Without options it looks at this machine, chooses the way that fits and says why.
     """
     _check(way, codex, mode, export)
-    settings = settings_or_exit(dotenv=DOTENV)
+    settings = settings_or_exit()
     account = login_of(settings, profile)
     if offer:
         _offer(account, settings)

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from codexproxy.commands.loading import DOTENV, settings_or_exit
+from codexproxy.commands.loading import settings_or_exit
 from codexproxy.commands.profiles import login_of, profile_option, told
 
 
@@ -16,7 +16,7 @@ def logout(profile: str, as_json: bool) -> None:
 
     A login that belongs to the Codex CLI is only let go; that program stays signed in.
     """
-    account = login_of(settings_or_exit(dotenv=DOTENV), profile)
+    account = login_of(settings_or_exit(), profile)
     own = account.is_own()
     with told():
         done = account.end()

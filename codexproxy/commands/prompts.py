@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from codexproxy.commands.loading import DOTENV, settings_or_exit
+from codexproxy.commands.loading import settings_or_exit
 from codexproxy.errors import ProxyError
 from codexproxy.settings import Settings
 from codexproxy.state.prompts import PromptStore, texts_in_folder
@@ -60,7 +60,7 @@ def _sourced(command: Callable[..., None]) -> Callable[..., None]:
 @_sourced
 def sync(as_json: bool, **given: Any) -> None:
     """Fetch the current texts: from your account's catalogue, unless another source is named."""
-    settings = settings_or_exit(dotenv=DOTENV)
+    settings = settings_or_exit()
     with _told():
         source = _source(settings, **given)
         found = source.read()
@@ -79,7 +79,7 @@ def sync(as_json: bool, **given: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_texts(as_json: bool) -> None:
     """List the texts there are, with source, date and SHA-256."""
-    entries = _store(settings_or_exit(dotenv=DOTENV)).entries()
+    entries = _store(settings_or_exit()).entries()
     if as_json:
         click.echo(json.dumps({"prompts": [asdict(entry) for entry in entries]}, indent=2))
         return
@@ -95,7 +95,7 @@ def list_texts(as_json: bool) -> None:
 @_sourced
 def diff(as_json: bool, **given: Any) -> None:
     """Show what a synchronisation would change; exit code 1 when it would change something."""
-    settings = settings_or_exit(dotenv=DOTENV)
+    settings = settings_or_exit()
     with _told():
         found, known = _source(settings, **given).read(), _store(settings).load()
     pairs = {model: (_first(known.get(model, [])), _first(found[model])) for model in sorted(found)}
@@ -111,7 +111,7 @@ def diff(as_json: bool, **given: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(as_json: bool) -> None:
     """Check that every text still is what was synchronised."""
-    store = _store(settings_or_exit(dotenv=DOTENV))
+    store = _store(settings_or_exit())
     entries, damaged = store.entries(), store.verify()
     if as_json:
         click.echo(json.dumps({"texts": len(entries), "damaged": damaged}))

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from codexproxy.commands.loading import DOTENV, settings_or_exit
+from codexproxy.commands.loading import settings_or_exit
 from codexproxy.settings import Settings
 from codexproxy.turns.quota import local_time, span
 
@@ -22,7 +22,7 @@ Json = dict[str, Any]
 @click.option("--offline", is_flag=True, help="Do not ask upstream; show what its last answers said.")
 def quota(as_json: bool, offline: bool) -> None:
     """Show the account's usage windows, how they will end at this pace, and the use by key."""
-    report = quota_report(settings_or_exit(dotenv=DOTENV), ask=not offline)
+    report = quota_report(settings_or_exit(), ask=not offline)
     if as_json:
         click.echo(json.dumps(report, indent=2))
         return

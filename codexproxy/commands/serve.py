@@ -14,7 +14,11 @@ from codexproxy.commands.invocation import as_typed
 from codexproxy.commands.loading import DOTENV, settings_or_exit
 from codexproxy.commands.ports import is_taken
 from codexproxy.settings import Settings, refuse_public_bind
+from codexproxy.settings.loading import NOT_FROM_DOTENV
 from codexproxy.settings.sources import read_dotenv
+
+# What the libraries that call upstream would read from the environment.
+PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"})
 
 
 @click.command()
@@ -24,12 +28,13 @@ from codexproxy.settings.sources import read_dotenv
 def serve(host: str | None, port: int | None, workers: int | None) -> None:
     """Serve the API with your own ChatGPT login.
 
-    Reads .env in this folder; the environment overrides it, and these options override both.
+    Reads .env in this folder, but for addresses, folders and programs; the environment overrides it, and these
+    options override both.
     """
     settings = settings_or_exit(dotenv=DOTENV)
     given: dict[str, Any] = {"host": host, "port": port, "workers": workers}
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
-    _export(DOTENV)
+    _export(DOTENV, settings)
     _refuse_public(settings)
     _refuse_taken(settings)
     if hint := login_hint(settings):
@@ -70,10 +75,17 @@ def _has_login(settings: Settings) -> bool:
     return LinkedTokenStore.in_folder(settings.data_dir).version() is not None
 
 
-def _export(dotenv: Path) -> None:
-    """Hands the lines of ``.env`` on to what reads the environment itself (proxies, keys of providers)."""
-    for name, value in read_dotenv(dotenv)[0].items():
-        os.environ.setdefault(name, value)
+def _export(dotenv: Path, settings: Settings) -> None:
+    """Hands the providers' keys in ``.env`` on, since providers read the environment themselves."""
+    lines, _ = read_dotenv(dotenv)
+    for name in {provider.api_key_env for provider in settings.providers} & lines.keys():
+        os.environ.setdefault(str(name), lines[str(name)])
+    if ignored := sorted((NOT_FROM_DOTENV | PROXIES) & lines.keys()):
+        click.echo(
+            f"Not taken from .env: {', '.join(ignored)}. A file in the working directory decides over no address, "
+            "folder, program or permission; set these in the environment or in the config file.",
+            err=True,
+        )
 
 
 def _refuse_public(settings: Settings) -> None:

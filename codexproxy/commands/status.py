@@ -13,7 +13,7 @@ from codexproxy.auth.status import LoginStatus
 from codexproxy.backends.quotabook import QuotaBook
 from codexproxy.backends.remedybook import RemedyBook
 from codexproxy.commands.invocation import as_typed
-from codexproxy.commands.loading import DOTENV, settings_or_exit
+from codexproxy.commands.loading import settings_or_exit
 from codexproxy.commands.profiles import login_of, profile_option
 from codexproxy.settings import Settings
 from codexproxy.turns.quota import local_time
@@ -30,7 +30,7 @@ _STATES = {
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(profile: str, as_json: bool) -> None:
     """Show who is signed in, until when, and the quota; exit code 1 when nothing can be served."""
-    settings = settings_or_exit(dotenv=DOTENV)
+    settings = settings_or_exit()
     account = login_of(settings, profile)
     found = account.status()
     quota, healed = _quota(settings, profile), _healed(settings.data_dir)

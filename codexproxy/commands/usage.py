@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from codexproxy.commands.loading import DOTENV, settings_or_exit
+from codexproxy.commands.loading import settings_or_exit
 from codexproxy.commands.prices import AS_OF, PRICES
 from codexproxy.commands.quota import Json, quota_report, window_lines
 from codexproxy.errors import ProxyError
@@ -59,7 +59,7 @@ def usage(days: int, dimension: str | None, as_json: bool, as_csv: bool) -> None
         raise click.UsageError("Choose one of --json and --csv.")
     since = first_moment(days, time.time())
     chosen = [dimension] if dimension else ["day"] if as_csv else list(DIMENSIONS)
-    settings = settings_or_exit(dotenv=DOTENV)
+    settings = settings_or_exit()
     try:
         tables, unpriced = _tables(settings.data_dir / FILE, chosen, since)
     except ProxyError as error:

@@ -6,10 +6,11 @@ Importing this package is light on purpose: ``gunicorn.conf.py`` reads it
 before gevent has patched the standard library.
 """
 
-from codexproxy.settings.binding import is_loopback_host, refuse_public_bind
+from codexproxy.settings.binding import refuse_public_bind
 from codexproxy.settings.entries import ClientRule, Provider, User
 from codexproxy.settings.loading import load_settings
 from codexproxy.settings.model import Settings
+from codexproxy.settings.parsing import is_loopback_host
 from codexproxy.settings.problems import Problem, SettingsError
 
 __all__ = [

@@ -1,11 +1,11 @@
 """Whether an address to listen on is open to others, and what to do about it."""
 
-import ipaddress
 import json
 import re
 from pathlib import Path
 
 from codexproxy.settings.model import Settings
+from codexproxy.settings.parsing import is_loopback_host
 
 
 def refuse_public_bind(settings: Settings, binds: list[str]) -> str | None:
@@ -60,19 +60,3 @@ def _host_of(place: str) -> str:
     if place.count(":") > 1:  # an IPv6 address without brackets and port
         return place
     return place.partition(":")[0]
-
-
-def is_loopback_host(host: str) -> bool:
-    """Whether a host name or address always means this machine.
-
-    Other names count as public, whatever they resolve to now.
-    """
-    name = host.strip().lower().rstrip(".")
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(name.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from codexproxy.settings import parsing
 from codexproxy.settings.model import Settings
 from codexproxy.settings.objects import READERS, unknown_key
 from codexproxy.settings.problems import Problem, SettingsError
@@ -17,6 +18,25 @@ _BY_KEY = {row.key: row for row in ROWS if row.key}
 _BY_ENV = {row.env: row for row in ROWS if row.env}
 _SECTIONS = frozenset(key.partition(".")[0] for key in _BY_KEY)
 _FILE_KEYS = (*_BY_KEY, *READERS)
+
+# A folder of somebody else's may hold a ``.env``. It must not choose which program runs, where a login or a prompt
+# is sent, which files are read and written, or who may ask.
+_PLACES = (parsing.url, parsing.exact_url, parsing.secure_url, parsing.host, parsing.address, parsing.folder)
+_POWERS = frozenset(
+    {
+        "ALLOW_UNAUTHENTICATED",
+        "CODEX_ALLOW_DANGER_FULL_ACCESS",
+        "CODEX_BIN",
+        "CODEX_CLIENT_ID",
+        "CODEX_LOCAL_ONLY",
+        "CODEX_SANDBOX_MODE",
+        "CODEX_TOKENS_JSON",
+        "CORS_ALLOW_ORIGINS",
+        "FETCH_REMOTE_IMAGES",
+        "LIMITS_STORAGE",
+    }
+)
+NOT_FROM_DOTENV = _POWERS | {name for name, row in _BY_ENV.items() if row.parse in _PLACES}
 
 
 class _Gathering:
@@ -41,13 +61,15 @@ def load_settings(environ: Mapping[str, str], *, dotenv: Path | None = None) -> 
 
     Args:
         environ: The environment, normally ``os.environ``.
-        dotenv: A ``.env`` file whose lines the environment overrides; it may be missing.
+        dotenv: A ``.env`` file whose lines the environment overrides; it may be missing. Lines
+            that set one of ``NOT_FROM_DOTENV`` are ignored.
 
     Raises:
         SettingsError: Some values cannot be used; holds all of them.
     """
     lines, problems = read_dotenv(dotenv)
-    merged = {name: value for name, value in {**lines, **environ}.items() if value.strip()}
+    usable = {name: value for name, value in lines.items() if name not in NOT_FROM_DOTENV}
+    merged = {name: value for name, value in {**usable, **environ}.items() if value.strip()}
     gathering = _Gathering(problems)
     _take_file(gathering, _config_path(merged), required="CONFIG_PATH" in merged)
     for name in _BY_ENV.keys() & merged.keys():

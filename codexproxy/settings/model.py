@@ -63,7 +63,7 @@ class Settings:
         "oauth.scope", "CODEX_OAUTH_SCOPE", p.text, "openid profile email offline_access", "What the login asks for."
     )
     oauth_issuer: str = row(
-        "oauth.issuer", "CODEX_AUTH_ISSUER", p.url, "https://auth.openai.com", "Who signs the user in."
+        "oauth.issuer", "CODEX_AUTH_ISSUER", p.secure_url, "https://auth.openai.com", "Who signs the user in."
     )
     callback_host: str = row(
         "oauth.localServerHost", "CODEX_CALLBACK_HOST", p.host, "127.0.0.1", "Address of the login's callback."
@@ -76,7 +76,7 @@ class Settings:
     )
 
     backend_url: str = row(
-        "backend.url", "CODEX_BACKEND_URL", p.url, "https://chatgpt.com/backend-api", "Base URL of the backend."
+        "backend.url", "CODEX_BACKEND_URL", p.secure_url, "https://chatgpt.com/backend-api", "Base URL of the backend."
     )
     turn_timeout: float | None = row(
         "backend.timeout", "CODEX_TIMEOUT", p.seconds, 600.0, "A whole turn.", parse_file=p.milliseconds

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from codexproxy.settings.entries import GUARD, ClientRule, Provider, User
+from codexproxy.settings.parsing import secure_url
 from codexproxy.settings.problems import Problem
 from codexproxy.settings.rows import rows_of
 
@@ -16,7 +17,20 @@ Read = tuple[Any, list[Problem]]
 def read_providers(value: Any, path: str) -> Read:
     """``providers[]``; an empty list means the one default provider."""
     providers, problems = _read_list(Provider, value, path)
+    for provider in providers:
+        problems += _in_the_clear(provider, f"{path}: {provider.name}.url")
     return providers or (Provider(name="default"),), problems
+
+
+def _in_the_clear(provider: Provider, key: str) -> list[Problem]:
+    """The login of ChatGPT goes to a provider of type ``codex`` that has no key of its own."""
+    if provider.url is None or provider.type != "codex" or provider.api_key_env:
+        return []
+    try:
+        secure_url(provider.url)
+    except ValueError as error:
+        return [Problem(key, str(error))]
+    return []
 
 
 def read_users(value: Any, path: str) -> Read:

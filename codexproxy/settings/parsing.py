@@ -5,6 +5,7 @@ next step. None of them repeats the value it was given, since that value may
 be a secret put into the wrong place.
 """
 
+import ipaddress
 import json
 import math
 import re
@@ -154,6 +155,15 @@ def url(value: Any) -> str:
     return exact_url(value).rstrip("/")
 
 
+def secure_url(value: Any) -> str:
+    """The same for addresses that a login is sent to: https, or http to this machine."""
+    link = url(value)
+    parts = urlsplit(link)
+    if parts.scheme == "http" and not is_loopback_host(parts.hostname or ""):
+        raise ValueError("must begin with https://, since the login is sent there; http:// is for this machine only.")
+    return link
+
+
 def words(value: Any) -> tuple[str, ...]:
     """A list of texts: a JSON list, or one text parted by commas or spaces."""
     items = value.replace(",", " ").split() if isinstance(value, str) else value
@@ -214,3 +224,19 @@ def host(value: Any) -> str:
     if re.search(r"[\s/@\[\]]", found) or (":" in found and found.count(":") < 2):
         raise ValueError("must be a host name or address without a port, such as 127.0.0.1.")
     return found
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a host name or address always means this machine.
+
+    Other names count as public, whatever they resolve to now.
+    """
+    name = host.strip().lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback

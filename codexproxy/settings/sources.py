@@ -1,6 +1,8 @@
 """Where raw values come from: the config file and ``.env``."""
 
 import json
+import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,19 +48,32 @@ def _parse(content: str, path: str) -> tuple[Values, list[Problem]]:
 
 
 def read_dotenv(path: Path | None) -> tuple[dict[str, str], list[Problem]]:
-    """The ``KEY=value`` lines of a ``.env`` file; ``{}`` when there is none.
+    """The ``KEY=value`` lines of a ``.env`` file; ``{}`` when it is missing.
 
     Quotes, ``export`` and comments are understood; ``$NAME`` is kept as it is.
+    A file that another user owns or may write is a problem, and none of its lines count.
     """
     if path is None or not path.is_file():
         return {}, []
     try:
-        content = path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            if reason := _foreign(os.fstat(file.fileno())):
+                return {}, [Problem(str(path), reason)]
+            content = file.read()
     except UnicodeDecodeError:
         return {}, [Problem(str(path), "is not UTF-8 text; save it again as UTF-8.")]
     except OSError as error:
         return {}, [Problem(str(path), f"cannot be read ({error.strerror}); check its permissions.")]
     return _parse_dotenv(content, path)
+
+
+def _foreign(status: os.stat_result) -> str | None:
+    """Why a file may hold the words of another user; None when only this user and root can have written it."""
+    if status.st_uid not in (os.geteuid(), 0):
+        return "belongs to another user, so its settings are not used; start elsewhere, or make it your own file."
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return "can be written by other users, so its settings are not used; `chmod go-w .env` mends that."
+    return None
 
 
 def _parse_dotenv(content: str, path: Path) -> tuple[dict[str, str], list[Problem]]:

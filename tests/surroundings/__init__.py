@@ -1,0 +1,1 @@
+"""What surrounds the service is not trusted: a stranger's folder, other users, samples that are copied unread."""
