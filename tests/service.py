@@ -72,7 +72,7 @@ class Service:
         self.log_path = folder / "service.log"
         self.port = free_port()
         self.sim = sim
-        self._environ = {
+        self.environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
             "PORT": str(self.port),
@@ -120,7 +120,7 @@ class Service:
         """Starts it and waits until it answers."""
         command = [*self.launcher, "-m", "gunicorn", "-c", "gunicorn.conf.py", *arguments, "wsgi:app"]
         with self.open_log() as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=self._environ, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, cwd=ROOT, env=self.environ, stdout=log, stderr=log)
         wait_until(self._answers, "an answer from /health")
         return self
 

@@ -4,10 +4,19 @@ SQLite's own waiting stops every greenlet of a worker, and two greenlets that
 wait for each other's transaction would wait forever. So the members of one
 process queue at a lock first, the busy timeout is 0, and a database that
 another process is writing is tried again after a short sleep.
+
+Nobody but SQLite opens such a file or its companions: closing any descriptor
+of a file drops all POSIX locks the process holds on it, those of its open
+connections included. The next process would then believe to be alone, remove
+the write-ahead log, and with it rows that were committed. What is needed
+besides is done by name: making the file (an empty one of mode 0600 is moved
+into its place), asking whether it is still the same, putting it aside.
 """
 
+import logging
 import os
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from codexproxy.errors import ProxyError
+from codexproxy.state.durable import make_private_folder
 from codexproxy.state.lock import HostLock, LockTimeout, ProcessLock
 
 T = TypeVar("T")
@@ -24,11 +34,20 @@ TIMEOUT = 10.0
 BRIEFLY = 1.0
 FIRST_SLEEP = 0.002
 LONGEST_SLEEP = 0.05
+# Files that are opened before it is said that something replaces or ruins them all the time.
+ATTEMPTS = 3
 
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _RUINED = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
+# A new connection may fare better: the file was moved, cut or replaced under the old one.
+_STALE = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
+# The file itself goes first: SQLite drops a log it finds next to an empty database.
 _COMPANIONS = ("", "-wal", "-shm", "-journal")
+# Held by whoever makes a database of the folder or puts one aside.
+LOCK_FILE = "databases.lock"
 _ABANDONED: list[sqlite3.Connection] = []
+
+log = logging.getLogger(__name__)
 
 
 class DatabaseFailed(ProxyError):
@@ -37,11 +56,15 @@ class DatabaseFailed(ProxyError):
     code = "storage_failed"
 
 
+class ConnectionLost(DatabaseFailed):
+    """The connection or the whole file was given up; what failed may be tried once more."""
+
+
 class Database:
     """One database file of the data folder, mode 0600, opened at first use.
 
     What it holds can be lost without harm: a ruined file is put aside as
-    ``NAME.ruined`` and a new one begun.
+    ``NAME.ruined`` and a new one begun, also while it is in use.
 
     Args:
         path: The file.
@@ -49,6 +72,10 @@ class Database:
             has seen the first few gets the rest. Never change one that was released.
         timeout: Seconds to wait for others.
         sleep: Waits that many seconds; lets other greenlets run.
+
+    Attributes:
+        path: The file.
+        failure: What the last use failed with, ``""`` when it went well.
     """
 
     def __init__(
@@ -64,13 +91,16 @@ class Database:
         self._timeout = timeout
         self._sleep = sleep
         self._queue = ProcessLock()
+        self._making = HostLock(path.with_name(LOCK_FILE), sleep=sleep)
         self._opened: tuple[tuple[int, ...], sqlite3.Connection] | None = None
+        self.failure = ""
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One transaction that may write; undone when the block raises.
 
-        Do nothing in the block that may wait: everybody else waits meanwhile.
+        Do nothing in the block that may wait: everybody else waits meanwhile. Use ``write``
+        for what must not fail only because the file was found to be ruined.
 
         Raises:
             DatabaseFailed: The file cannot be used.
@@ -85,14 +115,31 @@ class Database:
                     connection.rollback()
                 raise
 
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What ``work`` returns from within a transaction; it runs again on a new file when the old one is ruined.
+
+        Raises:
+            DatabaseFailed: The file cannot be used.
+        """
+
+        def once() -> T:
+            with self.transaction() as connection:
+                return work(connection)
+
+        return _once_more(once)
+
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one query.
 
         Raises:
             DatabaseFailed: The file cannot be used.
         """
-        with self._connection() as (connection, deadline):
-            return self._patiently(lambda: connection.execute(sql, parameters).fetchall(), deadline)
+
+        def once() -> list[tuple[Any, ...]]:
+            with self._connection() as (connection, deadline):
+                return self._patiently(lambda: connection.execute(sql, parameters).fetchall(), deadline)
+
+        return _once_more(once)
 
     def close(self) -> None:
         """Closes the file; the next use opens it again."""
@@ -105,28 +152,54 @@ class Database:
         deadline = time.monotonic() + self._timeout
         try:
             with self._queue.held(self._timeout, self.path.name):
-                yield self._open(deadline), deadline
-        except LockTimeout as error:
-            raise DatabaseFailed(str(error)) from None
-        except (sqlite3.DatabaseError, OSError) as error:
-            if isinstance(error, sqlite3.DatabaseError) and not _is_of_the_file(error):
-                raise
-            raise DatabaseFailed(f"{self.path.name} in the data folder cannot be used: {error}.") from error
+                try:
+                    yield self._open(deadline), deadline
+                except sqlite3.DatabaseError as error:
+                    self._give_up(error)
+                    raise
+        except (LockTimeout, OSError, sqlite3.DatabaseError) as error:
+            raise self._failed(error) from error
+        self.failure = ""
+
+    def _failed(self, error: Exception) -> Exception:
+        if isinstance(error, LockTimeout):
+            return DatabaseFailed(str(error))
+        if isinstance(error, sqlite3.DatabaseError) and not _is_of_the_file(error):
+            return error
+        lost = isinstance(error, sqlite3.DatabaseError) and _code(error) in _RUINED | _STALE
+        self.failure = f"{self.path.name} in the data folder cannot be used: {error}."
+        return (ConnectionLost if lost else DatabaseFailed)(self.failure)
+
+    def _give_up(self, error: sqlite3.DatabaseError) -> None:
+        """Forgets a connection that is of no use any more, and the file when it is ruined."""
+        if self._opened is None or _code(error) not in _RUINED | _STALE:
+            return
+        identity = self._opened[0]
+        self._forget()
+        if _code(error) in _RUINED:
+            self._put_aside(identity)
 
     def _open(self, deadline: float) -> sqlite3.Connection:
         """The connection of this process to the file that is there now."""
         if self._opened is not None and self._opened[0] == self._identity():
             return self._opened[1]
         self._forget()
-        try:
-            connection = self._connect(deadline)
-        except sqlite3.DatabaseError as error:
-            if _code(error) not in _RUINED:
-                raise
-            self._put_aside()
-            connection = self._connect(deadline)
-        self._opened = (self._identity(), connection)
-        return connection
+        for _ in range(ATTEMPTS):
+            self._make()
+            identity = self._identity()
+            try:
+                connection = self._connect(deadline)
+            except sqlite3.DatabaseError as error:
+                if _code(error) in _RUINED:
+                    self._put_aside(identity)
+                elif identity == self._identity():
+                    raise
+                continue
+            if identity == self._identity():
+                self._opened = (identity, connection)
+                return connection
+            connection.close()
+        raise DatabaseFailed(f"{self.path.name} in the data folder cannot be used: it is replaced again and again.")
 
     def _identity(self) -> tuple[int, ...]:
         # Neither a connection from before a fork nor one to a deleted file may be used.
@@ -147,10 +220,22 @@ class Database:
             _ABANDONED.append(connection)
         self._opened = None
 
+    def _make(self) -> None:
+        if self.path.exists():
+            return
+        make_private_folder(self.path.parent)
+        with self._making.held(self._timeout):
+            if self.path.exists():
+                return  # another process has just done it
+            descriptor, draft = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=".tmp", dir=self.path.parent)
+            # Closed before it has the name by which SQLite could open it.
+            os.close(descriptor)
+            os.rename(draft, self.path)
+
     def _connect(self, deadline: float) -> sqlite3.Connection:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
+        # Never made by SQLite, which would give it the mode of the umask.
+        uri = f"{self.path.absolute().as_uri()}?mode=rw"
+        connection = sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             self._patiently(lambda: connection.execute("PRAGMA journal_mode=WAL").fetchone(), deadline)
             connection.execute("PRAGMA synchronous=NORMAL")
@@ -169,24 +254,14 @@ class Database:
         connection.execute(f"PRAGMA user_version={len(self._schema)}")
         self._patiently(connection.commit, deadline)
 
-    def _put_aside(self) -> None:
-        with HostLock(self.path.with_name(self.path.name + ".lock")).held(self._timeout):
-            if not self._is_ruined():
+    def _put_aside(self, ruined: tuple[int, ...]) -> None:
+        with self._making.held(self._timeout):
+            if self._identity() != ruined:
                 return  # another process has just done it
+            log.error("%s in the data folder is ruined; it is kept as %s.ruined.", self.path.name, self.path.name)
             for companion in _COMPANIONS:
                 with suppress(FileNotFoundError):
                     os.replace(f"{self.path}{companion}", f"{self.path}{companion}.ruined")
-
-    def _is_ruined(self) -> bool:
-        try:
-            connection = sqlite3.connect(self.path, timeout=0, isolation_level=None)
-            try:
-                connection.execute("PRAGMA schema_version").fetchone()
-            finally:
-                connection.close()
-        except sqlite3.DatabaseError as error:
-            return _code(error) in _RUINED
-        return False
 
     def _patiently(self, work: Callable[[], T], deadline: float) -> T:
         pause = FIRST_SLEEP
@@ -198,6 +273,13 @@ class Database:
                     raise
             (self._sleep or time.sleep)(pause)
             pause = min(pause * 2, LONGEST_SLEEP)
+
+
+def _once_more(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except ConnectionLost:
+        return work()
 
 
 def _is_of_the_file(error: sqlite3.DatabaseError) -> bool:

@@ -44,6 +44,20 @@ class Disk:
             os.close(descriptor)
 
 
+def make_private_folder(path: Path) -> None:
+    """Makes a folder of mode 0700, and every missing one above it; one that is there stays as it is.
+
+    Raises:
+        OSError: It cannot be made, or something else has its name.
+    """
+    try:
+        path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+    except FileNotFoundError:
+        # ``parents=True`` would give those above the mode of the umask.
+        make_private_folder(path.parent)
+        path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+
+
 def write_durably(path: Path, data: bytes, disk: Disk | None = None) -> None:
     """Replaces a file's content: readers see the old or the new, never a mixture.
 
@@ -55,7 +69,7 @@ def write_durably(path: Path, data: bytes, disk: Disk | None = None) -> None:
     """
     disk = disk or Disk()
     target = Path(os.path.realpath(path))
-    target.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    make_private_folder(target.parent)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     try:
         _fill(descriptor, data, disk)

@@ -173,16 +173,86 @@ def test_a_ruined_file_is_put_aside_and_a_new_one_begun(database: Database, cont
     assert database.path.with_name("state.db.ruined").read_bytes() == content
 
 
-def test_a_file_ruined_while_in_use_is_a_clear_error(database: Database) -> None:
+def fill(database: Database) -> None:
     with database.transaction() as connection:
         connection.executemany("INSERT INTO counts VALUES (?, 1)", [("x" * 1000 + str(n),) for n in range(5000)])
     database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
-    size = database.path.stat().st_size
-    with database.path.open("r+b") as file:
-        file.seek(8192)
-        file.write(os.urandom(size - 8192))
-    with pytest.raises(DatabaseFailed, match=r"state\.db in the data folder"):
-        database.rows("SELECT sum(length(name)) FROM counts")
+
+
+def ruin(path: Path, first: int) -> None:
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(first)
+        file.write(os.urandom(size - first))
+
+
+READERS = {
+    "a query": lambda database: database.rows("SELECT sum(length(name)) FROM counts"),
+    "a write": lambda database: database.write(
+        lambda connection: connection.execute("UPDATE counts SET value = value + 1").rowcount
+    ),
+}
+
+
+@pytest.mark.parametrize("first", [0, 8192])
+@pytest.mark.parametrize("use", READERS)
+def test_a_file_ruined_while_in_use_is_put_aside_and_the_work_done_on_a_new_one(
+    database: Database, use: str, first: int
+) -> None:
+    fill(database)
+    # Another process has the file open as well; what it has in memory must not be needed.
+    database.close()
+    other = Database(database.path, SCHEMA)
+    assert count(other) == count(database) == 0
+    ruin(database.path, first)
+    assert READERS[use](database) in ([(None,)], 0)
+    add(other)
+    add(database)
+    assert count(database) == count(other) == 2
+    assert database.path.with_name("state.db.ruined").exists()
+    assert database.failure == ""
+    other.close()
+
+
+def test_a_transaction_on_a_ruined_file_fails_once_and_the_next_succeeds(database: Database) -> None:
+    fill(database)
+    database.close()
+    count(database)
+    ruin(database.path, 8192)
+    with pytest.raises(DatabaseFailed, match=r"state\.db in the data folder"), database.transaction() as connection:
+        connection.execute("UPDATE counts SET value = value + 1")
+    assert "state.db" in database.failure
+    add(database)
+    assert (count(database), database.failure) == (1, "")
+
+
+LOOKER = """
+    import sys
+    from pathlib import Path
+    from codexproxy.state.database import Database
+    database = Database(Path(sys.argv[1]), sys.argv[2:3])
+    print(database.rows("SELECT value FROM counts")[0][0])
+    database.close()
+"""
+
+
+def test_a_second_opener_in_this_process_costs_no_row_when_another_process_looks(database: Database) -> None:
+    add(database)
+    for expected in range(2, 5):
+        second = Database(database.path, SCHEMA)
+        assert count(second) == expected - 1
+        second.close()
+        assert python(LOOKER, database.path, SCHEMA[0]).communicate(timeout=30)[0] == f"{expected - 1}\n"
+        add(database)
+        assert python(LOOKER, database.path, SCHEMA[0]).communicate(timeout=30)[0] == f"{expected}\n"
+    assert database.path.with_name("state.db-wal").exists()
+
+
+def test_processes_that_make_the_file_at_the_same_time_share_one(database: Database) -> None:
+    workers = [python(WRITERS, database.path, SCHEMA[0], ADD) for _ in range(3)]
+    for worker in workers:
+        worker.communicate("go\n", timeout=120)
+    assert count(database) == 300
 
 
 def test_a_file_deleted_while_in_use_is_begun_anew(database: Database) -> None:
