@@ -192,3 +192,10 @@ class UpstreamTimeout(ProxyError):
     status = 504
     type = "timeout_error"
     code = "upstream_timeout"
+
+
+def forget_frames(error: BaseException) -> None:
+    """Takes the tracebacks from an error and all that led to it, and with them what their frames hold."""
+    last: BaseException | None = error
+    while last is not None and last.__traceback__ is not None:
+        last.__traceback__, last = None, last.__cause__ or last.__context__

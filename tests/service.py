@@ -85,6 +85,7 @@ class Service:
         self.process: subprocess.Popen[bytes] | None = None
         # What starts Python, for tests that take something away from the process first.
         self.launcher: Sequence[str] = (sys.executable,)
+        self.application = "wsgi:app"
 
     @property
     def base_url(self) -> str:
@@ -102,6 +103,12 @@ class Service:
         other.port = port
         return other
 
+    def worker(self) -> int:
+        """The process id of its one worker."""
+        assert self.process is not None
+        (worker,) = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(worker)
+
     def login(self, **fields: Any) -> dict[str, Any]:
         """Gives it a fresh login of the simulator's issuer."""
         tokens = self.sim.login(**fields)
@@ -118,7 +125,7 @@ class Service:
 
     def start(self, *arguments: str) -> "Service":
         """Starts it and waits until it answers."""
-        command = [*self.launcher, "-m", "gunicorn", "-c", "gunicorn.conf.py", *arguments, "wsgi:app"]
+        command = [*self.launcher, "-m", "gunicorn", "-c", "gunicorn.conf.py", *arguments, self.application]
         with self.open_log() as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=self.environ, stdout=log, stderr=log)
         wait_until(self._answers, "an answer from /health")

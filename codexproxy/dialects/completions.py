@@ -13,8 +13,9 @@ from typing import Any
 from marshmallow import INCLUDE, Schema
 
 from codexproxy.dialects.chat.fields import EMULATED, IGNORED, MAPPED, Field, ignored, table
-from codexproxy.dialects.chat.legacy import TextRenderer, text_completion, text_renderers
+from codexproxy.dialects.chat.legacy import text_completion, text_renderers
 from codexproxy.dialects.chat.limits import MOST_ANSWERS, read_cap, read_count, read_stop, wants_usage
+from codexproxy.dialects.chat.render import ChunkRenderer
 from codexproxy.dialects.chat.schema import Count, Mapped, Switch, Text, checked
 from codexproxy.dialects.faults import bad_value, missing, unsupported, wrong_type
 from codexproxy.turns.turn import Body, Caller, Turn
@@ -153,7 +154,7 @@ class CompletionsDialect:
         each = turn.count // len(prompts)
         return [{**turn.body, "input": _input_of(prompt, suffix)} for prompt in prompts for _ in range(each)]
 
-    def renderers(self, turn: Turn) -> list[TextRenderer]:
+    def renderers(self, turn: Turn) -> list[ChunkRenderer]:
         """One renderer per answer, for one shared stream: the last to end writes usage and ``[DONE]``."""
         return text_renderers(turn)
 

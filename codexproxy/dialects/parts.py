@@ -7,7 +7,6 @@ that a later event adds just the remainder; deltas after an end are ignored.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 from codexproxy.dialects.answer import Data, Sink
@@ -22,26 +21,24 @@ class Part:
     """One content part of an item.
 
     Attributes:
-        show: What takes its text.
+        kind: What it holds.
         owner: Key of its item.
+        show: What takes its text; None before there is any.
         start: Characters of all texts before it.
         shown: Characters of it that were shown.
         cited: Citations of it that were shown.
         closed: Whether its end was seen.
     """
 
-    show: Callable[[str], None]
+    kind: str
     owner: Any
+    show: Callable[[str], None] | None = None
     start: int = 0
     shown: int = 0
     cited: int = 0
     closed: bool = False
     item: Any = ()
     index: Any = ()
-
-
-def _nowhere(delta: str) -> None:
-    pass
 
 
 class Parts:
@@ -58,7 +55,7 @@ class Parts:
         self._sink = sink
         self._places = places
         self._asides = asides
-        self._current = Part(_nowhere, None)
+        self._current = Part(TEXT, None)
         self._parts: dict[tuple[str, Any, Any], Part] = {}
         self._phases: dict[Any, Any] = {}
         self._ended: set[Any] = set()
@@ -78,8 +75,9 @@ class Parts:
         if part.item != data.get("output_index") or part.index != data.get("content_index"):
             part = self._turn_to(data)
         if not part.closed:
+            show = part.show or self._opened(part)
             part.shown += len(delta)
-            part.show(delta)
+            show(delta)
 
     def _turn_to(self, data: Data) -> Part:
         index = data.get("content_index")
@@ -175,18 +173,18 @@ class Parts:
         key = (kind, owner, index if isinstance(index, int) else 0)
         part = self._parts.get(key)
         if part is None:
-            part = self._parts[key] = Part(_nowhere, owner, closed=owner in self._ended)
-            part.show = partial(self._show_first, part, kind)
+            part = self._parts[key] = Part(kind, owner, closed=owner in self._ended)
         return part
 
     def _show(self, part: Part, delta: str) -> None:
         if not part.closed:
+            show = part.show or self._opened(part)
             part.shown += len(delta)
-            part.show(delta)
+            show(delta)
 
-    def _show_first(self, part: Part, kind: str, delta: str) -> None:
-        part.show = self._OPENERS[kind](self, part)
-        part.show(delta)
+    def _opened(self, part: Part) -> Callable[[str], None]:
+        part.show = self._OPENERS[part.kind](self, part)
+        return part.show
 
     def _open_text(self, part: Part) -> Callable[[str], None]:
         if self._asides and self._phases.get(part.owner) == "commentary":

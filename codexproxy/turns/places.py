@@ -23,12 +23,11 @@ class Places:
         self._open: Key | None = None
         self._made = 0
         self._open_is_made = False
-        self._find = {ADDED: self._begun, DONE: self._ended}
 
     def placed(self, event: Event) -> Event:
         """The event with the place of its item in its data; its frame stays as it came."""
         data = event.data
-        key = self._find.get(event.type, self.key)(data)
+        key = _FIND.get(event.type, Places.key)(self, data)
         if key == key_of(data):
             return event
         others = {name: value for name, value in data.items() if name not in ("output_index", "item_id")}
@@ -86,3 +85,6 @@ class Places:
         self._open, self._open_is_made = f"item_{self._made}", True
         self._known.add(self._open)
         return self._open
+
+
+_FIND = {ADDED: Places._begun, DONE: Places._ended}

@@ -43,6 +43,8 @@ def render(error: errors.ProxyError) -> Response:
 
 def _from_http(error: HTTPException) -> Response:
     path = request.environ.get("codexproxy.path", request.path)
+    # It would keep the frames that it came through, and they the request.
+    request.routing_exception = None
     if isinstance(error, NotFound):
         if (absent := absent_at(request.path)) is not None:
             return render(absent)

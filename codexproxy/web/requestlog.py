@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Response
 
-from codexproxy.errors import ProxyError
+from codexproxy.errors import ProxyError, forget_frames
 from codexproxy.observe.log import fields
 from codexproxy.state.ledger import TurnRecord
 from codexproxy.turns.failures import failure_of
@@ -155,8 +155,16 @@ class RequestLog:
         self._finished = True
         # A client may leave at this very moment, which must not keep the rest from being freed.
         with ExitStack() as stack:
-            for last in (self._record, self._log, *self._closers, *self._first_closers):
+            for last in (self._let_go, self._record, self._log, *self._closers, *self._first_closers):
                 stack.callback(last)
+
+    def _let_go(self) -> None:
+        # What closes the request knows the request: a cycle, and with it the whole conversation would wait for
+        # the collector, which comes after hundreds of requests. An error holds the frames that it came through.
+        self._closers, self._first_closers = [], []
+        if self._error is not None:
+            forget_frames(self._error)
+        self.turn = self.followed = self._error = None
 
     def _log(self) -> None:
         if not self.logged:

@@ -8,7 +8,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from codexproxy.dialects.chat.dialect import ChatDialect
-from codexproxy.dialects.chat.render import ChatRenderer
+from codexproxy.dialects.chat.render import ChunkRenderer
 from codexproxy.turns.events import Batch, Event
 from codexproxy.turns.fold import fold
 from codexproxy.turns.turn import Caller, Turn
@@ -106,7 +106,7 @@ def turn_of(client: str = "unknown", **payload: Any) -> Turn:
     return DIALECT.parse({"model": "gpt-5.2", "messages": HELLO, **payload}, Caller(client=client))
 
 
-def renderer_of(client: str = "unknown", **payload: Any) -> ChatRenderer:
+def renderer_of(client: str = "unknown", **payload: Any) -> ChunkRenderer:
     """A renderer for a streamed request with these fields."""
     return DIALECT.renderers(turn_of(client, stream=True, **payload))[0]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from codexproxy.dialects.chat.complete import collected, completion
 from codexproxy.dialects.chat.parse import parse
-from codexproxy.dialects.chat.render import ChatRenderer
+from codexproxy.dialects.chat.render import ChunkRenderer
 from codexproxy.dialects.chat.shape import second_try
 from codexproxy.dialects.chat.shaped import renderers
 from codexproxy.dialects.chat.wording import Wording
@@ -60,7 +60,7 @@ class ChatDialect:
         """The body of each answer that the turn asks for; call it before the turn is planned."""
         return [turn.body] * turn.count
 
-    def renderers(self, turn: Turn) -> list[ChatRenderer]:
+    def renderers(self, turn: Turn) -> list[ChunkRenderer]:
         """One renderer per answer, for one shared stream: the last to end writes usage and ``[DONE]``."""
         return renderers(Wording.of(turn), turn.count, turn.options.get("shape"))
 

@@ -3,12 +3,12 @@
 from typing import Any
 
 from codexproxy.dialects.answer import Call, Ending
-from codexproxy.dialects.chat.render import Closing
+from codexproxy.dialects.chat.render import ChunkRenderer, Closing
 from codexproxy.dialects.chat.usage import total, usage_of
 from codexproxy.dialects.chat.wording import FINISH
 from codexproxy.dialects.reading import Reader
 from codexproxy.errors import ProxyError
-from codexproxy.turns.events import Batch, encode_json
+from codexproxy.turns.events import encode_json
 from codexproxy.turns.turn import Turn
 
 
@@ -79,7 +79,7 @@ def _choice(turn: Turn, index: int, response: dict[str, Any]) -> dict[str, Any]:
     return {"text": text, "index": index, "logprobs": None, "finish_reason": FINISH[sink.reason]}
 
 
-class TextRenderer(_Text):
+class TextSink(_Text):
     """One answer as ``text_completion`` chunks.
 
     Args:
@@ -95,58 +95,33 @@ class TextRenderer(_Text):
         self._before = b"data: " + head
         self._after = b',"logprobs":null,"finish_reason":null}]' + tail
         self._last = b'"",' + b'"logprobs":null,"finish_reason":"%s"}]' + tail
-        self._closing = closing
+        self.closing = closing
         self._echo = _echoed(turn, index)
-        self._out: list[bytes] = []
-        self._reader = Reader(self, reasoning=False)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the stream that this answer is part of has written its terminator."""
-        return self._closing.closed
-
-    def render(self, batch: Batch) -> bytes:
-        """The chunks for these events.
-
-        Raises:
-            UpstreamFailed: The answer holds nothing at all, or an event is garbage.
-        """
-        if self._closing.closed:
-            return b""
-        self._reader.read(batch)
-        written = b"".join(self._out)
-        self._out.clear()
-        return written
-
-    def fail(self, error: ProxyError) -> bytes:
-        """What was read before the failure, the error object, then ``[DONE]``."""
-        before = b"".join(self._out)
-        self._out.clear()
-        return before + self._closing.fail(error)
+        self.out: list[bytes] = []
 
     def text(self, delta: str) -> None:
         """More of the answer; the prompt goes before its beginning."""
         if self._gap or self._echo:
             delta, self._gap, self._echo = self._echo + ("\n\n" if self._gap else "") + delta, False, ""
-        self._out.append(self._before + encode_json(delta) + self._after)
+        self.out.append(self._before + encode_json(delta) + self._after)
 
     def end(self, ending: Ending) -> None:
         """The last chunk of the choice, and of the stream if all others are complete."""
         if self._echo:
             self.text("")
-        self._out.append(self._before + self._last % FINISH[ending.reason].encode())
-        self._out.append(self._closing.finish(usage_of(ending.usage)))
+        self.out.append(self._before + self._last % FINISH[ending.reason].encode())
+        self.out.append(self.closing.finish(usage_of(ending.usage)))
 
     def failed(self, error: ProxyError) -> None:
         """Upstream's failure, told in the stream."""
-        self._out.append(self._closing.fail(error))
+        self.out.append(self.closing.fail(error))
 
 
-def text_renderers(turn: Turn) -> list[TextRenderer]:
+def text_renderers(turn: Turn) -> list[ChunkRenderer]:
     """One renderer per answer, whose chunks may be written to one stream in any order."""
 
     def usage_chunk(usage: dict[str, Any], tier: str | None) -> bytes:
         return b"data: " + encode_json({**_head(turn), "choices": [], "usage": usage}) + b"\n\n"
 
     closing = Closing(turn.count, usage_chunk if turn.options["include_usage"] else None)
-    return [TextRenderer(turn, index, closing) for index in range(turn.count)]
+    return [ChunkRenderer(TextSink(turn, index, closing), reasoning=False) for index in range(turn.count)]

@@ -1,9 +1,9 @@
 """Renders a stream of events as Chat Completions chunks."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from codexproxy.dialects.answer import Call, Ending
+from codexproxy.dialects.answer import Call, Ending, Sink
 from codexproxy.dialects.base import DONE, data_line
 from codexproxy.dialects.chat.chunks import Chunks, Frame, call_frame, call_header
 from codexproxy.dialects.chat.usage import Usage, total, usage_of
@@ -45,31 +45,33 @@ class Closing:
         return data_line({"error": error.as_dict()}) + DONE
 
 
-class ChatRenderer:
-    """One answer as chunks; a ``Renderer`` for the web layer, a ``Sink`` for the reader.
+class Chunked(Sink, Protocol):
+    """A sink that writes an answer into a stream that it may share with others.
 
-    Several messages in one answer (commentary, then the final answer) are one
-    content, parted by blank lines; in JSON mode commentary is told as reasoning.
-
-    Args:
-        wording: How this turn's answers look.
-        index: Which choice this is.
-        closing: The stream's end, shared with the other choices.
+    Attributes:
+        out: What it wrote and nobody fetched yet.
+        closing: The stream's end.
     """
 
-    def __init__(self, wording: Wording, index: int, closing: Closing) -> None:
-        self._wording = wording
-        self._closing = closing
-        self._chunks = Chunks(wording, index)
-        self._before, self._after = self._chunks.text
-        self._reader = Reader(self, reasoning=wording.reasoning != "none", asides=wording.json_mode)
-        self._frames: dict[int, Frame] = {}
-        self._out: list[bytes] = []
-        # Something has to be written before the next text: the role, ``</think>``, a blank line.
-        self._pending = True
-        self._begun = self._thinking = self._gap = False
-        # Characters of content that are ours, for the offsets of citations.
-        self._own = 0
+    out: list[bytes]
+    closing: Closing
+
+
+class ChunkRenderer:
+    """One answer as chunks; a ``Renderer`` for the web layer.
+
+    It knows its sink and the sink does not know it: a finished answer that were a circle of
+    references would wait for the cyclic collector.
+
+    Args:
+        sink: Writes the chunks.
+        reasoning: Whether the sink wants reasoning at all.
+        asides: Whether commentary messages are told as reasoning.
+    """
+
+    def __init__(self, sink: Chunked, *, reasoning: bool = True, asides: bool = False) -> None:
+        self._out, self._closing = sink.out, sink.closing
+        self._reader = Reader(sink, reasoning=reasoning, asides=asides)
 
     @property
     def ended(self) -> bool:
@@ -95,12 +97,36 @@ class ChatRenderer:
         self._out.clear()
         return before + self._closing.fail(error)
 
-    # -- Sink -----------------------------------------------------------------------
+
+class ChatSink:
+    """One answer as Chat Completions chunks, piece by piece; a ``Sink`` for the reader.
+
+    Several messages in one answer (commentary, then the final answer) are one
+    content, parted by blank lines; in JSON mode commentary is told as reasoning.
+
+    Args:
+        wording: How this turn's answers look.
+        index: Which choice this is.
+        closing: The stream's end, shared with the other choices.
+    """
+
+    def __init__(self, wording: Wording, index: int, closing: Closing) -> None:
+        self._wording = wording
+        self.closing = closing
+        self._chunks = Chunks(wording, index)
+        self._before, self._after = self._chunks.text
+        self._frames: dict[int, Frame] = {}
+        self.out: list[bytes] = []
+        # Something has to be written before the next text: the role, ``</think>``, a blank line.
+        self._pending = True
+        self._begun = self._thinking = self._gap = False
+        # Characters of content that are ours, for the offsets of citations.
+        self._own = 0
 
     def text(self, delta: str) -> None:
         if self._pending:
             self._prepare_text()
-        self._out.append(self._before + encode_json(delta) + self._after)
+        self.out.append(self._before + encode_json(delta) + self._after)
 
     def message(self) -> None:
         self._gap = self._pending = True
@@ -123,13 +149,13 @@ class ChatRenderer:
         told = url_citation(citation, start + self._own)
         if told is not None:
             self._begin()
-            self._out.append(self._chunks.delta({"annotations": [told]}))
+            self.out.append(self._chunks.delta({"annotations": [told]}))
 
     def call(self, call: Call) -> None:
         self._prepare()
         self._frames[call.slot] = call_frame(call, self._wording, self._chunks)
         if self._is_shown(call):
-            self._out.append(self._chunks.delta(call_header(call, self._wording)))
+            self.out.append(self._chunks.delta(call_header(call, self._wording)))
 
     def fragment(self, call: Call, delta: str) -> None:
         if self._is_shown(call):
@@ -138,18 +164,18 @@ class ChatRenderer:
     def end(self, ending: Ending) -> None:
         self._prepare()
         finish, tier = finish_of(ending.reason, bool(self._frames), self._wording), tier_of(ending.response)
-        self._out.append(self._chunks.finish(finish, tier))
-        self._out.append(self._closing.finish(usage_of(ending.usage), tier))
+        self.out.append(self._chunks.finish(finish, tier))
+        self.out.append(self.closing.finish(usage_of(ending.usage), tier))
 
     def failed(self, error: ProxyError) -> None:
-        self._out.append(self._closing.fail(error))
+        self.out.append(self.closing.fail(error))
 
     # -- what comes before --------------------------------------------------------
 
     def _begin(self) -> None:
         if not self._begun:
             self._begun = True
-            self._out.append(self._chunks.delta({"role": "assistant", "content": "", "refusal": None}))
+            self.out.append(self._chunks.delta({"role": "assistant", "content": "", "refusal": None}))
 
     def _prepare(self) -> None:
         self._begin()
@@ -175,7 +201,7 @@ class ChatRenderer:
         self._own += len(words)
 
     def _write(self, frame: Frame, delta: str) -> None:
-        self._out += (frame[0], encode_json(delta), frame[1])
+        self.out += (frame[0], encode_json(delta), frame[1])
 
     def _is_shown(self, call: Call) -> bool:
         # ``function_call`` has room for one call.

@@ -2,13 +2,13 @@
 
 from codexproxy.dialects.answer import Call, Ending
 from codexproxy.dialects.chat.chunks import Chunks
-from codexproxy.dialects.chat.render import ChatRenderer, Closing
+from codexproxy.dialects.chat.render import ChatSink, ChunkRenderer, Closing
 from codexproxy.dialects.chat.shape import Shape, mismatch
 from codexproxy.dialects.chat.wording import Wording
 
 
-class ShapedRenderer(ChatRenderer):
-    """A renderer that validates the finished text.
+class ShapedSink(ChatSink):
+    """A sink that validates the finished text.
 
     Where the schema had to be fitted, the text is held back until it is
     complete, since only then it can be turned back into the caller's shape.
@@ -45,9 +45,12 @@ class ShapedRenderer(ChatRenderer):
             self.failed(mismatch(flaw))
 
 
-def renderers(wording: Wording, answers: int, shape: Shape | None) -> list[ChatRenderer]:
+def renderers(wording: Wording, answers: int, shape: Shape | None) -> list[ChunkRenderer]:
     """One renderer per answer, whose chunks may be written to one stream in any order."""
     closing = Closing(answers, Chunks(wording, 0).usage if wording.include_usage else None)
-    if shape is None:
-        return [ChatRenderer(wording, index, closing) for index in range(answers)]
-    return [ShapedRenderer(wording, index, closing, shape) for index in range(answers)]
+    sinks = [
+        ChatSink(wording, index, closing) if shape is None else ShapedSink(wording, index, closing, shape)
+        for index in range(answers)
+    ]
+    reasoning, asides = wording.reasoning != "none", wording.json_mode
+    return [ChunkRenderer(sink, reasoning=reasoning, asides=asides) for sink in sinks]

@@ -107,6 +107,7 @@ class Run:
             self._stop_watching()
             self._told.put(None)
             self._requestlog.finish()
+            self._maker = None
 
     def _make(self) -> None:
         while not self._opening.wait(LISTENED_PAUSE):
@@ -179,5 +180,6 @@ class Run:
 
     def _stop_watching(self) -> None:
         # It could take a finished answer for an unwanted one.
-        if self._watcher is not None:
-            self._watcher.kill()
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.kill()
