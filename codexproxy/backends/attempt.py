@@ -8,7 +8,7 @@ from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.turns.ciphertext import has_ciphertext, without_encrypted_reasoning
 from codexproxy.turns.events import COMPLETED, PREAMBLE, Batch
 from codexproxy.turns.failures import failure_of
-from codexproxy.turns.fold import fold, is_empty, is_lost
+from codexproxy.turns.fold import fold, is_lost
 from codexproxy.turns.stream import EventStream
 from codexproxy.turns.turn import Turn
 
@@ -90,7 +90,7 @@ def attempt(provider: Provider, turn: Turn, clock: Callable[[], float]) -> Outco
     stream: EventStream | None = None
     try:
         stream = provider.backend.open(turn)
-        error, inside = failure_among(stream.prime(), shows_items=bool(turn.options.get("forwards_failures")))
+        error, inside = failure_among(stream.prime())
     except ProxyError as failure:
         _close(stream)
         return Outcome(provider, turn, None, failure, False, clock() - began)
@@ -105,7 +105,7 @@ def _close(stream: EventStream | None) -> None:
         stream.close()
 
 
-def failure_among(held: Batch, *, shows_items: bool = False) -> tuple[ProxyError | None, bool]:
+def failure_among(held: Batch) -> tuple[ProxyError | None, bool]:
     """Why the first events of a stream are no answer, and whether upstream said so itself.
 
     Upstream may refuse inside a 200 (COMPAT.md U9), and may complete an answer
@@ -114,8 +114,6 @@ def failure_among(held: Batch, *, shows_items: bool = False) -> tuple[ProxyError
 
     Args:
         held: The events.
-        shows_items: Whether the caller gets the frames themselves. All others would get an
-            empty text for words that were written and never came.
     """
     first = next((event for event in held if event.type not in PREAMBLE), None)
     if first is None:
@@ -123,8 +121,7 @@ def failure_among(held: Batch, *, shows_items: bool = False) -> tuple[ProxyError
     failure = failure_of(first)
     if failure is not None:
         return failure, True
-    is_nothing = is_empty if shows_items else is_lost
-    if first.type in (COMPLETED, "response.done") and is_nothing(fold([held])):
+    if first.type in (COMPLETED, "response.done") and is_lost(fold([held])):
         return UpstreamFailed("Upstream completed the answer without anything in it.", code="empty_response"), False
     return None, False
 

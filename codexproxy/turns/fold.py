@@ -139,10 +139,10 @@ def _place(parts: list[Item], index: Any, part: Item) -> None:
 def _part_at(parts: list[Item], index: Any, blank: Item) -> Item:
     wanted = index if isinstance(index, int) and index >= 0 else 0
     if wanted >= len(parts):
-        parts.append(dict(blank))
+        parts.append(_copy(blank))
         return parts[-1]
     if not isinstance(parts[wanted], dict):
-        parts[wanted] = dict(blank)
+        parts[wanted] = _copy(blank)
     return parts[wanted]
 
 
@@ -192,16 +192,27 @@ def fold(batches: list[Batch]) -> dict[str, Any]:
     return folded.response()
 
 
-def is_empty(response: dict[str, Any]) -> bool:
-    """Whether an answer holds nothing: no item, and no output token spent (COMPAT.md P1)."""
-    usage = response.get("usage")
-    tokens = usage.get("output_tokens") if isinstance(usage, dict) else 0
-    return not response.get("output") and not tokens
-
-
 def is_lost(response: dict[str, Any]) -> bool:
-    """Whether an answer holds no item although it took more than thinking: its words never came."""
-    return not response.get("output") and not is_all_thought(response.get("usage"))
+    """Whether a completed answer holds nothing (COMPAT.md P1), or took tokens for words that never came.
+
+    Items of hosted and client-side tools are an answer by themselves, and so
+    is mere thinking; so are items without words for which tokens were spent.
+    """
+    output, usage = response.get("output"), response.get("usage")
+    items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+    spent = isinstance(usage, dict) and usage.get("output_tokens")
+    if any(_says_something(item) or (spent and item.get("status") != "in_progress") for item in items):
+        return False
+    # An answer that was cut here (turns/cut.py) may be cut before its first word.
+    is_cut = isinstance(usage, dict) and usage.get("estimated") is True
+    return not (is_cut or is_all_thought(usage))
+
+
+def _says_something(item: Item) -> bool:
+    if item.get("type") not in ("message", "reasoning"):
+        return True
+    parts = [part for holder in ("content", "summary") if isinstance(item.get(holder), list) for part in item[holder]]
+    return any(part.get("text") or part.get("refusal") for part in parts if isinstance(part, dict))
 
 
 def is_all_thought(usage: Any) -> bool:

@@ -26,6 +26,9 @@ COMPLETED = {
     "response": {"id": "resp_1", "model": "gpt-5.2", "status": "completed", "output": []},
 }
 
+ITEM = {"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "hi"}]}
+ITEM_DONE = {"type": "response.output_item.done", "output_index": 0, "item": ITEM}
+
 
 def renderer(client: str = "unknown", **payload: Any) -> Renderer:
     dialect = ResponsesDialect()
@@ -111,14 +114,14 @@ def test_fields_the_caller_set_are_echoed_where_upstream_says_otherwise():
     ],
 )
 def test_response_done_becomes_the_event_that_clients_wait_for(status: str | None, type: str):
-    done = {"type": "response.done", "response": {"id": "resp_1", "status": status}}
+    done = {"type": "response.done", "response": {"id": "resp_1", "status": status, "output": [ITEM]}}
     (event,) = decoded(renderer().render(events(done)))
     assert (event.type, event.data["type"], event.data["response"]["id"]) == (type, type, "resp_1")
 
 
 def test_a_final_object_without_an_id_gets_the_one_that_was_announced():
     final = {"type": "response.completed", "response": {"status": "completed"}}
-    seen = payloads(renderer().render(events(CREATED, final)))
+    seen = payloads(renderer().render(events(CREATED, DELTA, final)))
     assert seen[-1]["response"]["id"] == "resp_1"
 
 
@@ -127,12 +130,8 @@ def test_an_id_that_was_told_before_upstream_had_one_stays():
     turn = dialect.parse({"model": "gpt-5.2", "input": "hi", "background": True}, Caller())
     (sut,) = dialect.renderers(replace(turn, options={**turn.options, RESPONSE_ID: "resp_ours"}))
     final = {"type": "response.completed", "response": {"status": "completed"}}
-    seen = payloads(sut.render(events(CREATED, COMPLETED, final)))
-    assert [event["response"]["id"] for event in seen] == ["resp_ours"] * 3
-
-
-ITEM = {"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "hi"}]}
-ITEM_DONE = {"type": "response.output_item.done", "output_index": 0, "item": ITEM}
+    seen = payloads(sut.render(events(CREATED, DELTA, COMPLETED, final)))
+    assert [event["response"]["id"] for event in seen if "response" in event] == ["resp_ours"] * 3
 
 
 def test_clients_that_read_the_final_object_get_its_output_filled():
@@ -164,7 +163,7 @@ def test_for_openais_libraries_nothing_comes_before_the_beginning():
     "first", [{"type": "response.in_progress", "response": {"id": "resp_1"}}, ITEM_DONE, COMPLETED]
 )
 def test_for_openais_libraries_a_beginning_that_was_not_sent_is_made_up(first: dict[str, Any]):
-    begun, second, *_, last = payloads(renderer(client="openai-sdk").render(events(first, COMPLETED)))
+    begun, second, *_, last = payloads(renderer(client="openai-sdk").render(events(first, ITEM_DONE, COMPLETED)))
     assert begun["response"]["id"] == last["response"]["id"]
     assert (begun["type"], second["type"]) == ("response.created", first["type"])
     response = begun["response"]
@@ -236,8 +235,41 @@ def test_a_code_is_a_string_whatever_upstream_has_there(details: dict[str, Any],
 
 def test_a_stream_that_ended_does_not_end_again():
     sut = renderer()
-    sut.render(events(CREATED, COMPLETED))
+    sut.render(events(CREATED, DELTA, COMPLETED))
     assert sut.fail(UpstreamFailed("late")) == b""
+
+
+QUIET = {"type": "response.output_item.done", "output_index": 0, "item": {**ITEM, "content": []}}
+
+
+@pytest.mark.parametrize("client", ["unknown", "openai-sdk"])
+@pytest.mark.parametrize("before", [[], [QUIET]])
+def test_a_completed_answer_that_holds_nothing_is_a_failure(client: str, before: list[dict[str, Any]]):
+    sut = renderer(client=client)
+    sut.render(events(CREATED, *before))
+    with pytest.raises(UpstreamFailed) as failure:
+        sut.render(events(COMPLETED))
+    error, failed = payloads(sut.fail(failure.value))
+    assert (error["code"], failed["type"]) == ("empty_response", "response.failed")
+    assert failed["response"]["error"]["code"] == "empty_response"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        DELTA,
+        ITEM_DONE,
+        {"type": "response.output_text.done", "output_index": 0, "content_index": 0, "text": "hi"},
+        {"type": "response.output_item.done", "item": {"type": "tool_search_call", "call_id": "c", "arguments": {}}},
+        {"type": "response.output_item.done", "item": {"type": "function_call", "call_id": "c", "name": "f"}},
+        {"type": "response.output_item.added", "item": {"type": "mcp_approval_request", "id": "a"}},
+    ],
+    ids=lambda told: told.get("item", told)["type"],
+)
+def test_a_completed_answer_that_said_anything_passes_as_it_came(told: dict[str, Any]):
+    batch = events(CREATED, told, COMPLETED)
+    sut = renderer()
+    assert b"".join(sut.render([event]) for event in batch) == b"".join(event.raw for event in batch)
 
 
 def test_failing_twice_says_it_once():

@@ -58,6 +58,13 @@ def test_what_only_the_end_of_a_part_tells_is_kept(events: list[dict[str, Any]],
     assert fold([list(map(Event.of, events))])["output"] == [item]
 
 
+def test_citations_of_one_answer_do_not_appear_in_the_next() -> None:
+    delta = {"type": "response.output_text.delta", "delta": "hi", **PLACE}
+    cited = {"type": "response.output_text.annotation.added", "annotation": {"type": "url_citation"}, **PLACE}
+    assert fold([[Event.of(delta), Event.of(cited)]])["output"][0]["content"][0]["annotations"]
+    assert fold([[Event.of(delta)]])["output"][0]["content"][0]["annotations"] == []
+
+
 @pytest.mark.parametrize("content", [["x"], [None], [7, {}], "x", None, {}])
 def test_parts_that_are_none_do_no_harm(content: Any) -> None:
     item = {"type": "message", "role": "assistant", "content": content}

@@ -147,15 +147,56 @@ def test_an_empty_answer_is_asked_for_once_more_and_then_an_error(service: Servi
     assert (answer.status, answer.code) == (502, "empty_response")
 
 
+ASKED: dict[str, dict[str, Any]] = {
+    CHAT: ASK,
+    "/v1/completions": {"prompt": "hi"},
+    "/v1/responses": {"input": "hi"},
+}
+
+
+def usage(tokens: int) -> dict[str, Any]:
+    return {"input_tokens": 3, "output_tokens": tokens, "total_tokens": 3 + tokens}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("route", ASKED)
+@pytest.mark.parametrize("kind", ["message", "reasoning"])
+def test_an_answer_with_nothing_but_an_empty_item_is_an_error_in_every_format(
+    service: Service, sim: SimulatorClient, route: str, stream: bool, kind: str
+) -> None:
+    sim.script({"items": [{"type": kind, "text": ""}], "usage": usage(0)}, repeat=-1)
+    answer = service.post(route, {"model": "gpt-5.2", "stream": stream, **ASKED[route]})
+    if stream:
+        assert b'"code":"empty_response"' in answer.body
+        assert b'"response.completed"' not in answer.body
+        assert answer.body.endswith(b"\n\n")
+    else:
+        assert (answer.status, answer.code) == (502, "empty_response")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("kind", ["tool_search_call", "mcp_approval_request", "web_search_call"])
+def test_an_answer_that_holds_only_an_item_of_a_tool_is_delivered(
+    service: Service, sim: SimulatorClient, kind: str, stream: bool
+) -> None:
+    item = {"type": kind, "id": "it_1", "status": "completed"}
+    told = {"type": "response.output_item.done", "output_index": 0, "item": item}
+    completed = {"type": "response.completed", "response": {"id": "resp_1", "status": "completed", "output": []}}
+    frames = [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in (told, completed)]
+    sim.script({"raw_text": "".join(frames), "raw_frames": False})
+    answer = service.post("/v1/responses", {"model": "gpt-5.2", "input": "hi", "stream": stream})
+    assert (answer.status, kind.encode() in answer.body, b"empty_response" in answer.body) == (200, True, False)
+
+
 LOST = {"items": [], "usage": {"input_tokens": 3, "output_tokens": 9, "total_tokens": 12}}
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("route", [CHAT, "/v1/completions"])
+@pytest.mark.parametrize("route", [CHAT, "/v1/completions", "/v1/responses"])
 def test_words_that_took_tokens_and_never_came_are_asked_for_once_more_and_then_an_error(
     service: Service, sim: SimulatorClient, route: str, stream: bool
 ) -> None:
-    body = {**ASK, "prompt": "hi", "stream": stream}
+    body = {"model": "gpt-5.2", "stream": stream, **ASKED[route]}
     sim.script(LOST, {"text": "here"})
     answer = service.post(route, body)
     assert (answer.status, b"here" in answer.body) == (200, True)

@@ -7,11 +7,13 @@ came; what the stateless backend lacks is added around them.
 from collections.abc import Sequence
 from typing import Any
 
+from codexproxy.dialects.answer import nothing_said
 from codexproxy.dialects.base import Renderer
 from codexproxy.dialects.responses.envelope import Envelope
 from codexproxy.dialects.responses.opening import Opening
 from codexproxy.dialects.responses.parse import parse
 from codexproxy.dialects.responses.render import ResponsesRenderer
+from codexproxy.turns.fold import is_lost
 from codexproxy.turns.quirks import BEGINS_WITH_CREATED, READS_FINAL_OBJECT, quirks_of
 from codexproxy.turns.turn import Body, Caller, Turn
 
@@ -46,5 +48,11 @@ class ResponsesDialect:
         return None
 
     def complete(self, turn: Turn, responses: list[dict[str, Any]]) -> dict[str, Any]:
-        """The final Response object, complete and valid against the public schema."""
+        """The Response object, complete and valid against the public schema.
+
+        Raises:
+            UpstreamFailed: It says that it is completed, and holds nothing.
+        """
+        if responses[0].get("status") == "completed" and is_lost(responses[0]):
+            raise nothing_said()
         return Envelope(turn).whole(responses[0])

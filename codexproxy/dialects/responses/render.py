@@ -10,16 +10,20 @@ The backend may leave the final ``output`` empty (COMPAT.md U6). The items were
 streamed all the same, and clients that read frames have them, so for them the
 frame stays as it came. The OpenAI SDKs hand out the final object instead: for
 these clients, and only these, it is filled from the items.
+
+A completed answer that holds nothing is a failure, as in every other format.
 """
 
 from operator import attrgetter
 from typing import Any
 
+from codexproxy.dialects.answer import nothing_said
 from codexproxy.dialects.responses.envelope import Envelope
 from codexproxy.dialects.responses.opening import Opening
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.turns.events import COMPLETED, ERROR, FAILED, INCOMPLETE, Batch, Event
 from codexproxy.turns.failures import error_object, text_of
+from codexproxy.turns.fold import is_lost
 from codexproxy.turns.minutes import Minutes
 
 DONE = "response.done"
@@ -52,6 +56,8 @@ class ResponsesRenderer:
         self._out: list[bytes] = []
         self._last: Event | None = None
         self._seen = 0
+        # Whether the answer said anything yet, be it a single delta.
+        self._says = False
         self._response: dict[str, Any] = {}
         self._error: Event | None = None
         self._ended = False
@@ -60,7 +66,7 @@ class ResponsesRenderer:
         """The frames of a batch as one write.
 
         Raises:
-            UpstreamFailed: A frame that carries a Response object is not JSON.
+            UpstreamFailed: A frame that carries a Response object is not JSON, or the answer holds nothing.
         """
         if self._opening and not self._opening.over:
             batch = self._opening.passed(batch)
@@ -68,8 +74,9 @@ class ResponsesRenderer:
             return b""
         self._seen += len(batch)
         self._last = batch[-1]
-        if self._fills:
+        if self._fills or not self._says:
             self._minutes.note(batch)
+            self._says = self._says or any(event.type.endswith(".delta") for event in batch)
         if _WATCHED.isdisjoint(map(_type, batch)):
             return b"".join(map(_raw, batch))
         for event in batch:
@@ -116,6 +123,8 @@ class ResponsesRenderer:
         if not isinstance(response, dict):
             return event.raw
         type = event.type if event.type != DONE else _DONE_TYPES.get(str(response.get("status")), COMPLETED)
+        if type == COMPLETED and not self._says and self._is_lost():
+            raise nothing_said()
         changes = self._envelope.changes(response)
         if event.type in _ENDS:
             self._ended = True
@@ -125,6 +134,13 @@ class ResponsesRenderer:
         if type == event.type and not changes:
             return event.raw
         return Event.of({**event.data, "type": type, "response": {**response, **changes}}).raw
+
+    def _is_lost(self) -> bool:
+        try:
+            return is_lost(self._minutes.response())
+        except UpstreamFailed:
+            # A frame that is no JSON was forwarded as it came and may say anything.
+            return False
 
     def _final_changes(self, response: dict[str, Any]) -> dict[str, Any]:
         changes: dict[str, Any] = {}

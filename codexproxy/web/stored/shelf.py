@@ -93,12 +93,12 @@ class Keeping:
 
     def _save_noted(self) -> None:
         try:
-            response = self._minutes.response()
-        except UpstreamFailed:
+            response = self._dialect.complete(self._turn, [self._minutes.response()])
+        except UpstreamFailed as error:
             # What is no JSON may still mean something to the client; it cannot be kept.
-            log.warning("an answer was not kept: one of its events is not JSON")
+            log.warning("an answer was not kept: %s", error.message)
         else:
-            self.save(self._dialect.complete(self._turn, [response]))
+            self.save(response)
 
     def save(self, response: Json) -> None:
         """Keeps the final Response object; an answer is given also where it cannot be kept."""
