@@ -9,7 +9,7 @@ from flask import Flask
 
 from codexproxy.app.instructions import keeping, notes_on, own_words
 from codexproxy.app.logins import has_browser, make_landing, make_watch, seed_login
-from codexproxy.app.observing import make_metrics, make_observation, make_sweepers
+from codexproxy.app.observing import make_metrics, make_observation, make_sweepers, secrets_of
 from codexproxy.app.providers import Providers, first_models
 from codexproxy.app.quotas import make_report
 from codexproxy.app.shelf import make_shelf, make_sweeper
@@ -69,7 +69,7 @@ def create_app(settings: Settings, environ: Mapping[str, str] = os.environ) -> F
         keep_days=settings.log_keep_days,
         max_bytes=settings.log_max_bytes,
         bodies=settings.log_requests,
-        secrets=_secrets(settings, environ),
+        secrets=secrets_of(settings, environ),
     )
     wiring = make_wiring(settings, environ)
     app = assemble(wiring)
@@ -233,9 +233,3 @@ def _inliner(settings: Settings) -> Inliner | None:
     if not settings.fetch_remote_images or settings.local_only:
         return None
     return Inliner(ImageFetcher(is_public_address), settings.max_body_bytes)
-
-
-def _secrets(settings: Settings, environ: Mapping[str, str]) -> list[str]:
-    names = [provider.api_key_env for provider in settings.providers if provider.api_key_env]
-    keys = [settings.api_key, *(environ.get(name) for name in names)]
-    return [key for key in keys if key]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from prometheus_client.core import Metric
 
@@ -17,6 +18,9 @@ from codexproxy.state.leader import Leadership
 from codexproxy.state.ledger import FILE, Ledger
 from codexproxy.web.observation import Observation
 from codexproxy.web.serving.sweeping import Sweeper
+
+# Where the network's proxies stand, possibly with a password.
+_PROXIES = tuple(spelt for name in ("http_proxy", "https_proxy", "all_proxy") for spelt in (name, name.upper()))
 
 
 def make_metrics(environ: Mapping[str, str]) -> Metrics:
@@ -52,3 +56,18 @@ def _quotas(quotas: QuotaBook, providers: Sequence[Provider]) -> Callable[[], It
         return quota_gauges({provider.name: quotas.of(provider.name) for provider in providers}, time.time())
 
     return gauges
+
+
+def secrets_of(settings: Settings, environ: Mapping[str, str]) -> list[str]:
+    """Every text known at the start that no log line may show: keys, and passwords within URLs."""
+    names = [provider.api_key_env for provider in settings.providers if provider.api_key_env]
+    keys = [settings.api_key, *(environ.get(name) for name in names)]
+    links = [settings.limits_storage, *(environ.get(name) for name in _PROXIES)]
+    return [key for key in (*keys, *map(_password, links)) if key]
+
+
+def _password(link: str | None) -> str | None:
+    try:
+        return urlsplit(link or "").password
+    except ValueError:  # It is no URL, so whoever reads it next will refuse it.
+        return None

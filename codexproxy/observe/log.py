@@ -7,6 +7,7 @@ line, tracebacks included, so that no caller has to think of it.
 
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -29,8 +30,18 @@ _FIELDS = "codexproxy_fields"
 # ECMA-48 §8.3.117: red, yellow, green, faint.
 _COLOURS = {"ERROR": 31, "WARN": 33, "INFO": 32, "DEBUG": 2}
 
-# One message is one line, also when it quotes what a client sent.
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {10: "\\n", 13: "\\r", 9: "\\t"}
+# One message is one line, also when it quotes what a client sent: C0 and C1 controls (ECMA-48), line separators,
+# and what turns the direction of a text (Unicode UAX #9).
+_CONTROL = (
+    {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+    | {10: "\\n", 13: "\\r", 9: "\\t"}
+    | {
+        code: f"\\u{code:04x}"
+        for code in (0x061C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
+    }
+)
+# A value that holds one of these could pass for the next field.
+_AMBIGUOUS = re.compile(r'[\s="]')
 
 
 def fields(**values: object) -> dict[str, Mapping[str, object]]:
@@ -73,7 +84,7 @@ class TextFormatter(_Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-        values = "".join(f" {name}={value}" for name, value in self.values(record).items())
+        values = "".join(f" {name}={_quoted(str(value))}" for name, value in self.values(record).items())
         message = self.redact(record.getMessage() + values).translate(_CONTROL)
         level = level_name(record)
         colour = self._colours.get(level)
@@ -81,6 +92,10 @@ class TextFormatter(_Formatter):
         line = f"[{moment}] [{shown}] [{current_request_id()}] {message}"
         trace = self.traceback(record)
         return f"{line}\n{trace}" if trace else line
+
+
+def _quoted(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False) if _AMBIGUOUS.search(value) else value
 
 
 class JsonFormatter(_Formatter):

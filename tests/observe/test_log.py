@@ -106,6 +106,25 @@ def test_a_message_cannot_forge_a_second_line() -> None:
     assert "\x1b" not in stream.getvalue()
 
 
+# What turns a terminal, or a reader's eye: C1 controls, line separators, marks of direction.
+TRICKS = "\x9b31m\x85\u2028\u2029\u202e\u2066\u200f\ufeff\x7f"
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_byte_of_a_callers_steers_the_terminal(form: str) -> None:
+    stream = written(form)
+    log.info("GET %s", f"/a{TRICKS}", extra=fields(path=f"/b{TRICKS}"))
+    line = stream.getvalue().removesuffix("\n")
+    assert line.isprintable()
+    assert not set(TRICKS) & set(line) - {"3", "1", "m"}
+
+
+def test_a_value_cannot_pass_for_another_field() -> None:
+    stream = written("text")
+    log.info("request end", extra=fields(path='/x" status=200', code="a=b", status=404))
+    assert stream.getvalue().endswith(r'request end path="/x\" status=200" code="a=b" status=404' + "\n")
+
+
 def test_a_line_that_cannot_be_formatted_is_reported_without_its_content() -> None:
     program = """
 import logging

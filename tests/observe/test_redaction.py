@@ -37,6 +37,16 @@ LEAKS = {
     "a form body": f"grant_type=refresh_token&refresh_token={OPAQUE}&x=1",
     "a PKCE verifier": f"code_verifier={OPAQUE}",
     "a URL with a password": f"via http://me:{OPAQUE}@proxy:3128/",
+    "a URL with a password and no user": f"limits are counted at redis://:{OPAQUE}@cache:6379/0",
+    "a URL with a token for a user": f"cloned https://{OPAQUE}@example.com/x",
+    "a digest": f'Authorization: Digest username="me", realm="r", response="{OPAQUE}"',
+    "a scheme nobody knows": f"authorization: Negotiate {OPAQUE}==",
+    "a password in a sentence": f"password: {OPAQUE}",
+    "a quoted password": f'password = "two {OPAQUE}"',
+    "a short name of a password": f"pwd={OPAQUE}",
+    "a passphrase": f"passphrase: {OPAQUE}, next",
+    "a token in a sentence": f"refresh_token: {OPAQUE}",
+    "a client secret in YAML": f"client_secret: {OPAQUE}",
 }
 
 
@@ -55,6 +65,9 @@ def test_a_secret_is_taken_out_of(text: str) -> None:
         "gpt-5.2-codex answered 12 tokens",
         "http://127.0.0.1:3000/v1/chat/completions",
         "the bearer of good news",
+        "max tokens: 12, total_tokens=15 is no secret to anybody",
+        "see https://example.com/a?mail=me@example.com",
+        "authorization is missing",
     ],
 )
 def test_what_is_no_secret_stays_as_it_is(text: str) -> None:
