@@ -41,6 +41,7 @@ from codexproxy.observe.metrics import Metrics
 from codexproxy.settings import Settings
 from codexproxy.state.conversations import Conversations
 from codexproxy.state.prompts import PromptStore
+from codexproxy.turns.catalogue import ModelSpec
 from codexproxy.turns.policy import Policy
 from codexproxy.web import failures, hooks, routes
 from codexproxy.web.codex_routes import codex_routes
@@ -98,26 +99,22 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
     providers = made.all()
     login = made.login("default")
     seed_login(login)
-    healing = Healing(RemedyBook(settings.data_dir / "remedies.sqlite3"), library.for_model)
-    affinity = HostAffinity(settings.data_dir / "affinity.sqlite3")
     catalogue = LiveCatalogue(
         keeping(first_models(providers), store),
         aliases=settings.model_aliases,
         refresh_seconds=settings.models_refresh_seconds,
     )
+    healing = make_healing(settings, library, catalogue)
     return Wiring(
         dialects={
             "/chat/completions": ChatDialect(settings.reasoning_compat),
             "/responses": ResponsesDialect(),
             "/completions": CompletionsDialect(),
         },
-        router=Router(
-            providers, affinity=affinity, healers=[healing.heal], answered=healing.learn, explain=quotas.explain
-        ),
+        router=make_router(settings, providers, healing, quotas),
         gate=replace(make_gate(settings, library, quotas, providers), refresh=catalogue.current),
         catalogue=catalogue,
         policy=make_policy(settings, library, stand_ins),
-        healing=healing,
         keys=make_keys(settings),
         origins=OriginPolicy(settings.allow_unauthenticated, settings.cors_allow_origins),
         ready=readiness(made.logins, providers),
@@ -161,6 +158,28 @@ def assemble(wiring: Wiring) -> Flask:
         app.register_blueprint(blueprint(wiring))
     app.wsgi_app = CanonicalPaths(app.wsgi_app)  # type: ignore[method-assign]
     return app
+
+
+def make_router(settings: Settings, providers: list[Provider], healing: Healing, quotas: QuotaBook) -> Router:
+    """What sends turns to the providers."""
+    return Router(
+        providers,
+        affinity=HostAffinity(settings.data_dir / "affinity.sqlite3"),
+        healers=[healing.heal],
+        known=healing.prepare,
+        answered=healing.learn,
+        explain=quotas.explain,
+    )
+
+
+def make_healing(settings: Settings, library: Library, catalogue: LiveCatalogue) -> Healing:
+    """What is learned of upstream's refusals."""
+
+    def spec_of(slug: str) -> ModelSpec | None:
+        wanted = catalogue.current().find(slug)
+        return wanted.spec if wanted else None
+
+    return Healing(RemedyBook(settings.data_dir / "remedies.sqlite3"), library.for_model, spec_of)
 
 
 def make_keys(settings: Settings) -> KeyRing:

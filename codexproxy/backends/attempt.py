@@ -14,8 +14,8 @@ from codexproxy.turns.turn import Turn
 
 REASONING_REMOVED = "encrypted_reasoning:removed"
 
-# Changes a turn that upstream refused so that it can be sent again; None when it cannot help.
-Healer = Callable[[Turn, ProxyError], Turn | None]
+# Changes a turn that a provider refused so that it can be sent there again; None when it cannot help.
+Healer = Callable[[Turn, ProxyError, str], Turn | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def failure_among(held: Batch) -> tuple[ProxyError | None, bool]:
     return None, False
 
 
-def drop_encrypted_reasoning(turn: Turn, error: ProxyError) -> Turn | None:
+def drop_encrypted_reasoning(turn: Turn, error: ProxyError, provider: str) -> Turn | None:
     """The turn without reasoning that its account cannot read; None when that was not the trouble.
 
     The refusal's code is missing at times, so its message counts as well (COMPAT.md U14).

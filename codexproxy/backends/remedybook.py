@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from codexproxy.errors import ProxyError
 from codexproxy.state.database import BRIEFLY, Database
@@ -13,17 +14,44 @@ from codexproxy.turns.remedies import Remedy
 LASTS = 24 * 3600.0
 # Seconds for which one process trusts what it last read.
 LOOK_EVERY = 5.0
+# Lessons that are kept, the newest ones; callers of many kinds must not make the book grow for ever.
+MOST = 500
 
 _SCHEMA = (
     "CREATE TABLE remedies (model TEXT, kind TEXT, detail TEXT, learned REAL, PRIMARY KEY (model, kind, detail))",
+    # What was learned of one caller's turn was applied to all turns of its model.
+    "DROP TABLE remedies",
+    "CREATE TABLE lessons (provider TEXT, model TEXT, turns TEXT, remedy TEXT, detail TEXT, learned REAL,"
+    " PRIMARY KEY (provider, model, turns, remedy, detail))",
 )
-_KEEP = "INSERT OR REPLACE INTO remedies VALUES (?, ?, ?, ?)"
+_KEEP = "INSERT OR REPLACE INTO lessons VALUES (?, ?, ?, ?, ?, ?)"
+_FORGET = (
+    "DELETE FROM lessons WHERE learned <= max(?, coalesce("
+    "(SELECT learned FROM lessons ORDER BY learned DESC LIMIT 1 OFFSET ?), 0))"
+)
+_ALL = "SELECT provider, model, turns, remedy, detail, learned FROM lessons ORDER BY learned"
 
 log = logging.getLogger(__name__)
 
 
+class Lesson(NamedTuple):
+    """Something that one provider wants of some turns.
+
+    Attributes:
+        provider: Who refused such a turn.
+        model: Its model.
+        kind: Which turns of that model, see ``turns.lessons.kind_of``.
+        remedy: What made the provider take it.
+    """
+
+    provider: str
+    model: str
+    kind: str
+    remedy: Remedy
+
+
 class RemedyBook:
-    """Remedies by model.
+    """Lessons by provider and model.
 
     A turn never fails because the book cannot be read or written.
 
@@ -36,24 +64,26 @@ class RemedyBook:
         self._database = Database(path, _SCHEMA, timeout=BRIEFLY)
         self._path = path
         self._clock = clock
-        self._known: dict[str, dict[Remedy, float]] = {}
+        self._known: dict[tuple[str, str], dict[Lesson, float]] = {}
         self._looked = float("-inf")
 
-    def known(self, model: str) -> tuple[Remedy, ...]:
-        """What every turn of this model needs now."""
+    def known(self, provider: str, model: str) -> tuple[tuple[Remedy, str], ...]:
+        """Remedies, and the kind of turns that each is for, oldest first."""
         self._look()
         now = self._clock()
-        return tuple(remedy for remedy, learned in self._known.get(model, {}).items() if now - learned < LASTS)
+        lessons = self._known.get((provider, model), {})
+        return tuple((lesson.remedy, lesson.kind) for lesson, learned in lessons.items() if now - learned < LASTS)
 
-    def learn(self, model: str, remedy: Remedy) -> None:
-        """Remembers a remedy that is needed by every turn of a model."""
+    def learn(self, lesson: Lesson) -> None:
+        """Remembers what a provider wants of such turns."""
         now = self._clock()
-        self._known.setdefault(model, {})[remedy] = now
-        log.warning("upstream refused a turn of %s; from now on: %s", model, remedy)
+        self._note(lesson, now)
+        log.warning("%s refused a turn of %s; from now on: %s", lesson.provider, lesson.model, lesson.remedy)
+        row = (*lesson[:3], lesson.remedy.kind, lesson.remedy.detail, now)
         try:
             with self._database.transaction() as connection:
-                connection.execute("DELETE FROM remedies WHERE learned <= ?", (now - LASTS,))
-                connection.execute(_KEEP, (model, remedy.kind, remedy.detail, now))
+                connection.execute(_KEEP, row)
+                connection.execute(_FORGET, (now - LASTS, MOST))
         except ProxyError as error:
             log.warning("this process alone knows of it: %s", error.message)
 
@@ -61,8 +91,18 @@ class RemedyBook:
         """Model, remedy and epoch seconds of all that is known, newest first; for status."""
         self._looked = float("-inf")
         self._look()
-        rows = [(model, remedy, at) for model, known in self._known.items() for remedy, at in known.items()]
-        return sorted(rows, key=lambda row: -row[2])
+        newest: dict[tuple[str, Remedy], float] = {}
+        for lessons in self._known.values():
+            for lesson, at in lessons.items():
+                told = lesson.model, lesson.remedy
+                newest[told] = max(at, newest.get(told, at))
+        return sorted(((model, remedy, at) for (model, remedy), at in newest.items()), key=lambda row: -row[2])
+
+    def _note(self, lesson: Lesson, at: float) -> None:
+        lessons = self._known.setdefault((lesson.provider, lesson.model), {})
+        lessons[lesson] = at
+        while len(lessons) > MOST:
+            lessons.pop(next(iter(lessons)))
 
     def _look(self) -> None:
         now = self._clock()
@@ -72,11 +112,10 @@ class RemedyBook:
         if not self._path.exists():
             return
         try:
-            rows = self._database.rows("SELECT model, kind, detail, learned FROM remedies")
+            rows = self._database.rows(_ALL)
         except ProxyError as error:
             log.warning("what other processes learned is not known: %s", error.message)
             return
-        known: dict[str, dict[Remedy, float]] = {}
-        for model, kind, detail, learned in rows:
-            known.setdefault(model, {})[Remedy(kind, detail)] = learned
-        self._known = known
+        self._known = {}
+        for provider, model, kind, remedy, detail, learned in rows:
+            self._note(Lesson(provider, model, kind, Remedy(remedy, detail)), learned)

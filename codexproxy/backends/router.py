@@ -16,8 +16,8 @@ from codexproxy.backends.affinity import Affinity, ProcessAffinity, conversation
 from codexproxy.backends.attempt import Healer, Outcome, attempt, drop_encrypted_reasoning, stripped
 from codexproxy.backends.disposition import disposition_of
 from codexproxy.backends.health import Health
-from codexproxy.backends.provider import DEFAULT_GROUP, Provider
-from codexproxy.backends.selection import LOCAL_KIND, members, ranked
+from codexproxy.backends.provider import Provider
+from codexproxy.backends.selection import LOCAL_KIND, Route, members, ranked
 from codexproxy.errors import ModelNotFound, NotOffered, ProxyError, UpstreamFailed
 from codexproxy.turns.ciphertext import has_compaction
 from codexproxy.turns.stream import EventStream
@@ -30,24 +30,6 @@ QUICK = 5.0
 # Longest wait in seconds, upstream's own or our back-off, that is spent inside a request.
 ABSORBED = 5.0
 BACK_OFF = 0.25
-
-# Makes a turn fit for a provider, given its name and type.
-Adapter = Callable[[Turn, str, str], Turn]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where a turn may go.
-
-    Attributes:
-        group: The group of providers.
-        adapt: Makes the turn fit for the provider that was chosen, before it is sent there.
-        anywhere: Whether a turn for the local Codex CLI may find one in any group.
-    """
-
-    group: str = DEFAULT_GROUP
-    adapt: Adapter | None = None
-    anywhere: bool = False
 
 
 @dataclass(slots=True)
@@ -87,8 +69,9 @@ class Router:
         providers: All enabled ones.
         health: What is known about them.
         affinity: Which account each conversation belongs to.
-        healers: Each may change a turn that upstream refused so that it can be sent again.
-        answered: Told of each turn that upstream took, as it was after healing.
+        healers: Each may change a turn that a provider refused so that it can be sent there again.
+        known: Changes a turn by what its provider, here by name, is known to refuse.
+        answered: Told of each turn that a provider took, as it was after healing, and of the provider's name.
         sleep: Waits that many seconds; lets other greenlets run.
         uniform: Random numbers in [0, 1).
         clock: Monotonic seconds.
@@ -103,7 +86,8 @@ class Router:
         health: Health | None = None,
         affinity: Affinity | None = None,
         healers: Sequence[Healer] = (),
-        answered: Callable[[Turn], None] = lambda turn: None,
+        known: Callable[[Turn, str], Turn] = lambda turn, provider: turn,
+        answered: Callable[[Turn, str], None] = lambda turn, provider: None,
         sleep: Callable[[float], None] = time.sleep,
         uniform: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
@@ -113,7 +97,8 @@ class Router:
         self.providers = tuple(providers)
         self.health = health or Health(clock)
         self._affinity = affinity or ProcessAffinity()
-        self._healers, self._answered = (*healers, drop_encrypted_reasoning), answered
+        self._healers = (*healers, drop_encrypted_reasoning)
+        self._known, self._answered = known, answered
         self._sleep = sleep
         self._uniform = uniform
         self._clock = clock
@@ -188,6 +173,11 @@ class Router:
         """The providers a turn may go to, in the order of their priority."""
         return sorted(self._members(route, turn), key=lambda provider: provider.priority)
 
+    def fitted(self, turn: Turn, provider: Provider, route: Route) -> Turn:
+        """The turn as this provider takes it, by what is known and by what its route asks for."""
+        turn = self._known(turn, provider.name)
+        return turn if route.adapt is None else route.adapt(turn, provider.name, provider.kind)
+
     def _members(self, route: Route, turn: Turn) -> list[Provider]:
         return members(self.providers, route.group, turn, anywhere=route.anywhere)
 
@@ -238,7 +228,7 @@ class Router:
                 self.health.failed(provider.name, outcome.error, conversation, inside=outcome.inside)
                 return replace(outcome, error=self._explain(provider.name, outcome.error))
             self.health.succeeded(provider.name)
-            self._answered(course.turn)
+            self._answered(course.turn, provider.name)
             self._remember(provider, course)
         return outcome
 
@@ -247,9 +237,7 @@ class Router:
             self._affinity.remember(conversation_of(course.turn), provider.holder)
 
     def _prepared(self, provider: Provider, course: Course) -> Turn:
-        turn = course.turn
-        if course.route.adapt is not None:
-            turn = course.route.adapt(turn, provider.name, provider.kind)
+        turn = self.fitted(course.turn, provider, course.route)
         if provider.kind != LOCAL_KIND and turn.options.get("x_codex"):
             turn = turn.with_notes(ignored=("x_codex",))
         is_its_own = provider.holder == course.account or (course.account is None and len(self._accounts) == 1)
@@ -271,7 +259,7 @@ class Router:
     def _healing(self, outcome: Outcome, error: ProxyError, course: Course) -> Step | None:
         if course.healings == 0:
             return None
-        changes = (heal(course.turn, error) for heal in self._healers)
+        changes = (heal(course.turn, error, outcome.provider.name) for heal in self._healers)
         healed = next((turn for turn in changes if turn is not None), None)
         if healed is None:
             return None

@@ -1,13 +1,32 @@
-"""In which order the providers of a group are asked; pure."""
+"""Where a turn may go, and in which order its providers are asked; pure."""
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from codexproxy.backends.provider import Provider
+from codexproxy.backends.provider import DEFAULT_GROUP, Provider
 from codexproxy.turns.turn import Turn
 
 # The type of providers that a turn for the local Codex CLI (``cli/…``) may go to.
 LOCAL_KIND = "codex-cli"
+
+# Makes a turn fit for a provider, given its name and type.
+Adapter = Callable[[Turn, str, str], Turn]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a turn may go.
+
+    Attributes:
+        group: The group of providers.
+        adapt: Makes the turn fit for the provider that was chosen, before it is sent there.
+        anywhere: Whether a turn for the local Codex CLI may find one in any group.
+    """
+
+    group: str = DEFAULT_GROUP
+    adapt: Adapter | None = None
+    anywhere: bool = False
 
 
 def members(providers: Sequence[Provider], group: str, turn: Turn, *, anywhere: bool = False) -> list[Provider]:

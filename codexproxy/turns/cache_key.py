@@ -19,9 +19,6 @@ _NAMESPACE = uuid.UUID("5c0de390-9b1d-4c44-8a6e-2f5b6f0a7c11")
 # Callers of a service with one owner; all others are told apart.
 _SINGLE = frozenset({"anonymous", "default"})
 
-# The one client whose ids upstream knows from elsewhere, too, and which never makes the same twice.
-_OFFICIAL = "codex-cli"
-
 
 def settle_cache_key(draft: Draft, setting: Setting) -> None:
     """The conversation's identity in ``prompt_cache_key`` and ``cache_key``."""
@@ -46,13 +43,6 @@ def _words(item: dict[str, Any]) -> Any:
 def _presentable(key: str, caller: Caller) -> str:
     # It travels in headers too, and upstream takes 64 characters at most (UPSTREAM.md §3.2).
     fits = len(key) <= 64 and key.isascii() and key.isprintable() and key == key.strip()
-    if fits and (caller.key in _SINGLE or (caller.client == _OFFICIAL and _is_uuid(key))):
+    if fits and caller.key in _SINGLE:
         return key
     return str(uuid.uuid5(_NAMESPACE, f"{caller.key}\n{key}".encode("utf-8", "surrogatepass").hex()))
-
-
-def _is_uuid(key: str) -> bool:
-    try:
-        return str(uuid.UUID(key)) == key.lower()
-    except ValueError:
-        return False

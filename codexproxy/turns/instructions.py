@@ -15,7 +15,8 @@ NEUTRAL_INSTRUCTIONS = "Follow the instructions of the developer messages."
 def settle_instructions(draft: Draft, setting: Setting) -> None:
     """Whose words are ``instructions``, by ``codex.mode``."""
     own = draft.body.get("instructions")
-    given = own if isinstance(own, str) else None
+    # An empty text says nothing, and some clients send one whenever their user gave none.
+    given = own if isinstance(own, str) and own else None
     if given is None and draft.as_sent and setting.policy.mode != "true":
         return
     draft.body["instructions"], moved = _INSTRUCTIONS[setting.policy.mode](draft.body, given, setting)

@@ -1,13 +1,13 @@
 """What upstream refused, and the one change that heals it (COMPAT.md P2, P5, P6).
 
 A refusal is read once, turned into a remedy, and the turn is sent again with
-exactly that change. Remedies that hold for every turn of a model are worth
-remembering; those that mend one conversation are not.
+exactly that change. ``lessons.py`` decides which remedies are worth
+remembering, and for which turns.
 """
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from codexproxy.errors import ProxyError
@@ -33,15 +33,13 @@ class Remedy:
     Attributes:
         kind: Which change, a key of ``CHANGES``.
         detail: What it is about: a path, efforts parted by commas, a call id.
+        lasting: Whether upstream may refuse the next turn of this kind for the same reason;
+            a refused value and a broken conversation are one caller's alone.
     """
 
     kind: str
     detail: str = ""
-
-    @property
-    def lasting(self) -> bool:
-        """Whether every turn of the model needs it."""
-        return self.kind != "orphan"
+    lasting: bool = field(default=True, compare=False)
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.detail}" if self.detail else self.kind
@@ -70,16 +68,16 @@ def _read_effort(error: ProxyError) -> Remedy | None:
     if error.param != "reasoning.effort" or listed is None:
         return None
     efforts = [word for word in _WORD.findall(listed[1]) if word in EFFORTS]
-    return Remedy("effort", ",".join(efforts)) if efforts else None
+    return Remedy("effort", ",".join(efforts), lasting=False) if efforts else None
 
 
 def _read_value(error: ProxyError) -> Remedy | None:
-    return Remedy("drop", error.param) if error.param in _DISPENSABLE else None
+    return Remedy("drop", error.param, lasting=False) if error.param in _DISPENSABLE else None
 
 
 def _read_orphan(error: ProxyError) -> Remedy | None:
     found = _ORPHAN.search(error.message)
-    return Remedy("orphan", found[1]) if found else None
+    return Remedy("orphan", found[1], lasting=False) if found else None
 
 
 _READERS = (_read_unsupported, _read_instructions, _read_effort, _read_value, _read_orphan)

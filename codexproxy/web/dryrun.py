@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from codexproxy.backends.provider import Provider
-from codexproxy.backends.router import Route, Router
+from codexproxy.backends.router import Router
+from codexproxy.backends.selection import Route
 from codexproxy.turns.turn import Turn
 
 HEADER = "x-codexproxy-dry-run"
@@ -39,8 +40,8 @@ def explain(turns: Sequence[Turn], router: Router, route: Route) -> dict[str, An
 
 def _prepared(turn: Turn, router: Router, route: Route) -> tuple[Turn, Provider | None]:
     provider = next(iter(router.preference(turn, route)), None)
-    if provider is not None and route.adapt is not None:
-        turn = route.adapt(turn, provider.name, provider.kind)
+    if provider is not None:
+        turn = router.fitted(turn, provider, route)
     return turn, provider
 
 

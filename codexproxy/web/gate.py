@@ -12,7 +12,7 @@ from typing import Any
 
 from codexproxy.backends.provider import Provider
 from codexproxy.backends.quotabook import QuotaBook
-from codexproxy.backends.router import Route
+from codexproxy.backends.selection import Route
 from codexproxy.errors import PermissionRefused, ProxyError
 from codexproxy.guard.clients import Client, detect
 from codexproxy.guard.headers import Headers

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from codexproxy.backends.healing import Healing
 from codexproxy.backends.quotareport import QuotaReport
-from codexproxy.backends.router import Route, Router
+from codexproxy.backends.router import Router
+from codexproxy.backends.selection import Route
 from codexproxy.dialects.base import Dialect
 from codexproxy.errors import ModelNotFound
 from codexproxy.guard.keys import KeyRing
@@ -43,7 +43,6 @@ class Wiring:
         gate: What every turn passes.
         catalogue: The models.
         policy: What the owner decided for all turns.
-        healing: What was learned of upstream's refusals.
         keys: Who may ask.
         origins: From where.
         ready: Reasons why turns cannot be served now; empty when they can.
@@ -64,7 +63,6 @@ class Wiring:
     gate: Gate
     catalogue: CatalogueSource
     policy: Policy
-    healing: Healing
     keys: KeyRing
     origins: OriginPolicy
     ready: Callable[[], list[str]]
@@ -84,7 +82,7 @@ class Wiring:
         options = {**turn.options, "forwards_failures": dialect.forwards_failures and turn.stream}
         catalogue = self.catalogue.current()
         drafts = [replace(turn, body=body, options=options) for body in dialect.bodies(turn)]
-        return [self.healing.prepare(plan(draft, catalogue, self.policy)) for draft in drafts]
+        return [plan(draft, catalogue, self.policy) for draft in drafts]
 
     def opener(self, route: Route) -> Callable[[Turn], EventStream]:
         """Opens turns upstream; what the backend cannot do is emulated on the stream."""

@@ -8,8 +8,8 @@ import pytest
 
 from codexproxy.backends.health import FIRST_PAUSE, THRESHOLD, Health
 from codexproxy.backends.provider import Provider
-from codexproxy.backends.router import Route, Router
-from codexproxy.backends.selection import ranked
+from codexproxy.backends.router import Router
+from codexproxy.backends.selection import Route, ranked
 from codexproxy.errors import (
     InvalidRequest,
     LoginExpired,

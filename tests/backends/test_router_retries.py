@@ -251,7 +251,7 @@ def test_a_refusal_that_healing_does_not_help_is_told() -> None:
 
 def test_healers_change_a_refused_turn_a_bounded_number_of_times() -> None:
     backend = ScriptedBackend("main", *[UpstreamRejected("no")] * 9)
-    heal: Callable[[Turn, ProxyError], Turn | None] = lambda turn, error: turn.with_notes(adapted=("tried",))  # noqa: E731
+    heal: Callable[[Turn, ProxyError, str], Turn | None] = lambda turn, error, at: turn.with_notes(adapted=("tried",))  # noqa: E731
     with pytest.raises(UpstreamRejected):
         router(backend, Clock(), healers=[heal]).open(TURN)
     assert len(backend.turns) == 4

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from codexproxy.backends.quotabook import QuotaBook
-from codexproxy.backends.remedybook import RemedyBook
+from codexproxy.backends.remedybook import Lesson, RemedyBook
 from codexproxy.turns.quota import Quota, QuotaWindow
 from codexproxy.turns.remedies import Remedy
 from tests.commands.home import Home
@@ -242,7 +242,8 @@ def test_status_shows_quota_and_what_was_healed(home: Home) -> None:
     book = QuotaBook(home.data / "quotas.sqlite3")
     book.note("default", Quota((window,), "plus", time.time()))
     book.close()
-    RemedyBook(home.data / "remedies.sqlite3").learn("gpt-5.2", Remedy("drop", "text.verbosity"))
+    lesson = Lesson("default", "gpt-5.2", "all", Remedy("drop", "text.verbosity"))
+    RemedyBook(home.data / "remedies.sqlite3").learn(lesson)
     done = home.run("status")
     assert "Quota         weekly: 42 % used, starts again" in done.stdout
     assert "Healed        gpt-5.2: drop:text.verbosity" in done.stdout

@@ -119,6 +119,8 @@ DEVELOPER = {"type": "message", "role": "developer", "content": [{"type": "input
     [
         ("auto", {}, FAMILY, "user"),
         ("auto", {"instructions": "mine"}, "mine", "user"),
+        ("auto", {"instructions": ""}, FAMILY, "user"),
+        ("auto", {"instructions": "", "input": [DEVELOPER, *HELLO]}, NEUTRAL_INSTRUCTIONS, "developer"),
         ("auto", {"input": [DEVELOPER, *HELLO]}, NEUTRAL_INSTRUCTIONS, "developer"),
         ("true", {}, FAMILY, "user"),
         ("true", {"instructions": "mine"}, FAMILY, "developer"),
@@ -153,7 +155,8 @@ def test_the_same_words_of_two_callers_are_two_conversations() -> None:
     assert key(Caller("ann"), "default") == key(Caller("ann"), "default")
     own = "0199e8a2-7c11-7c44-8a6e-2f5b6f0a7c11"
     assert key(Caller("ann"), own) != key(Caller("bob"), own)
-    assert key(Caller("ann", client="codex-cli"), own) == own
+    assert key(Caller("ann", client="codex-cli"), own) != key(Caller("bob", client="codex-cli"), own)
+    assert key(Caller(), own) == key(Caller("default", client="codex-cli"), own) == own
 
 
 @pytest.mark.parametrize("key", ["x" * 65, "naïve", "two\nlines", " padded "])

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from codexproxy.errors import Overloaded, ProxyError, UpstreamRejected
+from codexproxy.turns.catalogue import ModelSpec
 from codexproxy.turns.instructions import NEUTRAL_INSTRUCTIONS
+from codexproxy.turns.lessons import is_lesson, kind_of
 from codexproxy.turns.remedies import Remedy, change, remedy_for
 from codexproxy.turns.turn import Turn
 
@@ -102,3 +104,53 @@ def test_other_refusals_ask_for_nothing(error: ProxyError) -> None:
 def test_what_cannot_be_dropped_heals_nothing(path: str) -> None:
     turn = Turn("m", {**BODY, "input": []})
     assert change(turn, Remedy("drop", path), str) is None
+
+
+TURN = Turn("m", {**BODY, "text": {"verbosity": "low"}})
+SPEC = ModelSpec("m", efforts=("low", "xhigh"))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("text.verbosity", "bogus"),
+        ("text.verbosity", {"a": 1}),
+        ("service_tier", "flex"),
+        ("service_tier", ["priority"]),
+        ("reasoning.summary", 7),
+        ("reasoning.effort", "ultra"),
+        ("tools", []),
+        ("instructions", "mine"),
+        ("content", "mine"),
+    ],
+)
+def test_a_refused_value_that_the_catalogue_does_not_allow_teaches_nothing(path: str, value: object) -> None:
+    first, _, rest = path.partition(".")
+    turn = Turn("m", {**BODY, first: {rest: value} if rest else value})
+    assert not is_lesson(Remedy("drop", path), turn, SPEC)
+
+
+@pytest.mark.parametrize("path", ["text.verbosity", "text", "service_tier", "reasoning", "reasoning.effort"])
+def test_an_unsupported_field_with_a_value_of_the_catalogue_is_a_lesson(path: str) -> None:
+    assert is_lesson(Remedy("drop", path), TURN, SPEC)
+    assert not is_lesson(Remedy("drop", path, lasting=False), TURN, SPEC)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"text": {"verbosity": "high"}},
+        {"text": {"format": {"type": "text"}, "verbosity": "low"}, "tools": [{"type": "web_search"}]},
+        {"reasoning": {"effort": "low"}},
+        {"include": []},
+    ],
+)
+def test_turns_with_other_fields_tools_effort_or_value_are_of_another_kind(change: dict[str, Any]) -> None:
+    drop = Remedy("drop", "text.verbosity")
+    assert kind_of(TURN, drop) != kind_of(Turn("m", {**TURN.body, **change}), drop)
+    assert kind_of(TURN, drop) == kind_of(Turn("m", {**TURN.body, "input": [], "instructions": "else"}), drop)
+
+
+def test_instructions_of_other_words_are_of_another_kind() -> None:
+    exact = Remedy("official_instructions")
+    assert kind_of(TURN, exact) != kind_of(Turn("m", {**TURN.body, "instructions": "else"}), exact)
