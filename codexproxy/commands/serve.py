@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from codexproxy.commands.children import before_exec
 from codexproxy.commands.invocation import as_typed
 from codexproxy.commands.loading import DOTENV, settings_or_exit
 from codexproxy.commands.ports import is_taken
-from codexproxy.settings import Settings, refuse_public_bind
+from codexproxy.settings import Settings, SettingsError, load_settings, refuse_public_bind
 from codexproxy.settings.loading import NOT_FROM_DOTENV
+from codexproxy.settings.problems import Problem
 from codexproxy.settings.sources import read_dotenv
 
 # What the libraries that call upstream would read from the environment.
@@ -31,24 +33,43 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     Reads .env in this folder, but for addresses, folders and programs; the environment overrides it, and these
     options override both.
     """
-    settings = settings_or_exit(dotenv=DOTENV)
-    given: dict[str, Any] = {"host": host, "port": port, "workers": workers}
-    settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
-    _export(DOTENV, settings)
+    options: dict[str, Any] = {"host": host, "port": port, "workers": workers}
+    given = {name: value for name, value in options.items() if value is not None}
+    settings = replace(settings_or_exit(dotenv=DOTENV), **given)
+    keys = _DotenvKeys()
+    keys.export(DOTENV, settings)
+    _tell_ignored(DOTENV)
     _refuse_public(settings)
     _refuse_taken(settings)
     if hint := login_hint(settings):
         click.echo(as_typed(hint), err=True)
         offer_login()
-    run_server(settings)
+
+    listening = {(settings.host, settings.port)}
+
+    def reread() -> Settings:
+        fresh = replace(load_settings(os.environ, dotenv=DOTENV), **given)
+        if (fresh.host, fresh.port) not in listening and is_taken(fresh.port, fresh.host):
+            raise SettingsError((Problem("PORT", f"{fresh.port} of {fresh.host} cannot be used; choose another."),))
+        keys.export(DOTENV, fresh)
+        listening.clear()
+        listening.add((fresh.host, fresh.port))
+        return fresh
+
+    run_server(settings, reread)
 
 
-def run_server(settings: Settings) -> None:
-    """Runs gunicorn in this process; returns when it has stopped."""
+def run_server(settings: Settings, reread: Callable[[], Settings] | None = None) -> None:
+    """Runs gunicorn in this process; returns when it has stopped.
+
+    Args:
+        settings: What to begin with.
+        reread: Reads the settings anew at a SIGHUP; None to keep what is there.
+    """
     # Imported here: it brings gunicorn and gevent, which help texts do not need.
     from codexproxy.web.serving.server import run
 
-    run(settings)
+    run(settings, reread)
 
 
 def login_hint(settings: Settings) -> str | None:
@@ -75,11 +96,24 @@ def _has_login(settings: Settings) -> bool:
     return LinkedTokenStore.in_folder(settings.data_dir).version() is not None
 
 
-def _export(dotenv: Path, settings: Settings) -> None:
+class _DotenvKeys:
     """Hands the providers' keys in ``.env`` on, since providers read the environment themselves."""
+
+    def __init__(self) -> None:
+        self._exported: set[str] = set()
+
+    def export(self, dotenv: Path, settings: Settings) -> None:
+        """Puts them into the environment; what the environment had of its own stays."""
+        lines, _ = read_dotenv(dotenv)
+        for name in self._exported:
+            os.environ.pop(name, None)
+        wanted = {str(provider.api_key_env) for provider in settings.providers} & lines.keys()
+        self._exported = {name for name in wanted if name not in os.environ}
+        os.environ.update({name: lines[name] for name in self._exported})
+
+
+def _tell_ignored(dotenv: Path) -> None:
     lines, _ = read_dotenv(dotenv)
-    for name in {provider.api_key_env for provider in settings.providers} & lines.keys():
-        os.environ.setdefault(str(name), lines[str(name)])
     if ignored := sorted((NOT_FROM_DOTENV | PROXIES) & lines.keys()):
         click.echo(
             f"Not taken from .env: {', '.join(ignored)}. A file in the working directory decides over no address, "

@@ -3,13 +3,13 @@
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
 from codexproxy.observe.log import configure_logging
-from codexproxy.settings import Settings, SettingsError, load_settings, refuse_public_bind
+from codexproxy.settings import Settings, SettingsError, refuse_public_bind
 from codexproxy.web.serving.gunicornlog import GunicornLog
 from codexproxy.web.serving.master import MetricsFolder, Replacements, allow_open_files
 
@@ -25,28 +25,31 @@ log = logging.getLogger(__name__)
 
 
 class InForce:
-    """The settings that this service runs with, also after a reload with a broken config file."""
+    """The settings that this service runs with, also after a reload with a mistake in them."""
 
     def __init__(self) -> None:
         self._settings: Settings | None = None
 
-    def load(self, environ: Mapping[str, str]) -> Settings:
-        """Reads the settings; at a reload, mistakes leave the earlier ones in force.
+    def load(self, read: Callable[[], Settings]) -> Settings:
+        """Takes the settings as they are now; at a reload, mistakes leave the earlier ones in force.
+
+        Args:
+            read: Reads them from where they are written.
 
         Raises:
             SettingsError: There are mistakes, and nothing earlier.
         """
         try:
-            self._take(load_settings(environ))
+            self._take(read())
         except SettingsError as error:
             if self._settings is None:
                 raise
             log.error("Not reloaded, the earlier settings stay in force: %s", error)
-        return self.current(environ)
+        return self.current(read)
 
-    def current(self, environ: Mapping[str, str]) -> Settings:
+    def current(self, read: Callable[[], Settings]) -> Settings:
         """The settings in force, for a worker."""
-        return self._settings or load_settings(environ)
+        return self._settings or read()
 
     def _take(self, fresh: Settings) -> None:
         before = self._settings
@@ -105,29 +108,47 @@ def log_to(settings: Settings) -> None:
     )
 
 
-def run(settings: Settings) -> None:
-    """Serves until told to stop; the way of ``codexproxy serve``."""
-    log_to(settings)
-    Server(settings).run()
+def run(settings: Settings, read: Callable[[], Settings] | None = None) -> None:
+    """Serves until told to stop; the way of ``codexproxy serve``.
+
+    Args:
+        settings: What to begin with.
+        read: Reads the settings anew at a reload; None to keep what is there.
+    """
+    Server(settings, read or (lambda: settings)).run()
 
 
 class Server(BaseApplication):  # type: ignore[misc]
-    """gunicorn with our options and no command line of its own."""
+    """gunicorn with our options and no command line of its own.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    Args:
+        settings: What to begin with.
+        read: Reads the settings anew at a reload.
+    """
+
+    def __init__(self, settings: Settings, read: Callable[[], Settings]) -> None:
+        self._in_force = InForce()
+        self._in_force.load(lambda: settings)
+        self._read = read
         super().__init__()
 
     def load_config(self) -> None:
         """Takes our options; gunicorn's environment variable and files have no say here."""
-        for name, value in gunicorn_options(self._settings).items():
+        settings = self._in_force.current(self._read)
+        log_to(settings)
+        for name, value in gunicorn_options(settings).items():
             self.cfg.set(name, value)
+
+    def reload(self) -> None:
+        """Reads the settings anew; their mistakes are logged and change nothing."""
+        self._in_force.load(self._read)
+        super().reload()
 
     def load(self) -> Any:
         """Makes the application, in the worker and after gevent has patched the standard library."""
         from codexproxy.app import create_app
 
-        return create_app(self._settings)
+        return create_app(self._in_force.current(self._read))
 
 
 def _bind(settings: Settings) -> str:
