@@ -55,6 +55,7 @@ def test_what_a_key_may_do_is_kept_and_listed(keys: Keys) -> None:
     (row,) = keys.listed()
     assert row == {
         "name": "ann",
+        "role": "user",
         "isEnabled": True,
         "allowedClients": ["codex-cli"],
         "providerGroup": "team",
@@ -153,3 +154,33 @@ def test_a_key_file_that_breaks_leaves_the_known_keys_in_force(running: tuple[Se
     assert statuses(service, key) == {200}
     assert statuses(service, "wrong") == {401}
     wait_until(lambda: "key file cannot be read" in service.log, "a line about the key file")
+
+
+def test_a_role_is_given_listed_and_in_force_at_once(running: tuple[Service, Keys]) -> None:
+    service, keys = running
+    key = {role: keys.add(role, "--role", role) for role in ("user", "metrics", "admin")}
+    assert {row["name"]: row["role"] for row in keys.listed()} == {role: role for role in key}
+    lines = keys.run("list").stdout
+    assert "role metrics" in lines and "role admin" in lines and "role user" not in lines
+
+    def statuses(role: str) -> list[int]:
+        headers = {"authorization": f"Bearer {key[role]}"}
+        return [service.get(path, headers).status for path in ("/v1/models", "/metrics", "/auth/status")]
+
+    assert {role: statuses(role) for role in key} == {
+        "user": [200, 403, 403],
+        "metrics": [403, 200, 403],
+        "admin": [200, 200, 200],
+    }
+
+
+def test_a_role_that_does_not_exist_is_refused_and_never_an_owner(running: tuple[Service, Keys]) -> None:
+    service, keys = running
+    assert keys.run("add", "ann", "--role", "root").returncode == 2
+    key = keys.add("ann")
+    path = service.data_dir / "keys.json"
+    path.write_text(path.read_text().replace('"isEnabled"', '"role": "Admin", "isEnabled"'))
+    assert service.get("/auth/status", {"authorization": f"Bearer {key}"}).status in (401, 403, 500)
+    done = keys.run("list")
+    assert done.returncode == 1
+    assert "user, metrics, admin" in done.stderr

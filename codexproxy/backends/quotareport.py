@@ -1,15 +1,16 @@
 """How much of every account is used and by whom, for its owner to read."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from codexproxy.backends.chatgpt.quota import quota_from_usage
 from codexproxy.backends.provider import Provider
 from codexproxy.backends.quotabook import QuotaBook
-from codexproxy.errors import ProxyError
+from codexproxy.errors import NotLoggedIn, NotOffered, ProxyError
 from codexproxy.state.ledger import Use
 from codexproxy.turns.quota import Tell, local_time
 
@@ -19,6 +20,20 @@ log = logging.getLogger(__name__)
 STALE = 90.0
 # Use is told since the long window began; for this many seconds where there is none.
 SPAN = 7 * 86_400.0
+# What others than the owner are told, since upstream's own words may name the account.
+UNKNOWN = "The quota of this provider is not known now; its owner sees why."
+
+
+# Seconds for which all callers get the same report of upstream's, and for which they get the same failure.
+KEPT, PAUSE = 60.0, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    # What upstream answered at an epoch second, and for how many seconds that is good.
+    answer: dict[str, Any] | ProxyError
+    at: float
+    lasts: float
 
 
 class QuotaReport:
@@ -47,6 +62,8 @@ class QuotaReport:
         self._clock = clock
         self._tell = tell
         self._asked: dict[str, float] = {}
+        self._said: dict[str, _Said] = {}
+        self._asking = {provider.name: threading.Lock() for provider in self._providers}
         self._problems: dict[str, str] = {}
 
     def stale(self) -> list[Provider]:
@@ -62,35 +79,69 @@ class QuotaReport:
         """Asks upstream for a provider's quota; why that failed is told in the report."""
         self._asked[provider.name] = self._clock()
         try:
-            report = provider.backend.usage()
+            self._report(provider)
         except ProxyError as error:
             self._problems[provider.name] = error.message
             log.info("the quota of provider %s could not be asked for: %s", provider.name, error.message)
             return
         self._problems.pop(provider.name, None)
+
+    def usage(self, group: str) -> dict[str, Any]:
+        """Upstream's own report of a group's first provider that has one; asked for at most once a minute.
+
+        Raises:
+            ProxyError: None has.
+        """
+        failure: ProxyError = NotOffered("No provider of yours has quota windows.")
+        members = (provider for provider in self._providers if provider.group == group)
+        for provider in sorted(members, key=lambda provider: provider.priority):
+            try:
+                return self._report(provider)
+            except ProxyError as error:
+                failure = error
+        raise failure
+
+    def _report(self, provider: Provider) -> dict[str, Any]:
+        # Those who come while upstream is asked wait for that answer.
+        with self._asking[provider.name]:
+            said = self._said.get(provider.name)
+            if said is None or not 0 <= self._clock() - said.at < said.lasts:
+                said = self._said[provider.name] = self._ask(provider)
+        if isinstance(said.answer, ProxyError):
+            raise said.answer.with_traceback(None)
+        return said.answer
+
+    def _ask(self, provider: Provider) -> "_Said":
+        try:
+            report = provider.backend.usage()
+        except ProxyError as error:
+            # A login may be there the next moment, and its absence is known without asking anybody.
+            return _Said(error, self._clock(), 0.0 if isinstance(error, NotLoggedIn) else PAUSE)
         self._book.note(provider.name, quota_from_usage(report, self._clock()))
+        return _Said(report, self._clock(), KEPT)
 
     def tell(self, group: str | None = None, key: str | None = None) -> dict[str, Any]:
         """The report as JSON.
 
         Args:
             group: Only providers of this group.
-            key: Only this key's use.
+            key: Only this key's use; why a quota is not known is then left to the owner's report.
         """
         providers = [provider for provider in self._providers if group in (None, provider.group)]
         since = self._since(providers)
         return {
             "object": "quota",
-            "providers": [self._row(provider) for provider in providers],
+            "providers": [self._row(provider, whole=key is None) for provider in providers],
             "use_since": since,
             "use_since_local": self._tell(since),
             "use": [asdict(use) for use in self._uses(since) if key in (None, use.name)],
         }
 
-    def _row(self, provider: Provider) -> dict[str, Any]:
+    def _row(self, provider: Provider, *, whole: bool) -> dict[str, Any]:
         quota = self._book.of(provider.name)
         known = quota.as_dict(self._clock(), self._tell) if quota else {"plan": None, "seen_at": None, "windows": []}
         problem = None if known["windows"] else self._problems.get(provider.name)
+        problem = problem if whole or problem is None else UNKNOWN
         return {"provider": provider.name, "type": provider.kind, "group": provider.group, **known, "problem": problem}
 
     def _since(self, providers: Sequence[Provider]) -> float:

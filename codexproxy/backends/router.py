@@ -18,7 +18,7 @@ from codexproxy.backends.disposition import disposition_of
 from codexproxy.backends.health import Health
 from codexproxy.backends.provider import Provider
 from codexproxy.backends.selection import LOCAL_KIND, Route, members, ranked
-from codexproxy.errors import ModelNotFound, NotOffered, ProxyError, UpstreamFailed
+from codexproxy.errors import ModelNotFound, ProxyError, UpstreamFailed
 from codexproxy.turns.ciphertext import has_compaction
 from codexproxy.turns.stream import EventStream
 from codexproxy.turns.turn import Turn
@@ -153,21 +153,6 @@ class Router:
             finally:
                 self.health.release(provider.name)
         raise failure or self._refusal(course)
-
-    def usage(self, route: Route = Route()) -> dict[str, Any]:
-        """The quota report of the first provider that has one, those asked first coming first.
-
-        Raises:
-            ProxyError: None has.
-        """
-        failure: ProxyError = NotOffered("No provider of yours has quota windows.")
-        group = (provider for provider in self.providers if provider.group == route.group)
-        for provider in sorted(group, key=lambda provider: provider.priority):
-            try:
-                return provider.backend.usage()
-            except ProxyError as error:
-                failure = error
-        raise failure
 
     def preference(self, turn: Turn, route: Route = Route()) -> list[Provider]:
         """The providers a turn may go to, in the order of their priority."""

@@ -11,8 +11,8 @@ import click
 
 from codexproxy.commands.loading import DOTENV, settings_or_exit
 from codexproxy.errors import ProxyError
+from codexproxy.guard.identity import ADMIN, OWNER, ROLES, USER
 from codexproxy.guard.keyfile import KeyFile
-from codexproxy.guard.keys import OWNER
 from codexproxy.guard.profiles import BY_NAME
 from codexproxy.settings import Settings, User
 
@@ -30,6 +30,7 @@ def keys() -> None:
 
 @keys.command()
 @click.argument("name")
+@click.option("--role", type=click.Choice(ROLES), help="user (turns, the default), metrics (/metrics only) or admin.")
 @click.option("--client", "allowedClients", multiple=True, help="Client it is for, such as codex-cli; may be repeated.")
 @click.option("--group", "providerGroup", help="Group of providers its turns go to.")
 @click.option("--model", "models", multiple=True, help="Model it may ask, or a pattern such as 'gpt-5*'; repeatable.")
@@ -56,7 +57,8 @@ def list_keys(as_json: bool) -> None:
     """List all keys, without what they are."""
     settings = settings_or_exit(dotenv=DOTENV)
     with _told():
-        rows = [*_configured(settings), *({**record, "from": FILE} for record in _file(settings).records())]
+        kept = ({"role": USER, **record, "from": FILE} for record in _file(settings).records())
+        rows = [*_configured(settings), *kept]
     if as_json:
         click.echo(json.dumps({"keys": rows}, indent=2))
         return
@@ -135,13 +137,14 @@ def _warn_of_clients(clients: Sequence[str]) -> None:
 
 
 def _configured(settings: Settings) -> list[Record]:
-    owner = [{"name": OWNER, "isEnabled": True, "from": ENVIRONMENT}] if settings.api_key else []
+    owner = [{"name": OWNER, "role": ADMIN, "isEnabled": True, "from": ENVIRONMENT}] if settings.api_key else []
     return owner + [_record(user) for user in settings.users]
 
 
 def _record(user: User) -> Record:
     found = {
         "name": user.name,
+        "role": user.role,
         "isEnabled": user.enabled,
         "allowedClients": list(user.allowed_clients),
         "providerGroup": user.provider_group,
@@ -156,6 +159,7 @@ def _record(user: User) -> Record:
 
 # Field of a key -> how a line tells it.
 _TOLD: tuple[tuple[str, str], ...] = (
+    ("role", "role {}"),
     ("providerGroup", "group {}"),
     ("allowedClients", "only {}"),
     ("models", "models {}"),
@@ -165,7 +169,7 @@ _TOLD: tuple[tuple[str, str], ...] = (
     ("reserveWeeklyPercent", "leaves {} % of the week"),
 )
 # What need not be told.
-_USUAL: tuple[Any, ...] = (None, [], ["*"], "default")
+_USUAL: tuple[Any, ...] = (None, [], ["*"], "default", USER)
 
 
 def _line(row: Record) -> str:

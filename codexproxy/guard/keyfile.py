@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codexproxy.guard.keys import check_name, hash_key, new_key, parse_hash
+from codexproxy.guard.identity import USER
+from codexproxy.guard.keys import check_name, check_role, hash_key, new_key, parse_hash
 from codexproxy.state.durable import read_regular, write_durably
 from codexproxy.state.lock import HostLock
 
@@ -31,6 +32,7 @@ class FileUser:
 
     name: str
     api_key_hash: str
+    role: str = USER
     allowed_clients: tuple[str, ...] = ()
     provider_group: str = "default"
     models: tuple[str, ...] = ("*",)
@@ -179,6 +181,7 @@ def _records(text: str, path: Path) -> list[Record]:
 _FIELDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "name": ("name", (str,)),
     "apiKeyHash": ("api_key_hash", (str,)),
+    "role": ("role", (str,)),
     "allowedClients": ("allowed_clients", (list,)),
     "providerGroup": ("provider_group", (str,)),
     "models": ("models", (list,)),
@@ -200,6 +203,7 @@ def _user(record: Record) -> FileUser:
     if not values.get("name") or "api_key_hash" not in values:
         raise ValueError("Each user of the key file needs 'name' and 'apiKeyHash'.")
     check_name(values["name"])
+    check_role(values.get("role", USER))
     parse_hash(values["api_key_hash"])
     return FileUser(**values)
 

@@ -13,13 +13,12 @@ import secrets
 import string
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import Protocol
 
 from codexproxy.errors import AuthenticationFailed, ProxyError
 from codexproxy.guard.headers import Headers
+from codexproxy.guard.identity import ADMIN, ANONYMOUS, OWNER, ROLES, Identity, UserRow, identity_of
 
 log = logging.getLogger(__name__)
 
@@ -27,89 +26,6 @@ PREFIX = "cpx_"
 ALPHABET = string.digits + string.ascii_letters
 RANDOM_LENGTH = 32
 CHECKSUM_LENGTH = 6
-
-# Name under which the holder of ``PROXY_API_KEY`` appears in logs and limits.
-OWNER = "default"
-ANONYMOUS = "anonymous"
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """What one key may use; None where nothing limits it.
-
-    Attributes:
-        rate_per_minute: Requests in any minute.
-        tokens_per_day: Tokens, in and out, of one day (UTC).
-        max_parallel: Turns at a time.
-        reserve_weekly_percent: Part of the account's weekly quota this key must leave.
-    """
-
-    rate_per_minute: int | None = None
-    tokens_per_day: int | None = None
-    max_parallel: int | None = None
-    reserve_weekly_percent: float | None = None
-
-
-class UserRow(Protocol):
-    """A user as the settings or the key file hold one."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def api_key_hash(self) -> str | None: ...
-    @property
-    def allowed_clients(self) -> Sequence[str]: ...
-    @property
-    def provider_group(self) -> str: ...
-    @property
-    def models(self) -> Sequence[str]: ...
-    @property
-    def rate_per_minute(self) -> int | None: ...
-    @property
-    def tokens_per_day(self) -> int | None: ...
-    @property
-    def max_parallel(self) -> int | None: ...
-    @property
-    def reserve_weekly_percent(self) -> float | None: ...
-    @property
-    def enabled(self) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who asks, as far as the presented key tells.
-
-    Attributes:
-        name: The key's name, never the key.
-        keyed: Whether a valid key was presented.
-        allowed_clients: Client profiles whose requests are checked; empty means no check.
-        provider_group: Group its turns run in.
-        models: Names it may use; ``*`` and other shell patterns.
-        limits: What it may use up.
-    """
-
-    name: str = ANONYMOUS
-    keyed: bool = False
-    allowed_clients: tuple[str, ...] = ()
-    provider_group: str = "default"
-    models: tuple[str, ...] = ("*",)
-    limits: Allowance = field(default_factory=Allowance)
-
-    def may_use(self, model: str) -> bool:
-        """Whether this key may ask this model, by the name the caller wrote or the one it stands for."""
-        return "*" in self.models or any(fnmatchcase(model, pattern) for pattern in self.models)
-
-
-def identity_of(row: UserRow) -> Identity:
-    """The identity a user's key stands for."""
-    return Identity(
-        name=row.name,
-        keyed=True,
-        allowed_clients=tuple(row.allowed_clients),
-        provider_group=row.provider_group,
-        models=tuple(row.models),
-        limits=Allowance(row.rate_per_minute, row.tokens_per_day, row.max_parallel, row.reserve_weekly_percent or None),
-    )
 
 
 class UserSource(Protocol):
@@ -150,6 +66,7 @@ class KeyRing:
         self._locked = bool(api_key or users)
         for user in self._users:
             check_name(user.name)
+            check_role(user.role)
             if user.api_key_hash:
                 parse_hash(user.api_key_hash)
 
@@ -197,7 +114,7 @@ class KeyRing:
     def _match(self, presented: str, users: Sequence[UserRow]) -> Identity | None:
         found = None
         if self._owner and matches(presented, self._owner):
-            found = Identity(OWNER, keyed=True)
+            found = Identity(OWNER, keyed=True, role=ADMIN)
         for user in users:
             if user.api_key_hash and matches(presented, user.api_key_hash) and user.enabled:
                 found = identity_of(user)
@@ -212,6 +129,16 @@ def check_name(name: str) -> None:
     """
     if not name.strip() or name in (OWNER, ANONYMOUS):
         raise ValueError(f"A key needs a name of its own; {name!r} cannot be used.")
+
+
+def check_role(role: str) -> None:
+    """Refuses roles that do not exist.
+
+    Raises:
+        ValueError: It is none of ``ROLES``.
+    """
+    if role not in ROLES:
+        raise ValueError(f"The role of a key must be one of {', '.join(ROLES)}.")
 
 
 _UNREADABLE = "The keys of this service cannot be read, so nobody is let in; 'codexproxy keys list' says why."

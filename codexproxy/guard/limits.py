@@ -11,7 +11,7 @@ from limits.storage import Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
 
 from codexproxy.errors import RateLimited
-from codexproxy.guard.keys import Identity
+from codexproxy.guard.identity import Identity
 from codexproxy.guard.limitstore import SCHEME, SQLiteStorage
 
 # The identifier under which requests of all keys are counted; no key can have it, since names are not empty.

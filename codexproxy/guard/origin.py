@@ -8,11 +8,11 @@ can present a key, so with a valid key nothing here refuses.
 import ipaddress
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from codexproxy.errors import AuthenticationFailed, PermissionRefused
+from codexproxy.errors import PermissionRefused
 from codexproxy.guard.headers import Headers
 
 # Marks of a proxy in front of us: behind one, a loopback Host proves nothing,
@@ -90,8 +90,12 @@ class OriginPolicy:
         """
         if approach.has_key or (approach.key_configured and not self.allow_unauthenticated):
             return
-        if not self.allow_unauthenticated:
-            _check_local(approach)
+        if not self.allow_unauthenticated and (reason := _foreign(approach)):
+            raise PermissionRefused(
+                f"{reason}, and this service has no API key, so only local requests are served. "
+                "Set PROXY_API_KEY and send that key, or call http://127.0.0.1 directly.",
+                code="origin_not_allowed",
+            )
         if approach.origin is not None and not self._is_known(approach.origin, approach.host):
             raise PermissionRefused(
                 "Web pages of this origin may not use this service. Add the origin to 'server.corsAllowOrigins' "
@@ -99,18 +103,15 @@ class OriginPolicy:
                 code="origin_not_allowed",
             )
 
-    def check_login(self, approach: Approach) -> None:
-        """The stricter rule of ``/auth/*``: the key, or loopback when there is none.
+    def is_owner(self, approach: Approach) -> bool:
+        """Whether a request without a key speaks for the owner: there is no key, and this machine asks.
 
-        Raises:
-            AuthenticationFailed: Keys exist and none was presented.
-            PermissionRefused: There is no key and the request is not local.
+        ``*`` among the allowed origins is for pages that ask questions; none of them is the owner.
         """
-        if approach.key_configured and not approach.has_key:
-            raise AuthenticationFailed("Logging in and out over HTTP needs the API key. Send it and try again.")
-        # ``*`` is for pages that ask questions; it lets none of them log the owner out.
-        named = tuple(origin for origin in self.cors_allow_origins if origin != "*")
-        OriginPolicy(False, named, self.own_origins).check(approach)
+        if approach.key_configured or _foreign(approach):
+            return False
+        named = replace(self, cors_allow_origins=tuple(origin for origin in self.cors_allow_origins if origin != "*"))
+        return approach.origin is None or named._is_known(approach.origin, approach.host)
 
     def cors_headers(
         self,
@@ -152,20 +153,15 @@ class OriginPolicy:
         return normal in _normalised(self.own_origins) or _is_same_local_service(normal, host)
 
 
-def _check_local(approach: Approach) -> None:
+def _foreign(approach: Approach) -> str:
+    # Why a request is not one of this machine; empty when it is.
     if approach.forwarded:
-        reason = "The request came through a proxy"
-    elif not approach.remote_is_loopback:
-        reason = "The request came from outside this machine"
-    elif not is_loopback_host(approach.host):
-        reason = "The request's Host is not a loopback name"
-    else:
-        return
-    raise PermissionRefused(
-        f"{reason}, and this service has no API key, so only local requests are served. "
-        "Set PROXY_API_KEY and send that key, or call http://127.0.0.1 directly.",
-        code="origin_not_allowed",
-    )
+        return "The request came through a proxy"
+    if not approach.remote_is_loopback:
+        return "The request came from outside this machine"
+    if not is_loopback_host(approach.host):
+        return "The request's Host is not a loopback name"
+    return ""
 
 
 def _preflight_headers(requested_headers: str | None, private_network: bool) -> dict[str, str]:

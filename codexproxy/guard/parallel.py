@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from codexproxy.errors import RateLimited
-from codexproxy.guard.keys import Identity
+from codexproxy.guard.identity import Identity
 from codexproxy.guard.slots import Slot
 from codexproxy.state.lock import try_lock
 

@@ -5,7 +5,7 @@ import re
 
 from codexproxy.guard.clients import Client
 from codexproxy.guard.completion import complete, instructions_of
-from codexproxy.guard.keys import Identity
+from codexproxy.guard.identity import Identity
 from codexproxy.guard.official import Library
 from codexproxy.guard.routing import Decision
 from codexproxy.turns.turn import Turn

@@ -3,7 +3,7 @@
 import math
 
 from codexproxy.errors import RateLimited
-from codexproxy.guard.keys import Identity
+from codexproxy.guard.identity import Identity
 from codexproxy.turns.quota import QuotaWindow, Tell, local_time
 
 

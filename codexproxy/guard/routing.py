@@ -13,7 +13,7 @@ from typing import Protocol
 
 from codexproxy.errors import ModelNotFound, PermissionRefused
 from codexproxy.guard.clients import Client
-from codexproxy.guard.keys import Identity
+from codexproxy.guard.identity import Identity
 from codexproxy.guard.profiles import CLAUDE_CLI, CODEX_CLI
 
 

@@ -6,6 +6,7 @@ from codexproxy.settings import parsing as p
 from codexproxy.settings.rows import row
 
 PROVIDER_TYPES = ("codex", "codex-cli", "openai")
+ROLES = ("user", "metrics", "admin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,9 @@ class User:
 
     name: str = row("name", None, p.user_name, doc="Shown in logs instead of the key.")
     api_key_hash: str | None = row("apiKeyHash", None, p.key_hash, None, "Salted hash of the key.", secret=True)
+    role: str = row(
+        "role", None, p.choice(*ROLES), "user", "`user`: turns; `metrics`: `/metrics` only; `admin`: all the owner may."
+    )
     allowed_clients: tuple[str, ...] = row(
         "allowedClients", None, p.names, (), "Clients the guard checks for: `codex-cli`, `claude-cli`; none: no check."
     )

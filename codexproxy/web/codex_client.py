@@ -7,6 +7,7 @@ from flask import Response, g, request
 from codexproxy.backends.chatgpt.headers import CODEX_HEADERS
 from codexproxy.backends.chatgpt.native import refused, sent, told
 from codexproxy.errors import ProxyError
+from codexproxy.guard.identity import Right
 from codexproxy.guard.profiles import CODEX_CLI
 from codexproxy.turns.catalogue import Catalogue
 from codexproxy.turns.events import encode_json
@@ -41,4 +42,4 @@ def headers_for(answerer: Answerer | None) -> dict[str, str]:
     if not g.get("speaks_codex"):
         return {}
     tag = {"x-models-etag": g.models_tag} if g.get("models_tag") else {}
-    return {**tag, **(told(answerer.headers) if answerer else {})}
+    return {**tag, **(told(answerer.headers, whole=g.identity.may(Right.OWN)) if answerer else {})}

@@ -2,14 +2,12 @@
 
 from flask import Blueprint, Response, g, request
 
-from codexproxy.backends.chatgpt.native import ACCOUNT, accounts
+from codexproxy.backends.chatgpt.native import ACCOUNT, accounts, usage_told
+from codexproxy.guard.identity import Right
 from codexproxy.web.codex_catalogue import codex_models
 from codexproxy.web.codex_client import CODEX, WHAM
 from codexproxy.web.replies import json_reply
 from codexproxy.web.wiring import Wiring
-
-# Who it is that upstream knows; the CLI does not need it, and it may be somebody else's.
-_PERSONAL = frozenset({"user_id", "account_id", "email"})
 
 
 def codex_routes(wiring: Wiring) -> Blueprint:
@@ -23,8 +21,8 @@ def codex_routes(wiring: Wiring) -> Blueprint:
     @blueprint.get(f"{WHAM}/usage")
     def usage() -> Response:
         held = wiring.gate.recognise(g.identity, request.headers, {}, request.path)
-        report = wiring.router.usage(held.route)
-        return json_reply({name: value for name, value in report.items() if name not in _PERSONAL})
+        report = wiring.quota.usage(held.route.group)
+        return json_reply(usage_told(report, whole=g.identity.may(Right.OWN)))
 
     @blueprint.get(f"{WHAM}/accounts/check")
     def check() -> Response:

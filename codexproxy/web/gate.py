@@ -16,7 +16,7 @@ from codexproxy.backends.selection import Route
 from codexproxy.errors import PermissionRefused, ProxyError
 from codexproxy.guard.clients import Client, detect
 from codexproxy.guard.headers import Headers
-from codexproxy.guard.keys import ANONYMOUS, OWNER, Identity
+from codexproxy.guard.identity import Identity, Right
 from codexproxy.guard.limits import Limiter, Standing
 from codexproxy.guard.official import Library
 from codexproxy.guard.parallel import ParallelTurns
@@ -53,7 +53,7 @@ class Pass:
         """Where the router sends it."""
         decision = self.passage.decision
         # Only who owns everything may reach a local CLI outside of its group.
-        owner = self.identity.name in (OWNER, ANONYMOUS)
+        owner = self.identity.may(Right.OWN)
         return Route(decision.group, self.passage.adapt, anywhere=owner and not decision.forced)
 
 

@@ -6,17 +6,16 @@ from functools import partial
 
 from flask import Flask, Response, g, request
 
-from codexproxy.guard.keys import Identity, presented_key
+from codexproxy.guard.identity import KEYLESS_OWNER, Identity, authorize
+from codexproxy.guard.keys import presented_key
 from codexproxy.guard.origin import Approach, forwarding_header, is_loopback_address, merge_vary
 from codexproxy.observe.context import bind_request_id
+from codexproxy.web.operations import OPEN_PATHS, right_needed
 from codexproxy.web.requestlog import RequestLog
 from codexproxy.web.serving.departures import Departures
 from codexproxy.web.serving.inbound import InboundRequest
 from codexproxy.web.serving.underway import Underway
 from codexproxy.web.wiring import Wiring
-
-# Open without a key (CONTRACT.md, "Safe by construction"); nothing else is.
-OPEN_ROUTES = frozenset({"/health", "/ready"})
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -33,7 +32,7 @@ def register(app: Flask, wiring: Wiring) -> None:
         log = g.log = RequestLog(request_id, wiring.observation)
         if request.method == "OPTIONS":
             return Response(status=204)
-        if request.path in OPEN_ROUTES:
+        if request.path in OPEN_PATHS:
             return None
         log.begin(request.method, request.environ.get("codexproxy.path", request.path))
         g.identity = identity = admit(wiring)
@@ -77,21 +76,28 @@ def admit(wiring: Wiring) -> Identity:
 
     Raises:
         AuthenticationFailed: The key is missing or wrong.
-        PermissionRefused: The Host or the Origin is not allowed.
+        PermissionRefused: The Host or the Origin is not allowed, or the caller's role does not reach so far.
     """
     identity = wiring.keys.identify(presented_key(request.headers))
-    wiring.origins.check(approach(wiring, identity))
+    # They were read for the identity just now.
+    keys_exist = wiring.keys.locked
+    if not identity.keyed:
+        here = approach(keys_exist)
+        wiring.origins.check(here)
+        if wiring.origins.is_owner(here):
+            identity = KEYLESS_OWNER
+    rule = request.url_rule
+    needed = right_needed(request.method, rule.rule if rule is not None else None)
+    authorize(identity, needed, keys_exist=keys_exist)
     return identity
 
 
-def approach(wiring: Wiring, identity: Identity) -> Approach:
-    """How this request comes to us."""
+def approach(key_configured: bool) -> Approach:
+    """How this request, which presents no valid key, comes to us."""
     return Approach(
         host=request.headers.get("host"),
         origin=request.headers.get("origin"),
         remote_is_loopback=is_loopback_address(request.environ.get("REMOTE_ADDR")),
         forwarded=forwarding_header(request.headers) is not None,
-        has_key=identity.keyed,
-        # Every request has been identified by now, for which the keys were read.
-        key_configured=wiring.keys.locked,
+        key_configured=key_configured,
     )

@@ -3,7 +3,7 @@
 import gevent
 from flask import Blueprint, Response, g
 
-from codexproxy.guard.keys import ANONYMOUS, OWNER, Identity
+from codexproxy.guard.identity import Identity, Right
 from codexproxy.turns.events import encode_json
 from codexproxy.web.wiring import Wiring
 
@@ -20,10 +20,8 @@ def quota_routes(wiring: Wiring) -> Blueprint:
     def quota() -> Response:
         gevent.joinall([gevent.spawn(report.ask, provider) for provider in report.stale()], timeout=PATIENCE)
         identity: Identity = g.identity
-        if identity.name in (OWNER, ANONYMOUS):
-            told = report.tell()
-        else:
-            told = report.tell(identity.provider_group, identity.name)
+        everything = identity.may(Right.OWN)
+        told = report.tell() if everything else report.tell(identity.provider_group, identity.name)
         return Response(encode_json(told), content_type="application/json")
 
     return blueprint

@@ -2,7 +2,7 @@
 
 import pytest
 
-from codexproxy.backends.chatgpt.native import accounts, refused, sent, told
+from codexproxy.backends.chatgpt.native import accounts, refused, sent, told, usage_told
 from codexproxy.errors import Overloaded, PermissionRefused, ProxyError, RateLimited
 
 
@@ -19,7 +19,16 @@ def test_only_headers_about_the_turn_go_up() -> None:
 
 def test_only_headers_it_reads_come_down() -> None:
     headers = {"x-codex-primary-used-percent": "1", "openai-model": "m", "set-cookie": "a", "x-models-etag": "e"}
-    assert told(headers) == {"x-codex-primary-used-percent": "1", "openai-model": "m"}
+    assert told(headers, whole=True) == {"x-codex-primary-used-percent": "1", "openai-model": "m"}
+
+
+def test_the_credits_of_the_account_are_for_its_owner() -> None:
+    headers = {"x-codex-primary-used-percent": "1", "x-codex-credits-balance": "77"}
+    assert told(headers, whole=True) == headers
+    assert told(headers, whole=False) == {"x-codex-primary-used-percent": "1"}
+    report = {"plan_type": "plus", "rate_limit": {}, "credits": {}, "email": "a@b", "account_id": "x", "promo": 1}
+    assert usage_told(report, whole=False) == {"plan_type": "plus", "rate_limit": {}}
+    assert usage_told(report, whole=True) == {"plan_type": "plus", "rate_limit": {}, "credits": {}, "promo": 1}
 
 
 @pytest.mark.parametrize(

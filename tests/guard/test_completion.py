@@ -9,7 +9,7 @@ import pytest
 
 from codexproxy.guard.clients import detect
 from codexproxy.guard.completion import complete, one_uuid
-from codexproxy.guard.keys import Identity
+from codexproxy.guard.identity import Identity
 from codexproxy.guard.official import Library, OfficialTexts, nearest
 from codexproxy.guard.passage import Passage
 from codexproxy.guard.routing import Rule, decide

@@ -6,15 +6,7 @@ import pytest
 
 from codexproxy.errors import AuthenticationFailed, ProxyError
 from codexproxy.guard.keyfile import FileUser
-from codexproxy.guard.keys import (
-    KeyRing,
-    hash_key,
-    is_well_formed,
-    matches,
-    new_key,
-    parse_hash,
-    presented_key,
-)
+from codexproxy.guard.keys import KeyRing, hash_key, is_well_formed, matches, new_key, parse_hash, presented_key
 
 KEY = "cpx_0123456789"
 ANN = FileUser(name="ann", api_key_hash=hash_key("ann-key"), models=("gpt-5.2",), rate_per_minute=3)

@@ -9,7 +9,7 @@ import pytest
 from limits.storage import MemoryStorage
 
 from codexproxy.errors import RateLimited
-from codexproxy.guard.keys import Allowance, Identity
+from codexproxy.guard.identity import Allowance, Identity
 from codexproxy.guard.limits import Limiter, duration, open_storage
 from codexproxy.guard.limitstore import SQLiteStorage, storage_uri
 from codexproxy.state.database import DatabaseFailed

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from codexproxy.errors import AuthenticationFailed, PermissionRefused
+from codexproxy.errors import PermissionRefused
 from codexproxy.guard.origin import (
     FORWARDING_HEADERS,
     Approach,
@@ -198,26 +198,26 @@ def test_only_loopback_addresses_are_local_and_a_unix_socket_is_not(address: str
 
 
 @pytest.mark.parametrize(
-    ("approach", "error"),
+    ("approach", "is_owner"),
     [
-        (LOCAL, None),
-        (replace(LOCAL, host="proxy.example"), PermissionRefused),
-        (replace(LOCAL, remote_is_loopback=False), PermissionRefused),
-        (replace(LOCAL, key_configured=True), AuthenticationFailed),
-        (replace(LOCAL, key_configured=True, has_key=True), None),
-        (Approach("proxy.example", "https://evil.example", False, True, True, True), None),
+        (LOCAL, True),
+        (replace(LOCAL, origin="http://localhost:3000"), True),
+        (replace(LOCAL, origin="https://app.example"), True),
+        (replace(LOCAL, origin="https://evil.example"), False),
+        (replace(LOCAL, host="proxy.example"), False),
+        (replace(LOCAL, remote_is_loopback=False), False),
+        (replace(LOCAL, forwarded=True), False),
+        (replace(LOCAL, key_configured=True), False),
     ],
 )
 @pytest.mark.parametrize("unauthenticated", [True, False])
-def test_logins_need_the_key_or_loopback_even_when_turns_are_open(
-    approach: Approach, error: type[Exception] | None, unauthenticated: bool
+@pytest.mark.parametrize("star", [(), ("*",)])
+def test_without_keys_this_machine_is_the_owner_and_nobody_else(
+    approach: Approach, is_owner: bool, unauthenticated: bool, star: tuple[str, ...]
 ) -> None:
-    policy = replace(POLICY, allow_unauthenticated=unauthenticated)
-    if error is None:
-        policy.check_login(approach)
-    else:
-        with pytest.raises(error):
-            policy.check_login(approach)
+    origins = (*POLICY.cors_allow_origins, *star)
+    policy = replace(POLICY, allow_unauthenticated=unauthenticated, cors_allow_origins=origins)
+    assert policy.is_owner(approach) is is_owner
 
 
 def test_a_preflight_of_an_allowed_origin_grants_every_header_it_asks_for() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from codexproxy.errors import RateLimited
-from codexproxy.guard.keys import Allowance, Identity
+from codexproxy.guard.identity import Allowance, Identity
 from codexproxy.guard.parallel import ParallelTurns
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from codexproxy.errors import RateLimited
-from codexproxy.guard.keys import Allowance, Identity
+from codexproxy.guard.identity import Allowance, Identity
 from codexproxy.guard.reserve import check_reserve
 from codexproxy.turns.quota import QuotaWindow
 

@@ -7,7 +7,7 @@ import pytest
 
 from codexproxy.errors import ModelNotFound, PermissionRefused
 from codexproxy.guard.clients import Client
-from codexproxy.guard.keys import Identity
+from codexproxy.guard.identity import Identity
 from codexproxy.guard.profiles import BY_NAME, UNKNOWN
 from codexproxy.guard.routing import Rule, check_model, decide
 

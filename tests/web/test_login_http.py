@@ -201,7 +201,7 @@ def test_allowing_everybody_to_ask_lets_nobody_else_log_out(serve: Callable[...,
         assert service.post("/v1/responses", HELLO, headers).status == 200
         for method, path in AUTH:
             answer = service.request(method, path, {}, headers)
-            assert (answer.status, answer.code) == (403, "origin_not_allowed"), (path, headers)
+            assert (answer.status, answer.code) == (403, "owner_only"), (path, headers)
     assert service.get("/auth/status").json["logged_in"] is True
 
 

@@ -120,5 +120,5 @@ def test_a_provider_may_have_any_name(serve: Callable[..., Service], tmp_path: P
 
 
 def user(name: str) -> dict[str, str]:
-    """A user in the group of the provider, named like it."""
-    return {"name": name, "apiKeyHash": hash_key("k"), "providerGroup": "a group"}
+    """An owner's key in the group of the provider, named like it."""
+    return {"name": name, "apiKeyHash": hash_key("k"), "providerGroup": "a group", "role": "admin"}

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,65 @@ def test_turns_beyond_the_reserve_of_a_key_are_refused_before_they_are_sent(
     assert abs(int(answer.headers["retry-after"]) - 400_000) < 60
     assert len(sim.turns()) == sent
     assert service.post("/v1/responses", HELLO, bearer("owner-key")).status == 200
+
+
+def test_a_named_key_learns_nothing_of_the_account_but_windows_and_its_own_use(
+    serve: Callable[..., Service], sim: SimulatorClient, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"users": [{"name": "ann", "apiKeyHash": hash_key("ann-key")}]}))
+    service = serve(CONFIG_PATH=str(config), PROXY_API_KEY="owner-key")
+    account = json.loads((service.data_dir / "tokens.json").read_text())["account_id"]
+    assert service.post("/v1/responses", HELLO, bearer("owner-key")).status == 200
+    sim.settings(quota={"has_credits": True, "balance": "77.50"})
+    told = [
+        service.request(method, path, body, bearer("ann-key"))
+        for method, path, body in (
+            ("GET", "/v1/quota", None),
+            ("GET", USAGE, None),
+            ("GET", "/backend-api/wham/accounts/check", None),
+            ("GET", "/ready", None),
+            ("GET", "/auth/status", None),
+            ("GET", "/metrics", None),
+            ("POST", "/v1/responses", HELLO),
+            ("POST", "/backend-api/codex/responses", {**HELLO, "stream": True}),
+        )
+    ]
+    for answer in told:
+        shown = str(answer.headers) + answer.body.decode()
+        words = ("dev@example.com", account, '"name":"default"', "77.50")
+        assert not [word for word in words if word in shown], shown
+    assert told[1].json["rate_limit"]["primary_window"]["used_percent"] == 12
+
+
+def test_many_who_ask_for_the_usage_report_cost_one_call_upstream(
+    serve: Callable[..., Service], sim: SimulatorClient, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"users": [{**USERS["users"][0], "ratePerMinute": 2}]}))
+    service = serve(CONFIG_PATH=str(config), PROXY_API_KEY="owner-key")
+    with ThreadPoolExecutor(8) as pool:
+        keys = ["ann-key", "owner-key"] * 20
+        answers = list(pool.map(lambda key: service.get(USAGE, bearer(key)), keys))
+    assert {answer.status for answer in answers} == {200}
+    assert "credits" not in answers[0].json and "credits" in answers[1].json
+    assert len(sim.requests(USAGE)) == 1
+    assert quota(service, "owner-key")["providers"][0]["windows"][0]["used_percent"] == 12
+    assert len(sim.requests(USAGE)) == 1
+
+
+def test_a_failing_usage_report_is_not_asked_for_by_each_caller_anew(
+    serve: Callable[..., Service], sim: SimulatorClient
+) -> None:
+    service = serve()
+    sim.script({"status": 500, "json": {"error": {"message": "no"}}}, endpoint="usage", repeat=-1)
+    answers = [service.get(USAGE) for _ in range(10)]
+    assert {(answer.status, answer.code) for answer in answers} == {(502, "upstream_unavailable")}
+    assert len(sim.requests(USAGE)) <= 2
+
+
+def test_a_login_is_seen_by_the_usage_report_at_once(serve: Callable[..., Service], sim: SimulatorClient) -> None:
+    service = serve(login=False)
+    assert service.get(USAGE).code == "not_logged_in"
+    service.login()
+    wait_until(lambda: service.get(USAGE).status == 200, "the usage of the new login")

@@ -22,6 +22,14 @@ _SENT = ("x-codex-turn-metadata", "x-codex-window-id", "x-codex-beta-features", 
 _TOLD_PREFIX = "x-codex-"
 _TOLD = frozenset({"openai-model", "x-reasoning-included"})
 
+_OWNERS_PREFIX = "x-codex-credits-"
+
+# Of the usage report: who it is that upstream knows, which the CLI does not need; and what any caller may see.
+_PERSONAL = frozenset({"user_id", "account_id", "email"})
+_WINDOWS = frozenset(
+    {"plan_type", "rate_limit", "code_review_rate_limit", "additional_rate_limits", "rate_limit_reached_type"}
+)
+
 # Our code -> status, and the names upstream has for it.
 _REFUSALS: dict[str, tuple[int, Json]] = {
     "usage_limit_reached": (429, {"type": "usage_limit_reached"}),
@@ -43,9 +51,27 @@ def sent(headers: Headers) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def told(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers of upstream's answer, names in lower case, that the CLI reads."""
-    return {name: value for name, value in headers.items() if name.startswith(_TOLD_PREFIX) or name in _TOLD}
+def told(headers: Mapping[str, str], *, whole: bool) -> dict[str, str]:
+    """The headers of upstream's answer, names in lower case, that the CLI reads.
+
+    Args:
+        headers: Upstream's.
+        whole: Whether the caller owns the account; others learn nothing of its credits.
+    """
+    read = {name: value for name, value in headers.items() if name.startswith(_TOLD_PREFIX) or name in _TOLD}
+    return read if whole else {name: value for name, value in read.items() if not name.startswith(_OWNERS_PREFIX)}
+
+
+def usage_told(report: Mapping[str, Any], *, whole: bool) -> Json:
+    """What of upstream's usage report the CLI is shown.
+
+    Args:
+        report: Upstream's.
+        whole: Whether the caller owns the account; others see its plan and windows only.
+    """
+    if whole:
+        return {name: value for name, value in report.items() if name not in _PERSONAL}
+    return {name: value for name, value in report.items() if name in _WINDOWS}
 
 
 def refused(error: ProxyError, clock: Callable[[], float] = time.time) -> tuple[int, Json]:

@@ -1,0 +1,170 @@
+"""Who asks, and what they may do: roles, the rights of each, and the one function that checks them.
+
+A route declares the right it needs (``web/operations.py``), a key has a role,
+and ``authorize`` compares the two. Without any key this machine has the role
+of the owner; nobody else who comes without a key has it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+from codexproxy.errors import AuthenticationFailed, PermissionRefused
+
+# Name under which the holder of ``PROXY_API_KEY`` appears in logs and limits.
+OWNER = "default"
+ANONYMOUS = "anonymous"
+
+USER, METRICS, ADMIN = "user", "metrics", "admin"
+
+
+class Right(Enum):
+    """What a route can need of its caller."""
+
+    OPEN = "open"
+    """Nothing: it answers without a key."""
+    ASK = "ask"
+    """Turns, models, and what is the caller's own."""
+    MEASURE = "measure"
+    """The numbers of the service."""
+    OWN = "own"
+    """The login, and what is other callers' own."""
+
+
+GRANTS: Mapping[str, frozenset[Right]] = {
+    USER: frozenset({Right.OPEN, Right.ASK}),
+    METRICS: frozenset({Right.OPEN, Right.MEASURE}),
+    ADMIN: frozenset(Right),
+}
+ROLES = tuple(GRANTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What one key may use; None where nothing limits it.
+
+    Attributes:
+        rate_per_minute: Requests in any minute.
+        tokens_per_day: Tokens, in and out, of one day (UTC).
+        max_parallel: Turns at a time.
+        reserve_weekly_percent: Part of the account's weekly quota this key must leave.
+    """
+
+    rate_per_minute: int | None = None
+    tokens_per_day: int | None = None
+    max_parallel: int | None = None
+    reserve_weekly_percent: float | None = None
+
+
+class UserRow(Protocol):
+    """A user as the settings or the key file hold one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def api_key_hash(self) -> str | None: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def allowed_clients(self) -> Sequence[str]: ...
+    @property
+    def provider_group(self) -> str: ...
+    @property
+    def models(self) -> Sequence[str]: ...
+    @property
+    def rate_per_minute(self) -> int | None: ...
+    @property
+    def tokens_per_day(self) -> int | None: ...
+    @property
+    def max_parallel(self) -> int | None: ...
+    @property
+    def reserve_weekly_percent(self) -> float | None: ...
+    @property
+    def enabled(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who asks, as far as the presented key tells.
+
+    Attributes:
+        name: The key's name, never the key.
+        keyed: Whether a valid key was presented.
+        role: ``user``, ``metrics`` or ``admin``.
+        allowed_clients: Client profiles whose requests are checked; empty means no check.
+        provider_group: Group its turns run in.
+        models: Names it may use; ``*`` and other shell patterns.
+        limits: What it may use up.
+    """
+
+    name: str = ANONYMOUS
+    keyed: bool = False
+    role: str = USER
+    allowed_clients: tuple[str, ...] = ()
+    provider_group: str = "default"
+    models: tuple[str, ...] = ("*",)
+    limits: Allowance = field(default_factory=Allowance)
+
+    def may(self, right: Right) -> bool:
+        """Whether the caller's role has a right."""
+        return right in GRANTS[self.role]
+
+    def may_use(self, model: str) -> bool:
+        """Whether this key may ask this model, by the name the caller wrote or the one it stands for."""
+        return self.unlimited_models or any(fnmatchcase(model, pattern) for pattern in self.models)
+
+    @property
+    def unlimited_models(self) -> bool:
+        """Whether this key may ask every model."""
+        return "*" in self.models
+
+
+# This machine, while no key exists: it is the owner's.
+KEYLESS_OWNER = Identity(role=ADMIN)
+
+
+def identity_of(row: UserRow) -> Identity:
+    """The identity a user's key stands for."""
+    return Identity(
+        name=row.name,
+        keyed=True,
+        role=row.role,
+        allowed_clients=tuple(row.allowed_clients),
+        provider_group=row.provider_group,
+        models=tuple(row.models),
+        limits=Allowance(row.rate_per_minute, row.tokens_per_day, row.max_parallel, row.reserve_weekly_percent or None),
+    )
+
+
+def authorize(identity: Identity, right: Right, *, keys_exist: bool) -> None:
+    """Checks that a caller may do what a route does.
+
+    Args:
+        identity: Who asks.
+        right: What the route needs.
+        keys_exist: Whether a key could be presented.
+
+    Raises:
+        AuthenticationFailed: No valid key was presented, and one is needed here.
+        PermissionRefused: ``owner_only``; the caller's role lacks the right.
+    """
+    if identity.may(right):
+        return
+    if keys_exist and not identity.keyed:
+        raise AuthenticationFailed(_NEEDS_KEY)
+    raise PermissionRefused(_METRICS_ONLY if identity.role == METRICS else _OWNER_ONLY, code="owner_only")
+
+
+_NEEDS_KEY = (
+    "This needs the owner's key: send PROXY_API_KEY or a key with the role admin as 'Authorization: Bearer KEY'."
+)
+_OWNER_ONLY = (
+    "Only the owner may do this. Send PROXY_API_KEY or a key with the role admin "
+    "('codexproxy keys add NAME --role admin'), or, where there are no keys, ask from this machine."
+)
+_METRICS_ONLY = (
+    "This key has the role metrics: it may ask for /metrics, /health and /ready only. "
+    "'codexproxy keys add NAME' makes a key for everything else."
+)
