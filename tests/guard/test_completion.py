@@ -153,7 +153,7 @@ RULES = {"codex-cli": Rule(("codex_exec",), "2api Codex", complete=True)}
 def passage(allowed: tuple[str, ...], library: Library) -> Passage:
     headers = {"user-agent": "curl/8.5"}
     client = detect(headers, {"instructions": "secret words"}, library.current())
-    decision = decide(Identity("ann", keyed=True, allowed_clients=allowed), client, RULES)
+    decision = decide(Identity("ann", keyed=True, allowed_clients=allowed), client, RULES, "/responses")
     return Passage(decision, "/chat/completions", library)
 
 
