@@ -18,6 +18,7 @@ from codexproxy.dialects.chat.limits import MOST_ANSWERS, read_cap, read_count, 
 from codexproxy.dialects.chat.render import ChunkRenderer
 from codexproxy.dialects.chat.schema import Count, Mapped, Switch, Text, checked
 from codexproxy.dialects.faults import bad_value, missing, unsupported, wrong_type
+from codexproxy.turns.policy import EFFORT_PARAM
 from codexproxy.turns.turn import Body, Caller, Turn
 
 _SAMPLING = "The backend samples by its own settings."
@@ -142,6 +143,7 @@ class CompletionsDialect:
             "include_usage": wants_usage(fields),
             "id": self._identify(),
             "created": int(self._clock()),
+            EFFORT_PARAM: "reasoning_effort",
         }
         emulated = [f"{name}:emulated" for name, given in (("stop", stop), ("max_tokens", cap)) if given]
         turn = Turn(fields.get("model", ""), _body(fields, prompts[0], suffix), fields.get("stream", False), caller)

@@ -164,7 +164,7 @@ class Settings:
         "CODEX_REASONING_SUMMARY",
         p.choice("auto", "concise", "detailed", "none"),
         "auto",
-        "`auto`, `concise`, `detailed` or `none`.",
+        "For chat: `auto`, `concise`, `detailed` or `none`; `reasoning_summary` in a request overrides it.",
     )
     reasoning_compat: str = row(
         "codex.reasoningCompat",

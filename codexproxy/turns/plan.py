@@ -4,7 +4,7 @@ Each step changes the draft of a turn. What a step drops or changes it notes, so
 that the caller is told (``x-codexproxy-ignored``, ``-adapted``).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from codexproxy.errors import InvalidRequest, ModelNotFound
@@ -13,7 +13,7 @@ from codexproxy.turns.catalogue import EFFORTS, LOCAL_PREFIX, Catalogue, Wanted
 from codexproxy.turns.draft import Draft
 from codexproxy.turns.instructions import settle_instructions
 from codexproxy.turns.lite import settle_shape
-from codexproxy.turns.policy import Policy, Setting
+from codexproxy.turns.policy import EFFORT_PARAM, SUMMARY_AS_ASKED, Policy, Setting
 from codexproxy.turns.repair import repair
 from codexproxy.turns.turn import Turn
 
@@ -103,23 +103,46 @@ def _is_system(item: Any) -> bool:
     return isinstance(item, dict) and item.get("role") == "system"
 
 
+SUMMARIES = ("auto", "concise", "detailed", "none")
+
+
 def settle_reasoning(draft: Draft, setting: Setting) -> None:
-    """Effort and summary; an effort the model lacks becomes the nearest it has."""
+    """Effort and summary; an effort the model lacks becomes the nearest it has.
+
+    Raises:
+        InvalidRequest: No model has such an effort, or there is no such summary.
+    """
     reasoning = _given(draft, "reasoning")
     if draft.as_sent and not reasoning:
         return
     spec, policy = setting.wanted.spec, setting.policy
     own = spec.default_effort if spec else None
-    effort = str(reasoning.get("effort") or setting.wanted.effort or policy.effort or own or "medium").lower()
+    asked = str(reasoning.get("effort") or "").lower()
+    if asked and asked not in (*EFFORTS, *(spec.efforts if spec else ())):
+        raise _no_such(draft.options.get(EFFORT_PARAM, "reasoning.effort"), asked, EFFORTS)
+    effort = asked or str(setting.wanted.effort or policy.effort or own or "medium").lower()
     used = spec.nearest_effort(effort) if spec else effort
     if effort != used:
         draft.adapt(f"reasoning.effort:{effort}->{used}" if effort in EFFORTS else f"reasoning.effort:{used}")
     reasoning["effort"] = used
+    silent = draft.as_sent or draft.options.get(SUMMARY_AS_ASKED)
     older = reasoning.pop("generate_summary", None)
-    reasoning["summary"] = reasoning.get("summary") or older or ("none" if draft.as_sent else policy.summary)
-    if reasoning["summary"] == "none":
-        del reasoning["summary"]
+    summary = reasoning.pop("summary", None) or older
+    if summary and summary not in SUMMARIES:
+        raise _no_such("reasoning.summary", str(summary), SUMMARIES)
+    summary = summary or ("none" if silent else policy.summary)
+    if summary != "none":
+        reasoning["summary"] = summary
     draft.body["reasoning"] = reasoning
+
+
+def _no_such(param: str, value: str, values: Sequence[str]) -> InvalidRequest:
+    listed = ", ".join(f"'{name}'" for name in values)
+    return InvalidRequest(
+        f"Invalid value for '{param}': '{value[:60]}'. Supported values are: {listed}.",
+        code="invalid_value",
+        param=param,
+    )
 
 
 def settle_text(draft: Draft, setting: Setting) -> None:

@@ -8,6 +8,12 @@ from codexproxy.turns.catalogue import Catalogue, Wanted
 # Option of a turn whose client writes upstream's own language: nothing is added that it did not ask for.
 AS_SENT = "as_sent"
 
+# Option of a turn whose API sends no reasoning summary unless the caller asks for one.
+SUMMARY_AS_ASKED = "summary_as_asked"
+
+# Option that holds the path of the field that names the effort, for error messages.
+EFFORT_PARAM = "effort_param"
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -17,7 +23,7 @@ class Policy:
         mode: ``auto``, ``true`` or ``false`` (CONTRACT.md, ``codex.mode``).
         effort: Effort when the caller names none; the model's own when None.
         verbosity: Verbosity when the caller names none.
-        summary: Reasoning summary when the caller names none; ``none`` asks for none.
+        summary: Reasoning summary of a chat turn whose caller names none; ``none`` asks for none.
         default_model: Model of a request that names none.
         strict: Whether names outside the catalogue are refused here.
         prompts: A model's slug -> its family's instructions.

@@ -124,6 +124,11 @@ def test_what_would_change_the_answer_is_refused_with_a_way_out(name: str):
         ({"metadata": {"a": 1}}, "metadata", "invalid_type"),
         ({"include": "x"}, "include", "invalid_type"),
         ({"reasoning": "high"}, "reasoning", "invalid_type"),
+        ({"reasoning": {"effort": 3}}, "reasoning.effort", "invalid_type"),
+        ({"reasoning": {"effort": ["low"]}}, "reasoning.effort", "invalid_type"),
+        ({"reasoning": {"summary": True}}, "reasoning.summary", "invalid_type"),
+        ({"text": {"verbosity": 1}}, "text.verbosity", "invalid_type"),
+        ({"text": {"verbosity": "chatty"}}, "text.verbosity", "invalid_value"),
         ({"background": True, "store": False}, "background", "invalid_value"),
     ],
 )

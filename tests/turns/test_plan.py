@@ -9,7 +9,7 @@ from codexproxy.errors import InvalidRequest, ModelNotFound
 from codexproxy.turns.catalogue import FALLBACK, Catalogue
 from codexproxy.turns.instructions import NEUTRAL_INSTRUCTIONS
 from codexproxy.turns.plan import ALLOWED, plan
-from codexproxy.turns.policy import Policy
+from codexproxy.turns.policy import EFFORT_PARAM, SUMMARY_AS_ASKED, Policy
 from codexproxy.turns.turn import Body, Caller, Turn
 
 FAMILY = "You are a coding assistant."
@@ -62,6 +62,38 @@ def test_an_effort_the_model_lacks_becomes_the_nearest_and_is_reported(model: st
     turn = planned({"reasoning": {"effort": asked}}, model=model)
     assert turn.body["reasoning"]["effort"] == sent
     assert turn.adapted == (f"reasoning.effort:{asked}->{sent}",)
+
+
+@pytest.mark.parametrize(
+    ("options", "param"), [({}, "reasoning.effort"), ({EFFORT_PARAM: "reasoning_effort"}, "reasoning_effort")]
+)
+@pytest.mark.parametrize("model", ["gpt-5.2", "gpt-99"])
+def test_an_effort_that_no_model_has_is_refused_with_those_there_are(
+    options: dict[str, Any], param: str, model: str
+) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        plan(Turn(model, {"input": HELLO, "reasoning": {"effort": "banana"}}, options=options), Catalogue(), POLICY)
+    assert (refusal.value.status, refusal.value.code, refusal.value.param) == (400, "invalid_value", param)
+    assert all(f"'{effort}'" in refusal.value.message for effort in ("none", "low", "xhigh"))
+
+
+def test_an_effort_that_only_the_live_catalogue_knows_is_sent() -> None:
+    row = {"slug": "gpt-7", "supported_reasoning_levels": [{"effort": "low"}, {"effort": "utmost"}]}
+    turn = planned({"reasoning": {"effort": "utmost"}}, model="gpt-7", catalogue=Catalogue([row]))
+    assert turn.body["reasoning"]["effort"] == "utmost"
+
+
+@pytest.mark.parametrize("field", ["summary", "generate_summary"])
+def test_a_summary_that_does_not_exist_is_refused_with_those_there_are(field: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"reasoning\.summary.*'concise'"):
+        planned({"reasoning": {field: "bogus"}})
+
+
+@pytest.mark.parametrize("asked", [{}, {"summary": None}, {"summary": "none"}])
+def test_where_an_api_promises_no_summary_none_is_asked_for(asked: dict[str, Any]) -> None:
+    body: Body = {"input": HELLO, "reasoning": {"effort": "low", **asked}}
+    turn = plan(Turn("gpt-5.2", body, options={SUMMARY_AS_ASKED: True}), Catalogue(), POLICY)
+    assert turn.body["reasoning"] == {"effort": "low"}
 
 
 def test_the_field_beats_the_suffix_and_the_suffix_the_setting() -> None:

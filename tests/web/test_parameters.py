@@ -281,3 +281,46 @@ def test_reasoning_is_shown_as_the_request_says(
     answer = post(service, CHAT, {**ASKS[CHAT], "reasoning_compat": shown, "stream": stream})
     words = {"reasoning_content": '"reasoning_content":"', "think": "<think>", "o3": '"reasoning":{"content":[{'}
     assert {style for style, text in words.items() if text in answer.body.decode()} == {shown} & words.keys()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("route", "fields", "param", "code"),
+    [
+        (CHAT, {"reasoning_effort": "banana"}, "reasoning_effort", "invalid_value"),
+        (CHAT, {"reasoning": {"effort": "banana"}}, "reasoning.effort", "invalid_value"),
+        (CHAT, {"reasoning": {"effort": 3}}, "reasoning.effort", "invalid_type"),
+        (CHAT, {"reasoning_effort": 3}, "reasoning_effort", "invalid_type"),
+        (CHAT, {"reasoning_summary": "bogus"}, "reasoning.summary", "invalid_value"),
+        (COMPLETIONS, {"reasoning_effort": "banana"}, "reasoning_effort", "invalid_value"),
+        (RESPONSES, {"reasoning": {"effort": "banana"}}, "reasoning.effort", "invalid_value"),
+        (RESPONSES, {"reasoning": {"effort": 3}}, "reasoning.effort", "invalid_type"),
+        (RESPONSES, {"reasoning": {"summary": "bogus"}}, "reasoning.summary", "invalid_value"),
+    ],
+)
+def test_an_effort_or_a_summary_that_does_not_exist_is_refused(
+    service: Service, sim: SimulatorClient, route: str, fields: dict[str, Any], param: str, code: str, stream: bool
+) -> None:
+    answer = service.post(route, {**ASKS[route], **fields, "stream": stream})
+    assert (answer.status, answer.code, answer.json["error"]["param"]) == (400, code, param)
+    assert code == "invalid_type" or "'auto'" in answer.json["error"]["message"] or "'xhigh'" in answer.body.decode()
+    assert sim.turns() == []
+
+
+@pytest.mark.parametrize(
+    ("route", "fields", "summary"),
+    [
+        (RESPONSES, {}, None),
+        (RESPONSES, {"reasoning": {"effort": "low"}}, None),
+        (RESPONSES, {"reasoning": {"summary": None}}, None),
+        (RESPONSES, {"reasoning": {"summary": "concise"}}, "concise"),
+        (CHAT, {}, "auto"),
+        (CHAT, {"reasoning_summary": "none"}, None),
+        (CHAT, {"reasoning": {"summary": "none"}}, None),
+    ],
+)
+def test_a_summary_is_asked_for_on_chat_and_elsewhere_as_the_caller_says(
+    service: Service, sim: SimulatorClient, route: str, fields: dict[str, Any], summary: str | None
+) -> None:
+    post(service, route, {**ASKS[route], **fields})
+    assert sim.last_turn()["json"]["reasoning"].get("summary") == summary

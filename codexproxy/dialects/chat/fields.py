@@ -109,7 +109,7 @@ RESPONSES = (
 
 CLIENT = (
     Field("reasoning", MAPPED, "effort and summary; enabled and exclude as OpenRouter has them."),
-    Field("reasoning_summary", MAPPED, "As reasoning.summary."),
+    Field("reasoning_summary", MAPPED, "As reasoning.summary; `none` asks for none, whatever the owner decided."),
     Field("reasoning_compat", EMULATED, "How reasoning is shown, for this request."),
     Field("include_reasoning", EMULATED, "false shows no reasoning.", (True,)),
     Field("thinking", MAPPED, "disabled is effort none; a budget becomes the nearest effort."),

@@ -14,6 +14,7 @@ from codexproxy.dialects.chat.shape import Shape
 from codexproxy.dialects.chat.tools import read_choice, read_function_call, read_functions, read_tools, web_search
 from codexproxy.dialects.faults import bad_value, missing, unsupported
 from codexproxy.turns.names import rename_tools
+from codexproxy.turns.policy import EFFORT_PARAM
 from codexproxy.turns.structured import fit
 from codexproxy.turns.turn import Body, Caller, Turn
 
@@ -161,6 +162,8 @@ def _read_reasoning(draft: Draft) -> None:
     reasoning = read_reasoning(draft.fields)
     if reasoning:
         draft.body["reasoning"] = reasoning
+    if draft.fields.get("reasoning_effort"):
+        draft.options[EFFORT_PARAM] = "reasoning_effort"
 
 
 def _read_text(draft: Draft) -> None:

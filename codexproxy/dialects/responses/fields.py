@@ -104,7 +104,11 @@ FIELDS: dict[str, Field] = {
     "tools": Field(Fate.MAPPED, LIST, note="As they are."),
     "tool_choice": Field(Fate.MAPPED, TEXT_OR_OBJECT, note="As it is."),
     "parallel_tool_calls": Field(Fate.MAPPED, FLAG, note="Sent when there are tools."),
-    "reasoning": Field(Fate.MAPPED, OBJECT, note="Effort clamped to what the model has; summary as asked."),
+    "reasoning": Field(
+        Fate.MAPPED,
+        OBJECT,
+        note="Effort clamped to what the model has; summary as asked, and none where none is asked for.",
+    ),
     "include": Field(Fate.MAPPED, TEXT_LIST, note="Joined to what is always asked for."),
     "text": Field(Fate.MAPPED, OBJECT, note="Format as it is; verbosity where the model has it."),
     "prompt_cache_key": Field(Fate.MAPPED, TEXT, note="The conversation's identity in the prompt cache."),
@@ -141,6 +145,8 @@ FIELDS: dict[str, Field] = {
     "conversation": Field(Fate.REFUSED, reason=_NO_CONVERSATIONS, note="Conversation objects are not kept."),
     "prompt": Field(Fate.REFUSED, reason=_NO_PROMPTS, note="Stored prompts belong to the platform."),
 }
+
+VERBOSITIES = ("low", "medium", "high")
 
 # Fields of the answer that repeat the request's.
 ECHOED = (

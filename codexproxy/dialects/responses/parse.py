@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from codexproxy.dialects.responses.fields import ECHOED, missing, sort
+from codexproxy.dialects.faults import wrong_value
+from codexproxy.dialects.responses.fields import ECHOED, TEXT, VERBOSITIES, missing, sort, wrong_type
 from codexproxy.dialects.responses.items import check_tools, input_items
 from codexproxy.errors import InvalidRequest
+from codexproxy.turns.policy import SUMMARY_AS_ASKED
 from codexproxy.turns.turn import Caller, Turn
 
 
@@ -30,6 +32,7 @@ def parse(payload: dict[str, Any], caller: Caller) -> Turn:
     options = _options(payload, emulated)
     body["input"] = _input(body.get("input"), options)
     check_tools(body.get("tools", []))
+    _check_inner(body)
     return Turn(
         model=body.get("model", ""),
         body=body,
@@ -48,6 +51,7 @@ def _options(payload: dict[str, Any], emulated: dict[str, Any]) -> dict[str, Any
         "background": emulated.get("background", False),
         "previous_response_id": emulated.get("previous_response_id"),
         "metadata": emulated.get("metadata", {}),
+        SUMMARY_AS_ASKED: True,
         "given": {name: payload[name] for name in ECHOED if payload.get(name) is not None},
     }
     if options["background"] and options["store"] is False:
@@ -65,6 +69,24 @@ def _input(value: str | list[Any] | None, options: dict[str, Any]) -> list[dict[
     if not items and options["previous_response_id"] is None:
         raise InvalidRequest("'input' is empty. Send a question, or at least one item.", param="input")
     return items
+
+
+# Fields of objects that the backend is strict about, and whose type it would complain of in words of its own.
+_INNER: dict[str, tuple[str, ...]] = {
+    "reasoning": ("effort", "summary", "generate_summary", "context", "mode"),
+    "text": ("verbosity",),
+}
+
+
+def _check_inner(body: dict[str, Any]) -> None:
+    for name, inner in _INNER.items():
+        for key in inner:
+            value = body.get(name, {}).get(key)
+            if value is not None and not TEXT.holds(value):
+                raise wrong_type(f"{name}.{key}", TEXT)
+    verbosity = body.get("text", {}).get("verbosity")
+    if verbosity not in (None, *VERBOSITIES):
+        raise wrong_value("text.verbosity", verbosity, VERBOSITIES)
 
 
 def _max_tokens(value: int | None) -> int | None:
