@@ -1,16 +1,19 @@
 # syntax=docker/dockerfile:1
 
-FROM python:3.12-slim AS build
+# For a build that can be repeated to the byte: --build-arg PYTHON_IMAGE=python:3.12-slim@sha256:…
+ARG PYTHON_IMAGE=python:3.12-slim
+
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
 RUN python -m venv /opt/venv
-COPY constraints.txt ./
-RUN /opt/venv/bin/pip install --no-cache-dir -c constraints.txt setuptools wheel
+COPY requirements.txt ./
+RUN /opt/venv/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
 COPY setup.py setup.cfg MANIFEST.in README.md LICENSE ./
 COPY prompts ./prompts
 COPY codexproxy ./codexproxy
-RUN /opt/venv/bin/pip install --no-cache-dir --no-build-isolation -c constraints.txt .
+RUN /opt/venv/bin/pip install --no-cache-dir --no-build-isolation --no-deps .
 
-FROM python:3.12-slim
+FROM ${PYTHON_IMAGE}
 # Named volumes take their owner from these folders.
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin codexproxy \
     && install -d -m 0700 -o codexproxy -g codexproxy /data /logs

@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 # Seconds that `make soak` takes, about.
 SOAK_SECONDS ?= 3600
-LOCK := constraints.txt setup.cfg setup.py
+LOCK := constraints.txt requirements.txt setup.cfg setup.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -66,13 +66,17 @@ dist: $(VENV)/.ready-dev ## build and check wheel and sdist, below dist
 	$(PY) -m build --no-isolation
 	$(PY) -m twine check --strict dist/*
 
-lock: ## renew constraints.txt from what is published now
+lock: ## renew constraints.txt and requirements.txt (with hashes) from what is published now
 	rm -rf .venv-lock build codexproxy.egg-info
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip --quiet install setuptools wheel
 	.venv-lock/bin/python -m pip --quiet install --no-build-isolation '.[test,dev]'
 	( sed -n '/^#/p' constraints.txt; .venv-lock/bin/python -m pip freeze --all --exclude codexproxy --exclude pip ) > constraints.txt.new
 	mv constraints.txt.new constraints.txt
+	.venv-lock/bin/python -m pip --quiet install uv
+	( sed -n '/^#/p' requirements.txt; printf 'setuptools\nwheel\n' | .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --constraint constraints.txt setup.cfg - ) > requirements.txt.new
+	mv requirements.txt.new requirements.txt
 	rm -rf .venv-lock build codexproxy.egg-info
 
 clean: ## remove .venv and everything that was built
@@ -87,8 +91,8 @@ $(VENV)/.made:
 
 $(VENV)/.ready: $(VENV)/.made $(LOCK)
 	@echo "Installing codexproxy ..."
-	@$(PIP) install -c constraints.txt setuptools wheel
-	@$(PIP) install -c constraints.txt --no-build-isolation -e .
+	@$(PIP) install --require-hashes -r requirements.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready

@@ -113,13 +113,35 @@ print(*sorted(instructions.load_family_prompts()))
     assert "codexproxy = codexproxy.cli:main" in entry_points.read_text()
 
 
+def pins(name: str) -> dict[str, str]:
+    """Package -> version, of a lock file."""
+    lines = (ROOT / name).read_text().splitlines()
+    found = [line.split(";")[0].removesuffix("\\").strip().split("==") for line in lines if "==" in line.split(";")[0]]
+    return {normal(package): version for package, version in found}
+
+
+def normal(package: str) -> str:
+    """A package's name as PEP 503 spells it."""
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def test_what_the_service_runs_with_is_pinned_by_hash_and_as_tested() -> None:
+    text = (ROOT / "requirements.txt").read_text()
+    entries = re.findall(r"^[A-Za-z].*?(?=^[A-Za-z]|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert len(entries) == len(pins("requirements.txt")) > 25
+    assert all("--hash=sha256:" in entry for entry in entries)
+    tested = pins("constraints.txt")
+    everywhere = {name: version for name, version in pins("requirements.txt").items() if name in tested}
+    assert everywhere == {name: tested[name] for name in everywhere}
+    # The rest is for other systems than the one that the lock was made on.
+    assert pins("requirements.txt").keys() - tested.keys() <= {"tzdata", "colorama"}
+
+
 def test_the_lock_pins_everything_the_package_asks_for() -> None:
-    pinned = {
-        line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
-    }
+    pinned = pins("constraints.txt").keys()
     wanted: set[str] = set()
     for line in (ROOT / "setup.cfg").read_text().splitlines():
         if line.startswith("    ") and (">=" in line or line.strip() == "types-requests"):
-            wanted.add(line.strip().split(">=")[0].split("[")[0].lower())
+            wanted.add(normal(line.strip().split(">=")[0].split("[")[0]))
     assert len(wanted) > 15
     assert wanted - pinned == set()

@@ -9,7 +9,7 @@ from codexproxy.auth.credentials import Credentials
 from codexproxy.auth.device import DeviceLogin
 from codexproxy.auth.linked import LinkedTokenStore
 from codexproxy.auth.login import LoginFlow
-from codexproxy.auth.logout import Logout, log_out
+from codexproxy.auth.logout import LOCK_TIMEOUT, Logout, log_out
 from codexproxy.auth.oauth import OAuthClient
 from codexproxy.auth.renewal import COMMAND
 from codexproxy.auth.seed import read_seed
@@ -83,6 +83,23 @@ class Login:
         done = log_out(self.store, self.oauth, revoke=self.is_own())
         self.credentials.latest()
         return done
+
+    def give_away(self, tell: Callable[[Tokens], object]) -> Tokens | None:
+        """Forgets the login without revoking it, once ``tell`` has passed it on; returns it, None without one.
+
+        No renewal can come between the two, so that what was told is what is forgotten.
+
+        Raises:
+            BrokenLogin: What is stored is no login.
+            StorageFailed: The login could not be deleted.
+            LockTimeout: Somebody kept the login locked.
+        """
+        with self.store.lock(LOCK_TIMEOUT):
+            tokens = self.store.load()
+            if tokens is not None:
+                tell(tokens)
+                self.store.delete()
+        return tokens
 
     def is_own(self) -> bool:
         """Whether the login belongs to nobody else."""

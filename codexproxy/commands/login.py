@@ -40,17 +40,27 @@ USUAL = "-"
 @click.option("--share", "mode", flag_value="share", help="With --from-codex: read and write that file.")
 @click.option("--read-only", "mode", flag_value="read-only", help="With --from-codex: never renew, only read.")
 @click.option("--export", "export", is_flag=True, help="Print the login for CODEX_TOKENS_JSON. It is a secret.")
+@click.option("--move", "move", is_flag=True, help="With --export: forget the login here, so that one host uses it.")
 @profile_option
 @click.option("--json", "as_json", is_flag=True, help="Print who is signed in as JSON.")
 @click.option("--offer", is_flag=True, hidden=True)
 def login(
-    way: str | None, codex: str | None, mode: str | None, export: bool, profile: str, as_json: bool, offer: bool
+    way: str | None,
+    codex: str | None,
+    mode: str | None,
+    export: bool,
+    move: bool,
+    profile: str,
+    as_json: bool,
+    offer: bool,
 ) -> None:
     """Sign in with your ChatGPT account.
 
     Without options it looks at this machine, chooses the way that fits and says why.
     """
     _check(way, codex, mode, export)
+    if move and not export:
+        raise click.UsageError("--move belongs to --export.")
     settings = settings_or_exit()
     account = login_of(settings, profile)
     if offer:
@@ -58,7 +68,7 @@ def login(
         return
     with told():
         if export:
-            _export(account)
+            _export(account, move)
             return
         with _sign_in(account, settings, way) if codex is None else _linked(account, settings, codex, mode):
             _welcome(account, as_json)
@@ -118,7 +128,7 @@ def _synchronise(settings: Settings, profile: str) -> None:
         synchronise_quietly(settings)
 
 
-def _export(account: "Login") -> None:
+def _export(account: "Login", move: bool) -> None:
     from codexproxy.auth.renewal import not_logged_in
     from codexproxy.auth.seed import VARIABLE, export
 
@@ -127,15 +137,17 @@ def _export(account: "Login") -> None:
             "This login belongs to the Codex CLI. Its refresh token works once, so it cannot be used in two places; "
             f"run `{account.command}` to make a login of its own first."
         )
-    tokens = account.credentials.latest()
+    if move:
+        tokens = account.give_away(lambda tokens: click.echo(export(tokens)))
+        note = "The login is forgotten here, so that the other host is the only one that uses it."
+    else:
+        tokens = account.credentials.latest()
+        note = "Two hosts cannot share it: use --move unless this is the host that it is for, or sign in a second time."
+        if tokens is not None:
+            click.echo(export(tokens))
     if tokens is None:
         raise not_logged_in(account.command)
-    click.echo(export(tokens))
-    click.echo(
-        f"This line is a secret: put it into {VARIABLE} of one host. Two hosts cannot share it; "
-        "make a second login for a second host.",
-        err=True,
-    )
+    click.echo(f"This line is a secret: put it into {VARIABLE} of one host. {note}", err=True)
 
 
 @contextmanager

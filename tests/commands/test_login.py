@@ -303,6 +303,17 @@ def test_export_prints_what_the_variable_takes(home: Home) -> None:
     assert home.run("login", "--export", DATA_DIR=str(home.folder / "empty")).returncode == 1
 
 
+def test_an_exported_login_can_be_moved_so_that_no_two_hosts_spend_it(home: Home) -> None:
+    tokens = home.login()
+    done = home.run("login", "--export", "--move")
+    assert (done.returncode, json.loads(done.stdout)) == (0, tokens)
+    assert not home.tokens.exists()
+    # It goes on elsewhere, so it is not revoked.
+    assert home.sim.counters()["revocations"] == 0
+    assert home.run("login", "--export", "--move").returncode == 1
+    assert home.run("login", "--move").returncode == 2
+
+
 def test_logout_revokes_and_deletes(home: Home) -> None:
     home.login()
     assert home.run("logout").stdout == "Signed out.\n"

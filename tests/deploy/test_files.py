@@ -57,6 +57,21 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     assert (done.returncode, ours) == (0, [])
 
 
+def test_systemd_finds_the_unit_little_exposed(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=30", "--no-pager", str(UNIT)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    exposure = re.search(r"Overall exposure level[^:]*: ([0-9.]+)", done.stdout)
+    assert exposure, done.stderr
+    assert float(exposure[1]) < 3
+
+
 def test_the_unit_and_nginx_share_one_socket() -> None:
     socket = re.search(r"--bind unix:(\S+)", UNIT.read_text())
     assert socket
@@ -93,7 +108,10 @@ def test_everything_the_image_copies_exists_and_is_let_in() -> None:
 
 def test_the_compose_file_says_what_the_image_needs() -> None:
     service = compose()
-    assert service["ports"] == ["3000:3000", "127.0.0.1:1455:1455"]
+    # In plain HTTP, so for this machine only.
+    assert service["ports"] == ["127.0.0.1:3000:3000", "127.0.0.1:1455:1455"]
+    assert service["pids_limit"] and service["mem_limit"]
+    assert service["cap_drop"] == ["ALL"]
     assert service["environment"]["HOST"] == "0.0.0.0"
     assert service["environment"]["PROXY_API_KEY"].startswith("${PROXY_API_KEY:?")
     assert service["restart"] == "unless-stopped"

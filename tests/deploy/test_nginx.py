@@ -83,12 +83,14 @@ def test_words_arrive_one_by_one_and_the_session_header_passes(deployment: Deplo
     assert "0199-session" in json.dumps(sim.last_turn()["headers"])
 
 
-def test_plain_http_is_sent_to_https(deployment: Deployment) -> None:
+def test_plain_http_is_refused_so_that_no_key_goes_on_travelling_in_the_clear(deployment: Deployment) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", deployment.nginx.plain_port, timeout=PATIENCE)
     connection.request("POST", CHAT, "{}", {"host": "proxy.example.com"})
-    response = connection.getresponse()
-    assert (response.status, response.getheader("location")) == (308, f"https://proxy.example.com{CHAT}")
+    answer = Answer(connection.getresponse())
     connection.close()
+    error = json.loads(answer.body)["error"]
+    assert (answer.status, error["code"]) == (403, "https_required")
+    assert "https://" in error["message"]
 
 
 def test_what_nginx_refuses_itself_is_an_error_object(deployment: Deployment) -> None:
