@@ -38,7 +38,7 @@ from codexproxy.guard.slots import Slots
 from codexproxy.instructions import load_family_prompts
 from codexproxy.observe.log import configure_logging
 from codexproxy.observe.metrics import Metrics
-from codexproxy.settings import Settings
+from codexproxy.settings import Settings, is_loopback_host
 from codexproxy.state.conversations import Conversations
 from codexproxy.state.prompts import PromptStore
 from codexproxy.turns.catalogue import ModelSpec
@@ -144,6 +144,7 @@ def assemble(wiring: Wiring) -> Flask:
     hooks.register(app, wiring)
     failures.register(app)
     app.extensions["codexproxy.observation"] = wiring.observation
+    app.extensions["codexproxy.keys"] = wiring.keys
     app.extensions["codexproxy.watch"] = wiring.watch
     for blueprint in (
         routes.turn_routes,
@@ -189,6 +190,7 @@ def make_keys(settings: Settings) -> KeyRing:
         users=settings.users,
         allow_unauthenticated=settings.allow_unauthenticated,
         source=KeyFile(settings.data_dir / "keys.json"),
+        is_public=not is_loopback_host(settings.host),
     )
     # Broken from the start, it lets nobody in, and says so at every request.
     with suppress(ProxyError):

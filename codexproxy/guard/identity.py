@@ -113,10 +113,10 @@ class Identity:
 
     def may_use(self, model: str) -> bool:
         """Whether this key may ask this model, by the name the caller wrote or the one it stands for."""
-        return self.unlimited_models or any(fnmatchcase(model, pattern) for pattern in self.models)
+        return self.uses_all_models or any(fnmatchcase(model, pattern) for pattern in self.models)
 
     @property
-    def unlimited_models(self) -> bool:
+    def uses_all_models(self) -> bool:
         """Whether this key may ask every model."""
         return "*" in self.models
 

@@ -38,14 +38,16 @@ class UserSource(Protocol):
 class KeyRing:
     """All keys that open this service.
 
-    Once a key was configured the ring stays locked: removing the last one
-    must not open a running service to everybody.
+    While any key exists, every caller needs one. When the last is gone, this
+    machine is served as before there was one; a public address is served to
+    nobody, since removing a key must not open it to everybody.
 
     Args:
         api_key: The one key of ``PROXY_API_KEY``.
         users: Named users of the configuration.
         allow_unauthenticated: Accepts any key or none.
         source: Further users, read at every request.
+        is_public: Whether others than this machine may reach the service; may change once that is known better.
 
     Raises:
         ValueError: A user's hash is not of the documented form, or its name is one of ours.
@@ -58,7 +60,9 @@ class KeyRing:
         users: Sequence[UserRow] = (),
         allow_unauthenticated: bool = False,
         source: UserSource | None = None,
+        is_public: bool = False,
     ) -> None:
+        self.is_public = is_public
         self._owner = hash_key(api_key) if api_key else None
         self._users = tuple(users)
         self._open = allow_unauthenticated
@@ -77,7 +81,7 @@ class KeyRing:
 
     @property
     def configured(self) -> bool:
-        """Whether any key exists, or existed since the start; disabled ones count."""
+        """Whether any key exists, disabled ones included; on a public address also whether one existed."""
         self._current_users()
         return self._locked
 
@@ -101,7 +105,7 @@ class KeyRing:
 
     def _current_users(self) -> tuple[UserRow, ...]:
         users = self._users + self._kept_users()
-        self._locked = self._locked or bool(users)
+        self._locked = bool(self._owner or users) or (self._locked and self.is_public)
         return users
 
     def _kept_users(self) -> tuple[UserRow, ...]:

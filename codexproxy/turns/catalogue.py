@@ -1,6 +1,7 @@
 """Models: what each can do, and what a name asks for."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,6 +146,12 @@ class Catalogue:
     def infos(self) -> list[dict[str, Any]]:
         """Upstream's own rows, hidden models included, best first."""
         return [dict(spec.info) for spec in self._listed if spec.info]
+
+    def limited_to(self, may_use: Callable[[str], bool]) -> "Catalogue":
+        """The same catalogue for a caller who may not use all of it: names keep their meaning, fewer are listed."""
+        limited = copy(self)
+        limited._listed = tuple(spec for spec in self._listed if may_use(spec.slug))
+        return limited
 
     def offers(self, slug: str) -> bool:
         """Whether the current list, hidden models included, holds this name."""

@@ -29,8 +29,8 @@ def models_tag(catalogue: Catalogue) -> str | None:
     return _listing(catalogue)[1] if catalogue.is_live else None
 
 
-# A worker has one catalogue at a time, and a new one every hour.
-@lru_cache(maxsize=2)
+# A worker has one catalogue at a time, and a new one every hour; keys that may not use all of it have their own.
+@lru_cache(maxsize=8)
 def _listing(catalogue: Catalogue) -> tuple[bytes, str]:
     body = encode_json({"models": catalogue.infos})
     return body, f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'

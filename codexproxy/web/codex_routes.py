@@ -16,7 +16,7 @@ def codex_routes(wiring: Wiring) -> Blueprint:
 
     @blueprint.get(f"{CODEX}/models")
     def models() -> Response:
-        return codex_models(wiring.catalogue.current())
+        return codex_models(wiring.models_for(g.identity))
 
     @blueprint.get(f"{WHAM}/usage")
     def usage() -> Response:

@@ -50,9 +50,9 @@ def read_entry(dialect: Dialect, wiring: Wiring) -> Entry:
     held = wiring.gate.recognise(g.identity, request.headers, payload, request.path)
     wishes = payload.pop("x_codex", None)
     wishes_of(wishes)  # refused here, whichever backend answers
-    turn = meet(dialect.parse(payload, held.caller), wiring.catalogue.current())
+    turn = meet(dialect.parse(payload, held.caller), wiring.models_for(held.identity))
     turn = replace(turn, options={**turn.options, "x_codex": wishes}) if wishes else turn
-    turns = wiring.plan(dialect, wiring.shelf.recall(turn) if dialect.stateful else turn)
+    turns = wiring.plan(dialect, wiring.shelf.recall(turn) if dialect.stateful else turn, held.identity)
     g.log.turn = turns[0]
     log_body("upstream body", turns[0].body)
     return Entry(held, turns)
@@ -84,6 +84,6 @@ def admit(entry: Entry, wiring: Wiring, requestlog: RequestLog) -> None:
 
 def open_turns(entry: Entry, wiring: Wiring, requestlog: RequestLog) -> Opening:
     """Begins to open an admitted request's turns; closed when ``requestlog`` ends."""
-    opening = Opening(wiring.opener(entry.held.route), entry.turns)
+    opening = Opening(wiring.opener(entry.held.route, entry.held.identity), entry.turns)
     requestlog.on_end(opening.close)
     return opening

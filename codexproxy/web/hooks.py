@@ -6,6 +6,7 @@ from functools import partial
 
 from flask import Flask, Response, g, request
 
+from codexproxy.errors import AuthenticationFailed
 from codexproxy.guard.identity import KEYLESS_OWNER, Identity, authorize
 from codexproxy.guard.keys import presented_key
 from codexproxy.guard.origin import Approach, forwarding_header, is_loopback_address, merge_vary
@@ -77,8 +78,21 @@ def admit(wiring: Wiring) -> Identity:
     Raises:
         AuthenticationFailed: The key is missing or wrong.
         PermissionRefused: The Host or the Origin is not allowed, or the caller's role does not reach so far.
+        RateLimited: Too many wrong keys came from this address.
     """
-    identity = wiring.keys.identify(presented_key(request.headers))
+    presented, peer = presented_key(request.headers), request.environ.get("REMOTE_ADDR")
+    if presented is None:
+        return _authorized(wiring, None)
+    wiring.lockout.check(peer)
+    try:
+        return _authorized(wiring, presented)
+    except AuthenticationFailed:
+        wiring.lockout.count(peer)
+        raise
+
+
+def _authorized(wiring: Wiring, presented: str | None) -> Identity:
+    identity = wiring.keys.identify(presented)
     # They were read for the identity just now.
     keys_exist = wiring.keys.locked
     if not identity.keyed:

@@ -54,7 +54,7 @@ def model_routes(wiring: Wiring) -> Blueprint:
 
     @blueprint.get("/models")
     def models() -> Response:
-        catalogue = wiring.catalogue.current()
+        catalogue = wiring.models_for(g.identity)
         if "client_version" in request.args:
             return codex_models(catalogue)
         names = [spec.slug for spec in catalogue.models]
@@ -65,8 +65,8 @@ def model_routes(wiring: Wiring) -> Blueprint:
 
     @blueprint.get("/models/<path:name>")
     def model(name: str) -> Response:
-        catalogue = wiring.catalogue.current()
-        if catalogue.find(name) is None:
+        catalogue = wiring.models_for(g.identity)
+        if catalogue.find(name) is None or not _may_use(name, catalogue):
             raise ModelNotFound(f"The model `{name}` does not exist here.{usable(catalogue)}", param="model")
         return _json(model_object(name, catalogue))
 

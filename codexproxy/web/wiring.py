@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Protocol
 
 from codexproxy.backends.quotareport import QuotaReport
@@ -9,7 +10,9 @@ from codexproxy.backends.router import Router
 from codexproxy.backends.selection import Route
 from codexproxy.dialects.base import Dialect
 from codexproxy.errors import ModelNotFound
+from codexproxy.guard.identity import Identity
 from codexproxy.guard.keys import KeyRing
+from codexproxy.guard.lockout import Lockout
 from codexproxy.guard.origin import OriginPolicy
 from codexproxy.observe.metrics import Metrics
 from codexproxy.turns.catalogue import Catalogue
@@ -45,6 +48,7 @@ class Wiring:
         policy: What the owner decided for all turns.
         keys: Who may ask.
         origins: From where.
+        lockout: Who must wait after too many wrong keys.
         ready: Reasons why turns cannot be served now; empty when they can.
         notes: What the owner should know although turns can be served.
         desk: Logs in and out.
@@ -74,17 +78,23 @@ class Wiring:
     max_body_bytes: int
     heartbeat_seconds: float
     reverse_names: bool = False
+    lockout: Lockout = field(default_factory=Lockout)
     observation: Observation = field(default_factory=lambda: Observation(Metrics()))
     inline_images: Callable[[Turn], Turn] | None = None
 
-    def plan(self, dialect: Dialect, turn: Turn) -> list[Turn]:
+    def models_for(self, identity: Identity) -> Catalogue:
+        """The current catalogue, which lists those models only that a caller may use."""
+        catalogue = self.catalogue.current()
+        return catalogue if identity.uses_all_models else _limited(catalogue, identity.models)
+
+    def plan(self, dialect: Dialect, turn: Turn, identity: Identity) -> list[Turn]:
         """The turns ready to send, one per answer the caller wants."""
         options = {**turn.options, "forwards_failures": dialect.forwards_failures and turn.stream}
-        catalogue = self.catalogue.current()
+        catalogue = self.models_for(identity)
         drafts = [replace(turn, body=body, options=options) for body in dialect.bodies(turn)]
         return [plan(draft, catalogue, self.policy) for draft in drafts]
 
-    def opener(self, route: Route) -> Callable[[Turn], EventStream]:
+    def opener(self, route: Route, identity: Identity) -> Callable[[Turn], EventStream]:
         """Opens turns upstream; what the backend cannot do is emulated on the stream."""
 
         def open(turn: Turn) -> EventStream:
@@ -92,15 +102,22 @@ class Wiring:
             try:
                 stream = self.router.open(ready, route)
             except ModelNotFound as refusal:
-                raise self._naming_usable(refusal, ready) from refusal
+                raise _naming_usable(refusal, ready, self.models_for(identity)) from refusal
             return cut(stream, turn.stop, turn.max_tokens, lambda: count_input(turn.body))
 
         return open
 
-    def _naming_usable(self, refusal: ModelNotFound, turn: Turn) -> ModelNotFound:
-        if refusal.param is not None:  # ours, and complete
-            return refusal
-        message = refusal.message + usable(self.catalogue.current(), besides=str(turn.body.get("model") or ""))
-        named = ModelNotFound(message, code=refusal.code, status=refusal.status, extra=refusal.extra)
-        named.upstream_status, named.backend = refusal.upstream_status, refusal.backend
-        return named
+
+def _naming_usable(refusal: ModelNotFound, turn: Turn, catalogue: Catalogue) -> ModelNotFound:
+    if refusal.param is not None:  # ours, and complete
+        return refusal
+    message = refusal.message + usable(catalogue, besides=str(turn.body.get("model") or ""))
+    named = ModelNotFound(message, code=refusal.code, status=refusal.status, extra=refusal.extra)
+    named.upstream_status, named.backend = refusal.upstream_status, refusal.backend
+    return named
+
+
+# The same object for each key with the same models, so that what is made of it is made once.
+@lru_cache(maxsize=64)
+def _limited(catalogue: Catalogue, patterns: tuple[str, ...]) -> Catalogue:
+    return catalogue.limited_to(Identity(models=patterns).may_use)

@@ -112,13 +112,31 @@ def test_users_of_a_source_come_and_go_while_the_ring_lives() -> None:
         ring.identify("ann-key")
 
 
-def test_removing_the_last_key_does_not_open_a_running_service() -> None:
+def test_removing_the_last_key_does_not_open_a_public_service() -> None:
     roll = Roll((ANN,))
-    ring = KeyRing(source=roll)
+    ring = KeyRing(source=roll, is_public=True)
     assert ring.configured
     roll.people = ()
     with pytest.raises(AuthenticationFailed):
         ring.identify(None)
+
+
+def test_removing_the_last_key_leaves_a_private_service_as_it_was_before() -> None:
+    roll = Roll((ANN,))
+    ring = KeyRing(source=roll)
+    assert ring.configured
+    roll.people = ()
+    assert ring.identify("ann-key").name == "anonymous"
+    assert not ring.configured
+    roll.people = (replace(ANN, enabled=False),)
+    with pytest.raises(AuthenticationFailed):
+        ring.identify("ann-key")
+
+
+@pytest.mark.parametrize("role", ["", "root", "Admin", "admin "])
+def test_a_role_that_does_not_exist_is_an_error_at_the_start(role: str) -> None:
+    with pytest.raises(ValueError, match="user, metrics, admin"):
+        KeyRing(users=[replace(ANN, role=role)])
 
 
 @pytest.mark.parametrize("name", ["", " ", "default", "anonymous"])

@@ -19,6 +19,7 @@ from gunicorn.sock import ssl_context
 from gunicorn.workers.ggevent import GeventWorker
 
 from codexproxy.errors import InvalidRequest, ProxyError
+from codexproxy.guard.origin import is_loopback_address
 from codexproxy.turns.events import encode_json
 from codexproxy.web.serving.idle import IdleConnections
 from codexproxy.web.serving.leftovers import discard_rest, is_read
@@ -75,6 +76,9 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         super().load_wsgi()
         self._underway = underway_in(self.wsgi)
         self._watch = watch_in(self.wsgi)
+        keys = getattr(self.wsgi, "extensions", {}).get("codexproxy.keys")
+        if keys is not None:
+            keys.is_public = any(_is_public(listener.getsockname()) for listener in self.sockets)
         self._sweeper = getattr(self.wsgi, "extensions", {}).get("codexproxy.sweeper")
         self._observation = getattr(self.wsgi, "extensions", {}).get("codexproxy.observation")
         self.wsgi = answering_shortly(self.wsgi)
@@ -181,6 +185,11 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
             return
         self.log.warning("refused a request from %s: %s", addr[0] if addr else "a socket", type(exc).__name__)
         _write(client, refusal.reason, InvalidRequest(refusal.message, code="invalid_http", status=refusal.status))
+
+
+def _is_public(name: Any) -> bool:
+    # Whoever may open a Unix socket is decided by its file.
+    return isinstance(name, tuple) and not is_loopback_address(name[0])
 
 
 def _glimpse(client: Any) -> bytes:
