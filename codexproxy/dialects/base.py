@@ -60,6 +60,9 @@ class Dialect(Protocol):
     def second_try(self, turn: Turn, response: dict[str, Any]) -> Body | None:
         """The body of one more turn for an answer that must not be delivered as it is; None for all others."""
 
+    def notes(self, turn: Turn) -> tuple[str, ...]:
+        """What is told beside a complete answer, for ``x-codexproxy-adapted``."""
+
     def complete(self, turn: Turn, responses: list[dict[str, Any]]) -> dict[str, Any]:
         """The final JSON object, from one folded Response object per answer."""
 

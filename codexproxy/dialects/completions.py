@@ -164,6 +164,10 @@ class CompletionsDialect:
         """None: a text is delivered as it is."""
         return None
 
+    def notes(self, turn: Turn) -> tuple[str, ...]:
+        """Nothing: a text is delivered as it is."""
+        return ()
+
     def complete(self, turn: Turn, responses: list[dict[str, Any]]) -> dict[str, Any]:
         """The ``text_completion`` object, one choice per folded Response object.
 

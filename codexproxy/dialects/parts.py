@@ -26,6 +26,7 @@ class Part:
         show: What takes its text; None before there is any.
         start: Characters of all texts before it.
         shown: Characters of it that were shown.
+        counted: How many of these are in the sum of all texts already; None where they are no text of the answer.
         cited: Citations of it that were shown.
         closed: Whether its end was seen.
     """
@@ -35,6 +36,7 @@ class Part:
     show: Callable[[str], None] | None = None
     start: int = 0
     shown: int = 0
+    counted: int | None = None
     cited: int = 0
     closed: bool = False
     item: Any = ()
@@ -59,7 +61,9 @@ class Parts:
         self._parts: dict[tuple[str, Any, Any], Part] = {}
         self._phases: dict[Any, Any] = {}
         self._ended: set[Any] = set()
-        self._texts: list[Part] = []
+        self._by_owner: dict[Any, list[Part]] = {}
+        # Characters of all texts; those of the part under way are added when it is left.
+        self._length = 0
         self._message: Any = None
         self._thought = False
 
@@ -81,6 +85,7 @@ class Parts:
 
     def _turn_to(self, data: Data) -> Part:
         index = data.get("content_index")
+        self._count(self._current)
         part = self._current = self._part(TEXT, self._places.key(data), index)
         # Without an output index the part must be looked up every time.
         part.item, part.index = data.get("output_index", ()), index
@@ -147,8 +152,8 @@ class Parts:
                     finished = self._finish(kind, key, index, part)
                     self._cite(finished, _list(part.get("annotations"))[finished.cited :])
         self._ended.add(key)
-        for part in self._parts.values():
-            part.closed = part.closed or part.owner == key
+        for part in self._by_owner.get(key, ()):
+            part.closed = True
 
     def _finish(self, kind: str, key: Any, index: Any, data: Data) -> Part:
         part, whole = self._part(kind, key, index), data.get("refusal" if kind == REFUSAL else "text")
@@ -174,6 +179,7 @@ class Parts:
         part = self._parts.get(key)
         if part is None:
             part = self._parts[key] = Part(kind, owner, closed=owner in self._ended)
+            self._by_owner.setdefault(owner, []).append(part)
         return part
 
     def _show(self, part: Part, delta: str) -> None:
@@ -181,6 +187,12 @@ class Parts:
             show = part.show or self._opened(part)
             part.shown += len(delta)
             show(delta)
+            self._count(part)
+
+    def _count(self, part: Part) -> None:
+        if part.counted is not None:
+            self._length += part.shown - part.counted
+            part.counted = part.shown
 
     def _opened(self, part: Part) -> Callable[[str], None]:
         part.show = self._OPENERS[part.kind](self, part)
@@ -192,8 +204,8 @@ class Parts:
         if self._message not in (None, part.owner):
             self._sink.message()
         self._message = part.owner
-        part.start = sum(text.shown for text in self._texts)
-        self._texts.append(part)
+        self._count(self._current)
+        part.start, part.counted = self._length, 0
         return self._sink.text
 
     def _open_refusal(self, part: Part) -> Callable[[str], None]:

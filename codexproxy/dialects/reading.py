@@ -42,7 +42,7 @@ class Reader:
         self._places = Places()
         self._parts = Parts(sink, asides, self._places)
         self._calls: dict[Any, _Open] = {}
-        self._early: dict[Any, str] = {}
+        self._early: dict[Any, list[str]] = {}
         self._done: dict[Any, Any] = {}
         self._hosted = False
 
@@ -81,7 +81,7 @@ class Reader:
             return
         if opened is None:
             # There is no header yet to put it behind.
-            self._early[key] = self._early.get(key, "") + delta
+            self._early.setdefault(key, []).append(delta)
         elif not opened.closed:
             self._show(opened, delta)
 
@@ -103,7 +103,7 @@ class Reader:
             opened = self._calls[key] = _Open(call)
             self._sink.call(call)
             if key in self._early:
-                self._show(opened, self._early.pop(key))
+                self._show(opened, "".join(self._early.pop(key)))
         return opened
 
     def _finish_call(self, opened: _Open, data: Data, *, last: bool = False) -> None:

@@ -19,6 +19,9 @@ class Fold:
 
     def __init__(self) -> None:
         self._items: dict[int, Item] = {}
+        self._next = 0
+        # Pieces of the texts that grow, by the object that holds each and its field; joined when somebody reads.
+        self._growing: dict[tuple[int, str], tuple[Item, list[str]]] = {}
         self._done: set[int] = set()
         self._indexes: dict[str | None, int] = {}
         self._places = Places()
@@ -37,10 +40,35 @@ class Fold:
 
         Everything known so far; complete once the terminal event was added.
         """
+        self._join()
         response = dict(self._response)
         if not isinstance(response.get("output"), list) or not response["output"]:
             response["output"] = [item for _, item in sorted(self._items.items())]
         return response
+
+    @property
+    def status(self) -> str | None:
+        """The response's status, as far as it was told."""
+        status = self._response.get("status")
+        return status if isinstance(status, str) else None
+
+    @property
+    def has_id(self) -> bool:
+        """Whether the response's id was told."""
+        return bool(self._response.get("id"))
+
+    def _join(self) -> None:
+        for (_, field), (holder, pieces) in self._growing.items():
+            holder[field] = "".join([_text(holder, field), *pieces])
+        self._growing.clear()
+
+    def _extend(self, holder: Item, field: str, delta: str) -> None:
+        if delta or field not in holder:
+            self._growing.setdefault((id(holder), field), (holder, []))[1].append(delta)
+
+    def _replace(self, holder: Item, field: str, whole: Any) -> None:
+        self._growing.pop((id(holder), field), None)
+        holder[field] = whole
 
     def _keep_response(self, data: dict[str, Any]) -> None:
         response = data.get("response")
@@ -51,7 +79,7 @@ class Fold:
         item = data.get("item")
         if isinstance(item, dict):
             index = self._index(data)
-            self._items[index] = _copy(item)
+            self._put(index, _copy(item))
             if done:
                 self._done.add(index)
 
@@ -60,13 +88,19 @@ class Fold:
         index = self._index(data)
         if index in self._done:
             return None
-        return self._items.setdefault(index, {"type": "message", "role": "assistant", "content": []})
+        if index not in self._items:
+            self._put(index, {"type": "message", "role": "assistant", "content": []})
+        return self._items[index]
+
+    def _put(self, index: int, item: Item) -> None:
+        self._items[index] = item
+        self._next = max(self._next, index + 1)
 
     def _index(self, data: dict[str, Any]) -> int:
         key = key_of(data)
         if isinstance(key, int):
             return key
-        return self._indexes.setdefault(key, max(self._items, default=-1) + 1)
+        return self._indexes.setdefault(key, self._next)
 
     def _keep_part(self, data: dict[str, Any], holder: str, position: str) -> None:
         part, item = data.get("part"), self._open_item(data)
@@ -76,22 +110,22 @@ class Fold:
     def _grow(self, data: dict[str, Any], field: str) -> None:
         item = self._open_item(data)
         if item is not None:
-            item[field] = str(item.get(field) or "") + _delta(data)
+            self._extend(item, field, _delta(data))
 
     def _settle(self, data: dict[str, Any], field: str) -> None:
         item = self._open_item(data)
         if item is not None and data.get(field):
-            item[field] = data[field]
+            self._replace(item, field, data[field])
 
     def _grow_part(self, data: dict[str, Any], holder: str, blank: Item) -> None:
         part, field = self._open_part(data, holder, blank), _field(blank)
         if part is not None:
-            part[field] = str(part.get(field) or "") + _delta(data)
+            self._extend(part, field, _delta(data))
 
     def _settle_part(self, data: dict[str, Any], holder: str, blank: Item) -> None:
         part, field = self._open_part(data, holder, blank), _field(blank)
         if part is not None and data.get(field):
-            part[field] = data[field]
+            self._replace(part, field, data[field])
 
     def _annotate(self, data: dict[str, Any]) -> None:
         part, annotation = self._open_part(data, "content", _TEXT), data.get("annotation")
@@ -102,6 +136,10 @@ class Fold:
         item = self._open_item(data)
         position = data.get("content_index", data.get("summary_index"))
         return None if item is None else _part_at(_list_in(item, holder), position, blank)
+
+
+def _text(holder: Item, field: str) -> str:
+    return str(holder.get(field) or "")
 
 
 def _delta(data: dict[str, Any]) -> str:

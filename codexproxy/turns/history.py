@@ -12,7 +12,11 @@ Note = Callable[[list[str]], None]
 # Our own think text as clients send it back: at the start of an answer in the
 # style ``think``, and the block that Open WebUI makes of reasoning (COMPAT.md, trap 21).
 _THINK = re.compile(r"\s*<(think|thinking)>.*?</\1>\s*", re.DOTALL)
-_DETAILS = re.compile(r"<details\b[^>]*\btype=[\"']reasoning[\"'][^>]*>.*?</details>\s*", re.DOTALL)
+# Sought one after the other, from tag to tag: one expression for all of it goes back over the text again and again.
+_DETAILS = re.compile(r"<details\b")
+_OF_REASONING = re.compile(r"\btype=[\"']reasoning[\"']")
+_END_OF_DETAILS = "</details>"
+_BLANKS = re.compile(r"\s*")
 
 _TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
 _INPUT = frozenset({"input_text", "input_image", "input_file"})
@@ -106,7 +110,25 @@ def without_thoughts(text: str) -> str:
     if "<" not in text:
         return text
     found = _THINK.match(text)
-    return _DETAILS.sub("", text[found.end() :] if found else text)
+    return _without_details(text[found.end() :] if found else text)
+
+
+def _without_details(text: str) -> str:
+    kept: list[str] = []
+    done = place = 0
+    while found := _DETAILS.search(text, place):
+        place = text.find(">", found.end()) + 1
+        if not place:
+            break
+        if not _OF_REASONING.search(text, found.end(), place):
+            continue
+        end = text.find(_END_OF_DETAILS, place)
+        if end < 0:
+            break
+        kept.append(text[done : found.start()])
+        blanks = _BLANKS.match(text, end + len(_END_OF_DETAILS))
+        done = place = blanks.end() if blanks else len(text)
+    return "".join([*kept, text[done:]]) if kept else text
 
 
 def mend_output(item: Item, note: Note) -> list[Any]:

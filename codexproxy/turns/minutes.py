@@ -21,7 +21,9 @@ class Minutes:
     """Takes down one stream; nothing is parsed before it is needed."""
 
     def __init__(self) -> None:
-        self._events: Batch = []
+        # What stays, and what came since the last forgetting: only that is looked through when deltas are forgotten.
+        self._kept: Batch = []
+        self._fresh: Batch = []
         self._deltas = 0
         self._open = 0
 
@@ -32,7 +34,7 @@ class Minutes:
             return
         for event in batch:
             if event.type in STRUCTURE:
-                self._events.append(event)
+                self._fresh.append(event)
                 self._follow(event.type)
             else:
                 self._note_deltas([event])
@@ -41,7 +43,7 @@ class Minutes:
         fits = self._deltas <= MOST_DELTAS
         self._deltas += len(batch)
         if self._deltas <= MOST_DELTAS:
-            self._events += batch
+            self._fresh += batch
         elif fits:
             self._forget_deltas()
 
@@ -55,7 +57,8 @@ class Minutes:
                 self._deltas = 0
 
     def _forget_deltas(self) -> None:
-        self._events = [event for event in self._events if event.type in STRUCTURE]
+        self._kept += [event for event in self._fresh if event.type in STRUCTURE]
+        self._fresh = []
 
     def response(self) -> dict[str, Any]:
         """The Response object, as ``fold`` has it.
@@ -63,4 +66,4 @@ class Minutes:
         Raises:
             UpstreamFailed: One of the events is not JSON.
         """
-        return fold([self._events])
+        return fold([self._kept, self._fresh])

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from codexproxy.turns.pace import Pause, no_pause, paced
 from codexproxy.turns.turn import Body
 
 MOST_CHARACTERS = 64
@@ -14,21 +15,21 @@ _CALLS = frozenset({"function_call", "custom_tool_call"})
 _NAMED_TOOLS = frozenset({"function", "custom"})
 
 
-def rename_tools(body: Body) -> tuple[Body, dict[str, str]]:
+def rename_tools(body: Body, pause: Pause = no_pause) -> tuple[Body, dict[str, str]]:
     """The body with tool names that upstream takes, and what each new name stood for.
 
     Tools, choices and the calls of the conversation are renamed alike; the
     same name always becomes the same, so that the prompt cache holds.
     """
-    names = _own_names(body)
+    names = _own_names(body, pause)
     wrong = [name for name in names if not is_fitting(name)]
     if not wrong:
         return body, {}
-    new = {name: fitting(name, names) for name in wrong}
+    new = {name: fitting(name, names) for name in paced(wrong, pause)}
     renamed = dict(body)
     for key in ("tools", "tool_choice", "input"):
         if key in body:
-            renamed[key] = _renamed(body[key], new)
+            renamed[key] = _renamed(body[key], new, pause)
     return renamed, {short: name for name, short in new.items()}
 
 
@@ -48,16 +49,16 @@ def fitting(name: str, taken: frozenset[str] = frozenset()) -> str:
     return short
 
 
-def _own_names(body: Body) -> frozenset[str]:
-    holders = [*_dicts(body.get("tools"), _NAMED_TOOLS), *_dicts(body.get("input"), _CALLS)]
+def _own_names(body: Body, pause: Pause) -> frozenset[str]:
+    holders = [*_dicts(body.get("tools"), _NAMED_TOOLS, pause), *_dicts(body.get("input"), _CALLS, pause)]
     return frozenset(name for holder in holders if isinstance(name := holder.get("name"), str))
 
 
-def _dicts(value: Any, types: frozenset[str]) -> list[dict[str, Any]]:
+def _dicts(value: Any, types: frozenset[str], pause: Pause) -> list[dict[str, Any]]:
     entries = value if isinstance(value, list) else []
     return [
         entry
-        for entry in entries
+        for entry in paced(entries, pause)
         if isinstance(entry, dict) and isinstance(kind := entry.get("type"), str) and kind in types
     ]
 
@@ -66,13 +67,13 @@ def _is_one_of(value: Any, types: frozenset[str]) -> bool:
     return isinstance(value, str) and value in types
 
 
-def _renamed(value: Any, new: Mapping[str, str]) -> Any:
+def _renamed(value: Any, new: Mapping[str, str], pause: Pause) -> Any:
     if isinstance(value, list):
-        return [_renamed(entry, new) for entry in value]
+        return [_renamed(entry, new, pause) for entry in paced(value, pause)]
     if not isinstance(value, dict):
         return value
     if value.get("type") == "allowed_tools":
-        return {**value, "tools": _renamed(value.get("tools"), new)}
+        return {**value, "tools": _renamed(value.get("tools"), new, pause)}
     name = value.get("name")
     if isinstance(name, str) and name in new and _is_one_of(value.get("type"), _CALLS | _NAMED_TOOLS):
         return {**value, "name": new[name]}

@@ -1,7 +1,8 @@
 """Pairs tool calls with their outputs; upstream refuses one without the other (COMPAT.md U15)."""
 
 import hashlib
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,10 +45,6 @@ class _Call:
     def answer_type(self) -> str:
         return OUTPUTS[self.item["type"]]
 
-    def takes(self, output: Item) -> bool:
-        kind = output["type"]
-        return self.output is None and (kind == self.answer_type or (kind in _PLAIN and self.answer_type in _PLAIN))
-
 
 def pair(items: list[Any], note: Note) -> list[Any]:
     """The items with every call answered once, after it, and every output answering a call.
@@ -89,42 +86,73 @@ def _calls(items: list[Any]) -> list[_Call]:
 
 
 def _match(calls: list[_Call], outputs: dict[int, Item], note: Note) -> dict[int, _Call]:
-    by_id: dict[Any, list[_Call]] = {}
-    for call in calls:
-        by_id.setdefault(_id_of(call.item), []).append(call)
     answered: dict[int, _Call] = {}
     for find, told in _FINDERS:
-        for position, output in outputs.items():
-            if position in answered:
-                continue
-            id = _id_of(output)
-            waiting = by_id.get(id, []) if id else calls
-            found = find([call for call in waiting if call.takes(output)], id, position)
-            if found is not None:
-                found.output, answered[position] = position, found
-                note([told] if told else [])
+        waiting = [call for call in calls if call.output is None]
+        left = {position: output for position, output in outputs.items() if position not in answered}
+        for position, call in find(waiting, left) if waiting else ():
+            call.output, answered[position] = position, call
+            note([told] if told else [])
     return answered
 
 
-def _before(waiting: list[_Call], id: str, position: int) -> _Call | None:
+# Each finder goes once through the calls and once through the outputs, in the order of the conversation:
+# what a later output may have is found without looking at the same call twice.
+_Found = Iterator[tuple[int, _Call]]
+
+
+def _before(waiting: list[_Call], outputs: dict[int, Item]) -> _Found:
     # Ids may be used again by later rounds: the latest round that waits is meant, in it the first call.
-    found = [call for call in waiting if id and call.position < position]
-    return next((call for call in found if call.round == found[-1].round), None)
+    rounds: defaultdict[tuple[str, str], list[deque[_Call]]] = defaultdict(list)
+    coming = deque(waiting)
+    for position, output in outputs.items():
+        while coming and coming[0].position < position:
+            call = coming.popleft()
+            held = rounds[_id_of(call.item), _sort(call.answer_type)]
+            if held and held[-1][0].round == call.round:
+                held[-1].append(call)
+            else:
+                held.append(deque([call]))
+        id = _id_of(output)
+        held = rounds[id, _sort(output["type"])] if id else []
+        if held:
+            yield position, held[-1].popleft()
+            if not held[-1]:
+                held.pop()
 
 
-def _after(waiting: list[_Call], id: str, position: int) -> _Call | None:
-    return next((call for call in waiting if id and call.position > position), None)
+def _after(waiting: list[_Call], outputs: dict[int, Item]) -> _Found:
+    later: defaultdict[tuple[str, str], deque[_Call]] = defaultdict(deque)
+    for call in waiting:
+        later[_id_of(call.item), _sort(call.answer_type)].append(call)
+    for position, output in outputs.items():
+        id = _id_of(output)
+        held = later[id, _sort(output["type"])] if id else deque[_Call]()
+        while held and held[0].position < position:
+            held.popleft()
+        if held:
+            yield position, held.popleft()
 
 
-def _any_before(waiting: list[_Call], id: str, position: int) -> _Call | None:
-    return next((call for call in waiting if not id and call.position < position), None)
+def _any_before(waiting: list[_Call], outputs: dict[int, Item]) -> _Found:
+    by_sort: defaultdict[str, deque[_Call]] = defaultdict(deque)
+    for call in waiting:
+        by_sort[_sort(call.answer_type)].append(call)
+    for position, output in outputs.items():
+        held = by_sort[_sort(output["type"])] if not _id_of(output) else deque[_Call]()
+        if held and held[0].position < position:
+            yield position, held.popleft()
 
 
-_FINDERS: tuple[tuple[Callable[[list[_Call], str, int], _Call | None], str], ...] = (
+_FINDERS: tuple[tuple[Callable[[list[_Call], dict[int, Item]], _Found], str], ...] = (
     (_before, ""),
     (_after, "output_before_call"),
     (_any_before, "missing_call_id"),
 )
+
+
+def _sort(answer_type: str) -> str:
+    return "" if answer_type in _PLAIN else answer_type
 
 
 def _id_of(item: Item) -> str:
@@ -134,6 +162,7 @@ def _id_of(item: Item) -> str:
 
 def _give_ids(calls: list[_Call], note: Note) -> None:
     taken: set[str] = set()
+    counts: defaultdict[bytes, int] = defaultdict(int)
     for call in calls:
         given = _id_of(call.item)
         call.id = given if len(given) <= MOST_ID_CHARACTERS else ""
@@ -141,18 +170,19 @@ def _give_ids(calls: list[_Call], note: Note) -> None:
             taken.add(call.id)
             continue
         note(["duplicate_call_id" if call.id else "call_id"])
-        call.id = _new_id(call, taken)
+        call.id = _new_id(call, taken, counts)
         taken.add(call.id)
 
 
-def _new_id(call: _Call, taken: set[str]) -> str:
+def _new_id(call: _Call, taken: set[str], counts: dict[bytes, int]) -> str:
     seed = encode_json([call.item.get(key) for key in ("call_id", "name", "arguments", "input")])
-    count = 0
+    # Calls that are alike are counted, so that the thousandth does not try the ids of all others first.
+    alike = hashlib.sha256(seed).digest()
     while True:
-        id = "call_" + hashlib.sha256(seed + b"#%d" % count).hexdigest()[:24]
+        id = "call_" + hashlib.sha256(seed + b"#%d" % counts[alike]).hexdigest()[:24]
+        counts[alike] += 1
         if id not in taken:
             return id
-        count += 1
 
 
 def _called(call: _Call, items: list[Any], note: Note) -> list[Item]:

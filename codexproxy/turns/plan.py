@@ -32,6 +32,9 @@ ALLOWED = (
     "prompt_cache_key",
     "client_metadata",
 )
+# Names go into logs, metrics and headers, and are taken apart at their dashes.
+LONGEST_MODEL = 256
+
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 
 
@@ -39,10 +42,16 @@ def plan(turn: Turn, catalogue: Catalogue, policy: Policy) -> Turn:
     """The turn with the body that is sent upstream.
 
     Raises:
-        InvalidRequest: No model was named and there is no default.
+        InvalidRequest: No model was named and there is no default, or its name is too long.
         ModelNotFound: The name is unknown and ``strict`` is set.
     """
     name = turn.model or _default_model(catalogue, policy)
+    if len(name) > LONGEST_MODEL:
+        raise InvalidRequest(
+            f"The model's name has {len(name)} characters; {LONGEST_MODEL} are the most.",
+            code="invalid_value",
+            param="model",
+        )
     meant = catalogue.aliases.get(name, name)
     setting = Setting(policy, catalogue, _wanted(meant.removeprefix(LOCAL_PREFIX), catalogue, policy.strict))
     draft = Draft(turn)

@@ -6,23 +6,44 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codexproxy.turns.events import encode_json
+from codexproxy.turns.pace import Pause, Steps, no_pause
+
+# Steps that one answer may take on its way back; many options for many entries multiply.
+MOST_STEPS = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What an answer needs on its way back.
+
+    Attributes:
+        plans: Plans of the schema's definitions, by name.
+        steps: The budget.
+    """
+
+    plans: Mapping[str, "Plan"]
+    steps: Steps
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How a value goes back; the plain one leaves it as it is."""
 
-    def restore(self, value: Any, plans: Mapping[str, "Plan"]) -> Any:
+    def restore(self, value: Any, way: "Way") -> Any:
         """The value in the caller's shape; what does not fit the plan stays as it is.
 
         Args:
             value: What the model wrote.
-            plans: Plans of the schema's definitions, by name.
+            way: What is looked up on the way back.
         """
         return value
 
-    def fits(self, value: Any) -> bool:
-        """Whether a value can have been written for this plan's schema."""
+    def fits(self, value: Any, way: "Way") -> bool:
+        """Whether a value can have been written for this plan's schema.
+
+        Raises:
+            TooCostly: The way's budget is used up.
+        """
         return True
 
 
@@ -36,7 +57,8 @@ class Kinds(Plan):
     types: frozenset[str] = frozenset()
     values: tuple[Any, ...] = ()
 
-    def fits(self, value: Any) -> bool:
+    def fits(self, value: Any, way: "Way") -> bool:
+        way.steps.spend(1 + len(self.values))
         if self.values:
             return any(type(value) is type(other) and value == other for other in self.values)
         return not self.types or bool(json_types(value) & self.types)
@@ -49,17 +71,18 @@ class ObjectPlan(Plan):
     properties: Mapping[str, Plan] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
 
-    def restore(self, value: Any, plans: Mapping[str, Plan]) -> Any:
+    def restore(self, value: Any, way: "Way") -> Any:
         if not isinstance(value, dict):
             return value
         kept = {key: entry for key, entry in value.items() if entry is not None or key not in self.optional}
-        return {key: self.properties.get(key, KEEP).restore(entry, plans) for key, entry in kept.items()}
+        return {key: self.properties.get(key, KEEP).restore(entry, way) for key, entry in kept.items()}
 
-    def fits(self, value: Any) -> bool:
+    def fits(self, value: Any, way: "Way") -> bool:
+        way.steps.spend(1)
         if not isinstance(value, dict) or value.keys() != self.properties.keys():
             return False
         return all(
-            plan.fits(value[key]) or (value[key] is None and key in self.optional)
+            plan.fits(value[key], way) or (value[key] is None and key in self.optional)
             for key, plan in self.properties.items()
         )
 
@@ -70,10 +93,10 @@ class ListPlan(Plan):
 
     entry: Plan = KEEP
 
-    def restore(self, value: Any, plans: Mapping[str, Plan]) -> Any:
-        return [self.entry.restore(entry, plans) for entry in value] if isinstance(value, list) else value
+    def restore(self, value: Any, way: "Way") -> Any:
+        return [self.entry.restore(entry, way) for entry in value] if isinstance(value, list) else value
 
-    def fits(self, value: Any) -> bool:
+    def fits(self, value: Any, way: "Way") -> bool:
         return isinstance(value, list)
 
 
@@ -83,12 +106,13 @@ class TuplePlan(Plan):
 
     entries: tuple[Plan, ...] = ()
 
-    def restore(self, value: Any, plans: Mapping[str, Plan]) -> Any:
-        if not self.fits(value):
+    def restore(self, value: Any, way: "Way") -> Any:
+        if not self.fits(value, way):
             return value
-        return [plan.restore(value[str(place)], plans) for place, plan in enumerate(self.entries)]
+        return [plan.restore(value[str(place)], way) for place, plan in enumerate(self.entries)]
 
-    def fits(self, value: Any) -> bool:
+    def fits(self, value: Any, way: "Way") -> bool:
+        way.steps.spend(len(self.entries))
         return isinstance(value, dict) and value.keys() == {str(place) for place in range(len(self.entries))}
 
 
@@ -98,12 +122,13 @@ class MapPlan(Plan):
 
     entry: Plan = KEEP
 
-    def restore(self, value: Any, plans: Mapping[str, Plan]) -> Any:
-        if not self.fits(value):
+    def restore(self, value: Any, way: "Way") -> Any:
+        if not self.fits(value, way):
             return value
-        return {str(pair["key"]): self.entry.restore(pair["value"], plans) for pair in value}
+        return {str(pair["key"]): self.entry.restore(pair["value"], way) for pair in value}
 
-    def fits(self, value: Any) -> bool:
+    def fits(self, value: Any, way: "Way") -> bool:
+        way.steps.spend(len(value) if isinstance(value, list) else 1)
         return isinstance(value, list) and all(
             isinstance(pair, dict) and pair.keys() == {"key", "value"} for pair in value
         )
@@ -115,9 +140,10 @@ class ChoicePlan(Plan):
 
     options: tuple[Plan, ...] = ()
 
-    def restore(self, value: Any, plans: Mapping[str, Plan]) -> Any:
-        chosen = next((plan for plan in self.options if _resolved(plan, plans).fits(value)), KEEP)
-        return chosen.restore(value, plans)
+    def restore(self, value: Any, way: "Way") -> Any:
+        way.steps.spend(1)
+        chosen = next((plan for plan in self.options if _meant(plan, way).fits(value, way)), KEEP)
+        return chosen.restore(value, way)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +152,8 @@ class RefPlan(Plan):
 
     name: str = ""
 
-    def restore(self, value: Any, plans: Mapping[str, Plan]) -> Any:
-        return plans.get(self.name, KEEP).restore(value, plans)
+    def restore(self, value: Any, way: "Way") -> Any:
+        return way.plans.get(self.name, KEEP).restore(value, way)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +162,9 @@ class WrapPlan(Plan):
 
     inner: Plan = KEEP
 
-    def restore(self, value: Any, plans: Mapping[str, Plan]) -> Any:
+    def restore(self, value: Any, way: "Way") -> Any:
         if isinstance(value, dict) and value.keys() == {"value"}:
-            return self.inner.restore(value["value"], plans)
+            return self.inner.restore(value["value"], way)
         return value
 
 
@@ -154,11 +180,15 @@ class Restorer:
     root: Plan
     plans: Mapping[str, Plan] = field(default_factory=dict)
 
-    def text(self, text: str) -> str:
-        """JSON text in the caller's shape; text that is no JSON (an answer that was cut) as it is."""
+    def text(self, text: str, pause: Pause = no_pause) -> str:
+        """JSON text in the caller's shape; text that is no JSON (an answer that was cut) as it is.
+
+        Raises:
+            TooCostly: It cannot be turned back with a bounded number of steps.
+        """
         try:
             value = json.loads(text)
-            return encode_json(self.root.restore(value, self.plans)).decode()
+            return encode_json(self.root.restore(value, Way(self.plans, Steps(MOST_STEPS, pause)))).decode()
         except (ValueError, RecursionError):
             return text
 
@@ -175,5 +205,6 @@ def json_types(value: Any) -> frozenset[str]:
 _TYPES = {float: "number", str: "string", list: "array", dict: "object"}
 
 
-def _resolved(plan: Plan, plans: Mapping[str, Plan]) -> Plan:
-    return plans.get(plan.name, KEEP) if isinstance(plan, RefPlan) else plan
+def _meant(plan: Plan, way: Way) -> Plan:
+    way.steps.spend(1)
+    return way.plans.get(plan.name, KEEP) if isinstance(plan, RefPlan) else plan

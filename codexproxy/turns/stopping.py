@@ -46,7 +46,10 @@ class Stopper:
 
 
 def _overlap(text: str, stop: str) -> int:
-    for length in range(min(len(stop) - 1, len(text)), 0, -1):
-        if text.endswith(stop[:length]):
-            return length
+    # Only where its first character stands can it have begun, which is nowhere in most texts.
+    start = text.find(stop[0], max(0, len(text) - len(stop) + 1))
+    while start >= 0:
+        if stop.startswith(text[start:]):
+            return len(text) - start
+        start = text.find(stop[0], start + 1)
     return 0

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codexproxy.turns.names import fitting, is_fitting
+from codexproxy.turns.pace import Steps
 from codexproxy.turns.restoring import (
     KEEP,
     ChoicePlan,
@@ -26,7 +27,7 @@ from codexproxy.turns.restoring import (
     TuplePlan,
     WrapPlan,
 )
-from codexproxy.turns.schemas import Schema, SchemaTree, as_list, names_in
+from codexproxy.turns.schemas import Schema, SchemaTree, as_list, names_in, schema_steps
 
 # What strict mode takes beside the structure: annotations and bounds.
 _KEPT = ["$schema", "title", "description", "type", "enum", "const", "pattern", "minimum", "maximum"] + [
@@ -55,20 +56,21 @@ class Fitted:
     restorer: Restorer | None
 
 
-def fit(schema: Schema, *, strict: bool, path: str = "schema") -> Fitted:
+def fit(schema: Schema, *, strict: bool, path: str = "schema", steps: Steps | None = None) -> Fitted:
     """The schema as the backend takes it.
 
     Args:
         schema: The caller's schema.
         strict: Whether it is sent in strict mode; else only its root has to be an object.
         path: Where it stands in the request, for errors.
+        steps: The budget that it shares with the other schemas of its request; one of its own when omitted.
 
     Raises:
-        InvalidRequest: A reference leads nowhere, or the schema is nested too deeply.
+        InvalidRequest: A reference leads nowhere, or the schema is nested too deeply or unfolds into too much.
     """
     if not strict:
         return _wrapped_loosely(schema)
-    fitter = _Fitter(schema, path)
+    fitter = _Fitter(schema, SchemaTree(schema, path, steps or schema_steps()))
     fitted, plan = fitter.root()
     return Fitted(fitted, Restorer(plan, fitter.plans) if fitter.changed else None)
 
@@ -94,11 +96,11 @@ def _is_choice(schema: Schema) -> bool:
 
 
 class _Fitter:
-    def __init__(self, schema: Schema, path: str) -> None:
+    def __init__(self, schema: Schema, tree: SchemaTree) -> None:
         self.changed = False
         self.plans: dict[str, Plan] = {}
         self._schema = schema
-        self._tree = SchemaTree(schema, path)
+        self._tree = tree
         self._defs: dict[str, Schema] = {}
         self._wrapped = False
 

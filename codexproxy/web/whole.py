@@ -42,11 +42,17 @@ def whole_answer(
     responses = folded(opening, requestlog)
     try:
         responses = _repaired(dialect, turns, responses, reopen, requestlog)
-        return dialect.complete(turns[0], responses)
+        return _completed(dialect, turns[0], responses, requestlog)
     except UpstreamFailed as error:
         if error.code != "empty_response":
             raise
-    return dialect.complete(turns[0], folded(reopen(turns), requestlog))
+    return _completed(dialect, turns[0], folded(reopen(turns), requestlog), requestlog)
+
+
+def _completed(dialect: Dialect, turn: Turn, responses: list[Json], requestlog: RequestLog) -> Json:
+    body = dialect.complete(turn, responses)
+    requestlog.turn = (requestlog.turn or turn).with_notes(adapted=dialect.notes(turn))
+    return body
 
 
 def folded(opening: Opening, requestlog: RequestLog) -> list[Json]:

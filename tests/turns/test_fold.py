@@ -74,3 +74,11 @@ def test_parts_that_are_none_do_no_harm(content: Any) -> None:
     ]
     (found,) = fold([list(map(Event.of, told))])["output"]
     assert found["content"][0]["text"] == "hi"
+
+
+def test_the_citations_of_one_answer_are_in_no_other() -> None:
+    place = {"output_index": 0, "content_index": 0}
+    cited = {"type": "response.output_text.annotation.added", "annotation": {"url": "https://a.example"}, **place}
+    fold([[Event.of(cited)]])
+    (item,) = fold([[Event.of({"type": "response.output_text.delta", "delta": "hi", **place})]])["output"]
+    assert item["content"] == [{"type": "output_text", "text": "hi", "annotations": []}]

@@ -42,7 +42,7 @@ def test_deltas_without_an_item_are_a_message() -> None:
 def test_deltas_of_items_that_are_done_are_forgotten() -> None:
     minutes = Minutes()
     minutes.note(events(added(message("")), *[text_delta("x")] * 500, done(message("x" * 500))))
-    assert len(minutes._events) == 2
+    assert len(minutes._kept + minutes._fresh) == 2
 
 
 def test_more_deltas_than_can_be_remembered_leave_the_item_to_its_end() -> None:

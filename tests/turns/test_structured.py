@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from codexproxy.dialects.conformance import flaw_of
+from codexproxy.dialects.conformance import judge
 from codexproxy.errors import InvalidRequest
 from codexproxy.turns.structured import Fitted, fit
 
@@ -130,7 +130,7 @@ def test_an_answer_goes_back_to_the_callers_shape(schema: dict[str, Any], writte
     assert_strict(fitted.schema)
     Draft202012Validator(fitted.schema).validate(written)
     assert restored(fitted, written) == expected
-    assert flaw_of(schema, json.dumps(expected)) is None
+    assert judge(schema, json.dumps(expected)).flaw is None
 
 
 def test_keywords_that_strict_mode_refuses_are_left_out():

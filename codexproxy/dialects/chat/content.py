@@ -9,27 +9,28 @@ from typing import Any
 
 from codexproxy.dialects.chat.images import DETAILS, as_data_url, check_image_url
 from codexproxy.dialects.faults import missing, unsupported, wrong_type, wrong_value
+from codexproxy.turns.pace import Pause, no_pause, paced
 
 Part = dict[str, Any]
 Converter = Callable[[Part, str], Part]
 
 
-def input_parts(content: Any, path: str) -> list[Part]:
+def input_parts(content: Any, path: str, pause: Pause = no_pause) -> list[Part]:
     """The parts of a user's, developer's or tool's message.
 
     Raises:
         InvalidRequest: A part is malformed, or of a kind that nobody can take.
     """
-    return _parts(content, path, _INPUT, "input_text")
+    return _parts(content, path, _INPUT, "input_text", pause)
 
 
-def output_parts(content: Any, path: str) -> list[Part]:
+def output_parts(content: Any, path: str, pause: Pause = no_pause) -> list[Part]:
     """The parts of an assistant's message.
 
     Raises:
         InvalidRequest: A part is malformed, or of a kind that nobody can take.
     """
-    return _parts(content, path, _OUTPUT, "output_text")
+    return _parts(content, path, _OUTPUT, "output_text", pause)
 
 
 def text_of(parts: list[Part]) -> str | None:
@@ -38,7 +39,7 @@ def text_of(parts: list[Part]) -> str | None:
     return "\n".join(text for text in texts if text is not None) if None not in texts else None
 
 
-def _parts(content: Any, path: str, table: dict[str, Converter], text_type: str) -> list[Part]:
+def _parts(content: Any, path: str, table: dict[str, Converter], text_type: str, pause: Pause) -> list[Part]:
     if isinstance(content, str):
         return [{"type": text_type, "text": content}] if content else []
     if content is None:
@@ -48,7 +49,7 @@ def _parts(content: Any, path: str, table: dict[str, Converter], text_type: str)
         content = [content]
     if not isinstance(content, list):
         raise wrong_type(path, "a string or an array of content parts", content)
-    return [_part(part, f"{path}[{position}]", table, text_type) for position, part in enumerate(content)]
+    return [_part(part, f"{path}[{position}]", table, text_type) for position, part in enumerate(paced(content, pause))]
 
 
 def _part(part: Any, path: str, table: dict[str, Converter], text_type: str) -> Part:

@@ -9,10 +9,11 @@ from typing import Any
 from codexproxy.dialects.chat.complete import collected, completion
 from codexproxy.dialects.chat.parse import parse
 from codexproxy.dialects.chat.render import ChunkRenderer
-from codexproxy.dialects.chat.shape import second_try
+from codexproxy.dialects.chat.shape import Shape, second_try
 from codexproxy.dialects.chat.shaped import renderers
 from codexproxy.dialects.chat.wording import Wording
 from codexproxy.dialects.faults import bad_value
+from codexproxy.turns.pace import Pause, no_pause
 from codexproxy.turns.turn import Body, Caller, Turn
 
 
@@ -28,6 +29,7 @@ class ChatDialect:
         reasoning_compat: How reasoning is shown unless a request says otherwise.
         clock: Seconds since the epoch.
         identify: Makes the id of an answer.
+        pause: Lets others run, now and then in a long walk.
     """
 
     name = "chat"
@@ -39,10 +41,12 @@ class ChatDialect:
         reasoning_compat: str = "reasoning_content",
         clock: Callable[[], float] = time.time,
         identify: Callable[[], str] = new_id,
+        pause: Pause = no_pause,
     ) -> None:
         self._style = reasoning_compat
         self._clock = clock
         self._identify = identify
+        self._pause = pause
 
     def parse(self, payload: dict[str, Any], caller: Caller) -> Turn:
         """Checks a request's JSON object and makes it a turn.
@@ -51,7 +55,7 @@ class ChatDialect:
             InvalidRequest: ``param`` names the path of the offending field.
         """
         try:
-            turn = parse(payload, caller, self._style)
+            turn = parse(payload, caller, self._style, self._pause)
         except RecursionError:
             raise bad_value("", "The request is nested too deeply.") from None
         return replace(turn, options={**turn.options, "id": self._identify(), "created": int(self._clock())})
@@ -63,6 +67,11 @@ class ChatDialect:
     def renderers(self, turn: Turn) -> list[ChunkRenderer]:
         """One renderer per answer, for one shared stream: the last to end writes usage and ``[DONE]``."""
         return renderers(Wording.of(turn), turn.count, turn.options.get("shape"))
+
+    def notes(self, turn: Turn) -> tuple[str, ...]:
+        """Whether an answer could not be looked through."""
+        shape: Shape | None = turn.options.get("shape")
+        return shape.notes if shape else ()
 
     def complete(self, turn: Turn, responses: list[dict[str, Any]]) -> dict[str, Any]:
         """The ``chat.completion`` object, one choice per folded Response object.

@@ -7,8 +7,9 @@ from codexproxy.dialects.faults import bad_value, wrong_type
 # The platform's own bound for ``n``.
 MOST_ANSWERS = 128
 
-# Far beyond any real one; what may begin one is compared with every delta.
+# Far beyond any real one, and the platform's own bound is 4; what may begin one is compared with every delta.
 LONGEST_STOP = 1000
+MOST_STOPS = 16
 
 _CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
@@ -17,7 +18,7 @@ def read_stop(stop: Any) -> tuple[str, ...]:
     """The texts at which the answer ends; empty ones are none.
 
     Raises:
-        InvalidRequest: It is neither a string nor a list of strings.
+        InvalidRequest: It is neither a string nor a list of strings, or there are too many or too long ones.
     """
     if stop is None:
         return ()
@@ -30,7 +31,10 @@ def read_stop(stop: Any) -> tuple[str, ...]:
             raise wrong_type(f"stop[{position}]", "a string", entry)
         if len(entry) > LONGEST_STOP:
             raise bad_value(f"stop[{position}]", f"A stop text may have at most {LONGEST_STOP} characters.")
-    return tuple(dict.fromkeys(entry for entry in stop if entry))
+    texts = tuple(dict.fromkeys(entry for entry in stop if entry))
+    if len(texts) > MOST_STOPS:
+        raise bad_value("stop", f"There may be at most {MOST_STOPS} stop texts; the request has {len(texts)}.")
+    return texts
 
 
 def read_cap(fields: dict[str, Any]) -> int | None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from codexproxy.dialects.chat.content import input_parts, output_parts, text_of
 from codexproxy.dialects.faults import bad_value, missing, unsupported, wrong_type, wrong_value
 from codexproxy.turns.events import written
+from codexproxy.turns.pace import Pause, no_pause, paced
 
 Item = dict[str, Any]
 
@@ -23,6 +24,7 @@ class Conversation:
     Args:
         customs: Names of the request's custom tools; a function call to one of
             them is the custom call that a client wrapped (COMPAT.md, trap 14).
+        pause: Lets others run.
 
     Attributes:
         items: The input items so far.
@@ -30,13 +32,16 @@ class Conversation:
         notes: What was changed on the way.
     """
 
-    def __init__(self, customs: frozenset[str] = frozenset()) -> None:
+    def __init__(self, customs: frozenset[str] = frozenset(), pause: Pause = no_pause) -> None:
         self.items: list[Item] = []
         self.leading: list[str] = []
         self.notes: list[str] = []
         self.ignored: list[str] = []
         self._customs = customs
-        self._legacy_calls: list[tuple[str, str]] = []
+        self._pause = pause
+        # Name -> id of the last legacy call to it.
+        self._legacy_calls: dict[str, str] = {}
+        self._legacy_count = 0
         self._custom_ids: set[str] = set()
 
     def take(self, message: Any) -> bool:
@@ -75,7 +80,7 @@ class Conversation:
     def _add_system(self, message: Item, path: str) -> None:
         if "content" not in message:
             raise missing(f"{path}.content")
-        parts = input_parts(message["content"], f"{path}.content")
+        parts = input_parts(message["content"], f"{path}.content", self._pause)
         text = text_of(parts)
         if text is not None and not self.items:
             self.leading += [text] if text else []
@@ -87,13 +92,13 @@ class Conversation:
     def _add_user(self, message: Item, path: str) -> None:
         if "content" not in message:
             raise missing(f"{path}.content")
-        parts = input_parts(message["content"], f"{path}.content")
+        parts = input_parts(message["content"], f"{path}.content", self._pause)
         self._add_message("user", parts or [{"type": "input_text", "text": ""}])
 
     def _add_assistant(self, message: Item, path: str) -> None:
         if message.get("audio") is not None:
             raise unsupported(f"{path}.audio", "The backend takes no audio. Please send its transcript as content.")
-        parts = output_parts(message.get("content"), f"{path}.content")
+        parts = output_parts(message.get("content"), f"{path}.content", self._pause)
         if isinstance(message.get("refusal"), str) and message["refusal"]:
             parts.append({"type": "refusal", "refusal": message["refusal"]})
         if parts:
@@ -110,7 +115,7 @@ class Conversation:
             return
         if not isinstance(calls, list):
             raise wrong_type(path, "an array", calls)
-        for position, call in enumerate(calls):
+        for position, call in enumerate(paced(calls, self._pause)):
             self.items.append(self._call(call, f"{path}[{position}]"))
 
     def _call(self, call: Any, path: str) -> Item:
@@ -134,8 +139,8 @@ class Conversation:
         if not isinstance(call, dict):
             raise wrong_type(path, "an object", call)
         item = self._call(call, path)
-        item["call_id"] = f"call_legacy_{len(self._legacy_calls)}"
-        self._legacy_calls.append((item["name"], item["call_id"]))
+        item["call_id"] = self._legacy_calls[item["name"]] = f"call_legacy_{self._legacy_count}"
+        self._legacy_count += 1
         self.items.append(item)
 
     def _add_tool(self, message: Item, path: str) -> None:
@@ -151,11 +156,10 @@ class Conversation:
         name = message.get("name")
         if not isinstance(name, str) or not name:
             raise missing(f"{path}.name")
-        id = next((id for called, id in reversed(self._legacy_calls) if called == name), "")
-        self._add_output(id, message.get("content"), f"{path}.content")
+        self._add_output(self._legacy_calls.get(name, ""), message.get("content"), f"{path}.content")
 
     def _add_output(self, id: str, content: Any, path: str) -> None:
-        output = content if isinstance(content, str) else input_parts(content, path)
+        output = content if isinstance(content, str) else input_parts(content, path, self._pause)
         kind = "custom_tool_call_output" if id in self._custom_ids else "function_call_output"
         self.items.append({"type": kind, "call_id": id, "output": output or ""})
 
@@ -173,7 +177,7 @@ class Conversation:
     }
 
 
-def read_messages(messages: list[Any], customs: frozenset[str]) -> Conversation:
+def read_messages(messages: list[Any], customs: frozenset[str], pause: Pause = no_pause) -> Conversation:
     """A conversation from ``messages``.
 
     Raises:
@@ -181,20 +185,20 @@ def read_messages(messages: list[Any], customs: frozenset[str]) -> Conversation:
     """
     if not messages:
         raise bad_value("messages", "The list of messages is empty. Please send at least one.")
-    conversation = Conversation(customs)
-    for position, message in enumerate(messages):
+    conversation = Conversation(customs, pause)
+    for position, message in enumerate(paced(messages, pause)):
         if not conversation.take(message):
             conversation.add(message, f"messages[{position}]")
     return conversation
 
 
-def read_input(given: Any, customs: frozenset[str]) -> Conversation:
+def read_input(given: Any, customs: frozenset[str], pause: Pause = no_pause) -> Conversation:
     """A conversation from ``input``: a string, or a list of items and messages (COMPAT.md, trap 12).
 
     Raises:
         InvalidRequest: A message in it is malformed, or there is none.
     """
-    conversation = Conversation(customs)
+    conversation = Conversation(customs, pause)
     if isinstance(given, str):
         conversation.add({"role": "user", "content": given}, "input")
         return conversation
@@ -202,6 +206,6 @@ def read_input(given: Any, customs: frozenset[str]) -> Conversation:
         raise wrong_type("input", "a string or an array of items", given)
     if not given:
         raise bad_value("input", "The list of input items is empty. Please send at least one.")
-    for position, item in enumerate(given):
+    for position, item in enumerate(paced(given, pause)):
         conversation.add(item, f"input[{position}]")
     return conversation

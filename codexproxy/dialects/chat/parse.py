@@ -14,7 +14,9 @@ from codexproxy.dialects.chat.shape import Shape
 from codexproxy.dialects.chat.tools import read_choice, read_function_call, read_functions, read_tools, web_search
 from codexproxy.dialects.faults import bad_value, missing, unsupported
 from codexproxy.turns.names import rename_tools
+from codexproxy.turns.pace import Pause, Steps, no_pause
 from codexproxy.turns.policy import EFFORT_PARAM
+from codexproxy.turns.schemas import schema_steps
 from codexproxy.turns.structured import fit
 from codexproxy.turns.turn import Body, Caller, Turn
 
@@ -34,6 +36,8 @@ class Draft:
         body: The body so far.
         notes: What was changed on the way.
         ignored: What is not honoured.
+        pause: Lets others run.
+        steps: What the schemas of the request may take together.
         options: What rendering needs again.
     """
 
@@ -41,26 +45,30 @@ class Draft:
     body: Body
     notes: list[str]
     ignored: list[str]
+    pause: Pause
+    steps: Steps
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def parse(payload: dict[str, Any], caller: Caller, style: str) -> Turn:
+def parse(payload: dict[str, Any], caller: Caller, style: str, pause: Pause = no_pause) -> Turn:
     """Checks a request and makes it a turn.
 
     Args:
         payload: The request's JSON object.
         caller: Who asks.
         style: How reasoning is shown unless the request says otherwise.
+        pause: Lets others run, now and then.
 
     Raises:
         InvalidRequest: ``param`` names the path of the offending field.
     """
     fields, notes = load(payload)
-    draft = Draft(fields, {"model": fields.get("model", "")}, notes, list(ignored(fields)))
+    body = {"model": fields.get("model", "")}
+    draft = Draft(fields, body, notes, list(ignored(fields)), pause, schema_steps(pause))
     for step in _STEPS:
         step(draft)
     draft.options["reasoning_compat"] = read_style(fields, style)
-    body, names = rename_tools(draft.body)
+    body, names = rename_tools(draft.body, pause)
     stop, cap = read_stop(fields.get("stop")), read_cap(fields)
     turn = Turn(
         model=fields.get("model", ""),
@@ -87,7 +95,7 @@ def _refuse_audio(draft: Draft) -> None:
 
 def _read_tools(draft: Draft) -> None:
     fields = draft.fields
-    tools = read_tools(fields.get("tools", []))
+    tools = read_tools(fields.get("tools", []), pause=draft.pause)
     if "functions" in fields:
         tools += read_functions(fields["functions"])
         draft.options["legacy_functions"] = "tools" not in fields
@@ -113,7 +121,7 @@ def _fit_tools(draft: Draft, tools: list[dict[str, Any]]) -> None:
     for position, tool in enumerate(tools):
         if tool.get("strict") is not True:
             continue
-        fitted = fit(tool["parameters"], strict=True, path=f"tools[{position}].parameters")
+        fitted = fit(tool["parameters"], strict=True, path=f"tools[{position}].parameters", steps=draft.steps)
         if fitted.restorer is not None:
             tool["strict"] = False
             draft.notes.append("tools:strict_off")
@@ -132,7 +140,7 @@ def _choice(fields: dict[str, Any], tools: list[dict[str, Any]]) -> Any:
 
 def _read_conversation(draft: Draft) -> None:
     customs = frozenset(tool["name"] for tool in draft.body.get("tools", []) if tool["type"] == "custom")
-    conversation = _conversation(draft.fields, customs)
+    conversation = _conversation(draft.fields, customs, draft.pause)
     draft.notes += conversation.notes
     draft.ignored += conversation.ignored
     given = draft.fields.get("instructions")
@@ -146,12 +154,12 @@ def _read_conversation(draft: Draft) -> None:
         draft.body["instructions"] = leading
 
 
-def _conversation(fields: dict[str, Any], customs: frozenset[str]) -> Conversation:
+def _conversation(fields: dict[str, Any], customs: frozenset[str], pause: Pause) -> Conversation:
     if fields.get("messages") or "input" not in fields:
         if "messages" not in fields:
             raise missing("messages")
-        return read_messages(fields["messages"], customs)
-    return read_input(fields["input"], customs)
+        return read_messages(fields["messages"], customs, pause)
+    return read_input(fields["input"], customs, pause)
 
 
 def _developer(text: str) -> dict[str, Any]:
@@ -188,8 +196,8 @@ def _mentions_json(items: list[dict[str, Any]]) -> bool:
 def _fit_format(draft: Draft, format: dict[str, Any]) -> None:
     schema, strict = format["schema"], format["strict"]
     path = "response_format.json_schema.schema" if "response_format" in draft.fields else "text.format.schema"
-    fitted = fit(schema, strict=strict, path=path)
-    draft.options["shape"] = Shape(schema, strict, fitted.restorer)
+    fitted = fit(schema, strict=strict, path=path, steps=draft.steps)
+    draft.options["shape"] = Shape(schema, strict, fitted.restorer, draft.pause)
     if fitted.schema != schema:
         format["schema"] = fitted.schema
         draft.notes.append("response_format:schema_fitted")

@@ -1,12 +1,16 @@
 """Answers that have to be JSON of a certain shape: turned back, validated, asked for again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from codexproxy.dialects.conformance import flaw_of
+from codexproxy.dialects.conformance import UNJUDGED, Verdict, judge
 from codexproxy.errors import UpstreamFailed
+from codexproxy.turns.pace import Pause, TooCostly, no_pause
 from codexproxy.turns.restoring import Restorer
 from codexproxy.turns.turn import Body
+
+# Told of an answer that is delivered although it cannot be judged, or turned back, within a bounded number of steps.
+UNCHECKED = "response_format:unchecked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,19 +21,39 @@ class Shape:
         schema: As the caller sent it.
         strict: Whether an answer outside it is a failure; else it is delivered as it is.
         restorer: Turns what the model wrote into the caller's shape; None where nothing is to turn.
+        pause: Lets others run while an answer is looked through.
     """
 
     schema: dict[str, Any]
     strict: bool
     restorer: Restorer | None = None
+    pause: Pause = no_pause
+    # Answers are looked at from several sides, and each look may take long.
+    _restored: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    _verdicts: dict[str, Verdict] = field(default_factory=dict, compare=False, repr=False)
 
     def restored(self, text: str) -> str:
         """The answer in the caller's shape."""
-        return self.restorer.text(text) if self.restorer else text
+        if self.restorer is None:
+            return text
+        if text not in self._restored:
+            try:
+                self._restored[text] = self.restorer.text(text, self.pause)
+            except TooCostly:
+                self._restored[text] = text
+                self._verdicts[text] = UNJUDGED
+        return self._restored[text]
 
     def flaw(self, text: str) -> str | None:
-        """What is wrong with a restored answer; None when nothing is."""
-        return flaw_of(self.schema, text)
+        """What is wrong with a restored answer; None when nothing is, as far as it can be judged."""
+        if text not in self._verdicts:
+            self._verdicts[text] = judge(self.schema, text, self.pause)
+        return self._verdicts[text].flaw
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the caller is told of the answers that were looked at."""
+        return () if all(verdict.judged for verdict in self._verdicts.values()) else (UNCHECKED,)
 
 
 def mismatch(flaw: str) -> UpstreamFailed:

@@ -4,9 +4,11 @@ Each tool and the choice are normalised by themselves: nested (chat), flat
 (Responses) and legacy forms may stand side by side (COMPAT.md, trap 13).
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from codexproxy.dialects.faults import bad_value, missing, wrong_type, wrong_value
+from codexproxy.turns.pace import Pause, no_pause, paced
 
 Tool = dict[str, Any]
 
@@ -29,15 +31,16 @@ _HOSTED = frozenset(
 )
 _SEARCH_ALIASES = frozenset({"web_search_preview", "web_search_preview_2025_03_11", "web_search_2025_08_26"})
 _MODES = ("none", "auto", "required")
+_SYNONYMS = {"any": "required"}
 
 
-def read_tools(tools: list[Any], path: str = "tools") -> list[Tool]:
+def read_tools(tools: list[Any], path: str = "tools", pause: Pause = no_pause) -> list[Tool]:
     """The tools in the words of the Responses API.
 
     Raises:
         InvalidRequest: A tool is malformed or of an unknown type.
     """
-    return [_tool(tool, f"{path}[{position}]") for position, tool in enumerate(tools)]
+    return [_tool(tool, f"{path}[{position}]") for position, tool in enumerate(paced(tools, pause))]
 
 
 def read_functions(functions: list[Any]) -> list[Tool]:
@@ -144,26 +147,41 @@ def web_search(options: Tool) -> Tool:
 # -- choices ------------------------------------------------------------------------
 
 
+class _Offered(NamedTuple):
+    # Whether any tool is offered, and name -> type of the first of those that have one.
+    any: bool
+    types: Mapping[str, str]
+
+
+def _offered(tools: list[Tool]) -> _Offered:
+    return _Offered(bool(tools), {tool["name"]: tool["type"] for tool in reversed(tools) if _is_named(tool)})
+
+
+def _is_named(tool: Tool) -> bool:
+    return isinstance(tool.get("name"), str)
+
+
 def read_choice(choice: Any, tools: list[Tool], path: str = "tool_choice") -> Any:
     """A tool choice in the words of the Responses API.
 
     Raises:
         InvalidRequest: It is malformed, or names a tool that is not offered.
     """
+    offered = _offered(tools)
     if isinstance(choice, str):
-        return _mode("required" if choice == "any" else choice, tools, path)
+        return _mode(_SYNONYMS.get(choice, choice), offered, path)
     choice = _object(choice, path)
     if choice.get("type") == "allowed_tools":
-        return _allowed(choice, tools, path)
-    return _single(choice, tools, path)
+        return _allowed(choice, offered, path)
+    return _single(choice, offered, path)
 
 
-def _single(choice: Tool, tools: list[Tool], path: str) -> Any:
+def _single(choice: Tool, offered: _Offered, path: str) -> Any:
     kind = choice.get("type", "function" if "name" in choice or "function" in choice else None)
     if kind in ("function", "custom"):
-        return _named(kind, choice, tools, path)
-    if kind in (*_MODES, "any"):
-        return read_choice(kind, tools, path)
+        return _named(kind, choice, offered, path)
+    if isinstance(kind, str) and kind in (*_MODES, *_SYNONYMS):
+        return _mode(_SYNONYMS.get(kind, kind), offered, path)
     return {**choice, "type": _hosted(kind, f"{path}.type", ["function", "custom", "allowed_tools"])}
 
 
@@ -173,29 +191,29 @@ def read_function_call(call: Any, tools: list[Tool]) -> Any:
     Raises:
         InvalidRequest: It is malformed, or names a function that is not offered.
     """
+    offered = _offered(tools)
     if isinstance(call, str):
-        return _mode(call, tools, "function_call")
-    return _named("function", _object(call, "function_call"), tools, "function_call")
+        return _mode(call, offered, "function_call")
+    return _named("function", _object(call, "function_call"), offered, "function_call")
 
 
-def _mode(mode: str, tools: list[Tool], path: str) -> str:
+def _mode(mode: str, offered: _Offered, path: str) -> str:
     if mode not in _MODES:
         raise wrong_value(path, mode, _MODES)
-    if mode == "required" and not tools:
+    if mode == "required" and not offered.any:
         raise bad_value(path, "A tool is required but none is offered. Please send `tools`.")
     return mode
 
 
-def _named(kind: str, choice: Tool, tools: list[Tool], path: str) -> Tool:
+def _named(kind: str, choice: Tool, offered: _Offered, path: str) -> Tool:
     holder, path = _nested(choice, kind, path)
     name = _name(holder, path)
-    offered = next((tool["type"] for tool in tools if tool.get("name") == name), None)
-    if offered is None:
+    if name not in offered.types:
         raise bad_value(f"{path}.name", f"The tool '{name}' is chosen but not offered in `tools`.")
-    return {"type": offered, "name": name}
+    return {"type": offered.types[name], "name": name}
 
 
-def _allowed(choice: Tool, tools: list[Tool], path: str) -> Tool:
+def _allowed(choice: Tool, offered: _Offered, path: str) -> Tool:
     holder, path = _nested(choice, "allowed_tools", path)
     mode, allowed = holder.get("mode", "auto"), holder.get("tools")
     if mode not in ("auto", "required"):
@@ -203,7 +221,7 @@ def _allowed(choice: Tool, tools: list[Tool], path: str) -> Tool:
     if not isinstance(allowed, list):
         raise wrong_type(f"{path}.tools", "an array", allowed)
     chosen = [
-        _single(_object(entry, f"{path}.tools[{position}]"), tools, f"{path}.tools[{position}]")
+        _single(_object(entry, f"{path}.tools[{position}]"), offered, f"{path}.tools[{position}]")
         for position, entry in enumerate(allowed)
     ]
     return {"type": "allowed_tools", "mode": mode, "tools": chosen}

@@ -47,6 +47,10 @@ class ResponsesDialect:
         """None: what this API's callers get is upstream's own answer."""
         return None
 
+    def notes(self, turn: Turn) -> tuple[str, ...]:
+        """Nothing: what this API's callers get is upstream's own answer."""
+        return ()
+
     def complete(self, turn: Turn, responses: list[dict[str, Any]]) -> dict[str, Any]:
         """The Response object, complete and valid against the public schema.
 

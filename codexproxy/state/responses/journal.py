@@ -67,7 +67,8 @@ class Journal:
         try:
             wanted = self._store.advance(self._owner, self._id, waiting, response)
         except BaseException:
-            self._waiting = waiting + self._waiting
+            waiting += self._waiting
+            self._waiting = waiting
             raise
         finally:
             self._writing = False

@@ -46,7 +46,7 @@ class Record:
         self._fold = Fold()
         self._early: list[tuple[bytes, int]] = []
         # Frames without a number go with the next that has one: a reader names the last number it has.
-        self._glued = b""
+        self._glued: list[bytes] = []
         self._is_numbered = False
         self._journal: Journal | None = None
         self._status = ""
@@ -78,16 +78,16 @@ class Record:
             self._is_numbered = True
             self._add(frame, number)
         elif self._is_numbered or event.type in _ASIDE:
-            self._glued += frame
+            self._glued.append(frame)
         else:
             self._add(frame, self._last + 1)
-        response = {} if self._journal or self._lost else self._fold.response()
-        if response.get("id"):
+        if not self._journal and not self._lost and self._fold.has_id:
+            response = self._fold.response()
             self._quietly(lambda: self.begin(response), response)
             self._lost = self._journal is None
 
     def _add(self, frame: bytes, number: int) -> None:
-        frame, self._glued, self._last = self._glued + frame, b"", number
+        frame, self._glued, self._last = b"".join([*self._glued, frame]), [], number
         if self._journal is not None:
             self._journal.add(frame, number)
         elif not self._lost:
@@ -143,7 +143,7 @@ class Record:
         return self._dialect.complete(self._turn, [self._fold.response()])
 
     def _news(self) -> Json | None:
-        status = self._fold.response().get("status")
+        status = self._fold.status
         if not status or status == self._status:
             return None
         self._status = status

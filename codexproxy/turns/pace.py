@@ -1,0 +1,89 @@
+"""Long work kept fair: walks that let others run, and budgets for what a small input could unfold into. Pure."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+Pause = Callable[[], None]
+
+# Entries of a walk between two looks at the clock; shorter walks never look.
+STRIDE = 64
+# Seconds that one greenlet works on before it lets others run.
+SPAN = 0.015
+
+
+def no_pause() -> None:
+    """Where nobody waits: tests, commands."""
+
+
+class Breather:
+    """Lets others of the process run when nobody did for a while.
+
+    One for a process, since all its greenlets share one processor.
+
+    Args:
+        rest: Lets others run, ``gevent.sleep``.
+        clock: Monotonic seconds.
+        span: Seconds that may pass without a rest.
+    """
+
+    def __init__(
+        self, rest: Callable[[], object], clock: Callable[[], float] = time.monotonic, span: float = SPAN
+    ) -> None:
+        self._rest = rest
+        self._clock = clock
+        self._span = span
+        self._rested = clock()
+
+    def __call__(self) -> None:
+        if self._clock() - self._rested >= self._span:
+            self._rest()
+            self._rested = self._clock()
+
+
+def paced(entries: Sequence[T], pause: Pause) -> Iterable[T]:
+    """The entries, with a pause behind every 64th; a walk over few of them costs nothing more."""
+    return entries if len(entries) <= STRIDE else _paced(entries, pause)
+
+
+def _paced(entries: Sequence[T], pause: Pause) -> Iterator[T]:
+    for start in range(0, len(entries), STRIDE):
+        yield from entries[start : start + STRIDE]
+        pause()
+
+
+class TooCostly(Exception):
+    """A budget of steps is used up."""
+
+
+class Steps:
+    """A budget of steps for work whose cost the size of its input does not bound.
+
+    Args:
+        left: How many steps there are.
+        pause: Lets others run.
+    """
+
+    __slots__ = ("_pause", "_until_pause", "left")
+
+    _EVERY = 2_000
+
+    def __init__(self, left: int, pause: Pause = no_pause) -> None:
+        self.left = left
+        self._pause = pause
+        self._until_pause = self._EVERY
+
+    def spend(self, steps: int) -> None:
+        """Takes some.
+
+        Raises:
+            TooCostly: There are not so many left.
+        """
+        self.left -= steps
+        self._until_pause -= steps
+        if self._until_pause < 0:
+            self._until_pause = self._EVERY
+            self._pause()
+        if self.left < 0:
+            raise TooCostly

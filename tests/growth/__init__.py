@@ -1,0 +1,1 @@
+"""How cost grows with the size of whatever somebody else chooses."""
