@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from codexproxy.app.logins import Login, make_identity, make_login
 from codexproxy.backends.base import Backend
@@ -127,6 +128,13 @@ class Providers:
             limits=TimeLimits(settings.connect_timeout, None, None, settings.turn_timeout),
             environment=self.environ,
             scratch=scratch,
+            hidden=(
+                settings.data_dir,
+                settings.config_path,
+                Path(".env").absolute(),
+            ),
+            key_workdirs=settings.data_dir / "workdirs",
+            project_docs=settings.cli_project_docs,
         )
         return CodexCliBackend(
             row.name, options, permits=self.slots, patience=settings.heartbeat_seconds, is_own=self.is_own

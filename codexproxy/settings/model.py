@@ -264,6 +264,9 @@ class Settings:
     cli_sandbox_mode: str = row(
         "cli.sandboxMode", "CODEX_SANDBOX_MODE", p.choice(*SANDBOX_MODES), "read-only", ", ".join(SANDBOX_MODES) + "."
     )
+    cli_project_docs: bool = row(
+        "cli.projectDocs", "CODEX_PROJECT_DOCS", p.flag, False, "Follow AGENTS.md and skills of the folder it works in."
+    )
     local_only: bool = row(
         "cli.localOnly", "CODEX_LOCAL_ONLY", p.flag, False, "Refuse every backend that is not on this machine."
     )

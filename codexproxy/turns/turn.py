@@ -8,6 +8,21 @@ Body = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class CliPermit:
+    """What a caller may ask of the local Codex CLI; by itself, all that the owner may.
+
+    Attributes:
+        level: ``none``, ``read`` or ``write``: the most its commands may do to files.
+        network: Whether its commands may use the network.
+        owner: Whether the caller is the owner, who alone chooses folders and full access.
+    """
+
+    level: str = "write"
+    network: bool = True
+    owner: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks.
 
@@ -17,11 +32,13 @@ class Caller:
         key: Name of the key that was presented, never the key itself.
         client: Name of the client's profile (``codex-cli``, ``cursor``, …).
         session: The client's own conversation id, where it sent one in a header.
+        cli: What it may ask of the local Codex CLI.
     """
 
     key: str = "anonymous"
     client: str = "unknown"
     session: str | None = None
+    cli: CliPermit = CliPermit()
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,5 +230,19 @@ def is_locked(path: Path) -> bool:
         return False
 
 
+def sandbox(argv: list[str]) -> int:
+    """``codex sandbox``: says the last word, as a command that reads nothing would; ``open`` reads all the same."""
+    home = Path(os.environ["CODEX_HOME"])
+    if (home / "without.json").exists() and "sandbox" in json.loads((home / "without.json").read_text()):
+        sys.stderr.write("error: unrecognized subcommand 'sandbox'\n")
+        return 2
+    if (home / "open.json").exists():
+        print(Path(argv[-2]).read_text())
+    print(argv[-1])
+    return 0
+
+
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["sandbox"]:
+        sys.exit(sandbox(sys.argv[1:]))
     sys.exit(Machine(sys.argv[1:]).run())

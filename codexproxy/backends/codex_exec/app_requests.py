@@ -1,24 +1,26 @@
 """What an app-server is asked for a turn. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from codexproxy.backends.codex_exec.argv import sandbox_settings
+from codexproxy.backends.codex_exec.argv import run_settings
+from codexproxy.backends.codex_exec.confinement import Places
 from codexproxy.backends.codex_exec.job import Job
+from codexproxy.backends.codex_exec.sandbox import DANGER
 
 Json = dict[str, Any]
 
 
-def thread_params(job: Job, workdir: Path, temporary: Path) -> Json:
+def thread_params(job: Job, places: Places, restraints: Mapping[str, Any]) -> Json:
     """``thread/start``: a fresh thread that nobody keeps and that asks nobody for approval."""
     return {
         "model": job.model,
-        "cwd": str(workdir),
+        "cwd": str(places.workdir),
         "ephemeral": True,
         "approvalPolicy": "never",
-        "sandbox": job.sandbox.mode,
-        "config": {**job.settings, **sandbox_settings(job.sandbox, temporary)},
+        **({"sandbox": DANGER} if job.sandbox.mode == DANGER else {}),
+        "config": run_settings(job, places, restraints),
     }
 
 

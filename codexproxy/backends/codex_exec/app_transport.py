@@ -44,7 +44,7 @@ class WarmServer:
         self.server = server
         self.stamp = stamp
         self.turns = 0
-        self._run = run
+        self.run = run
         self._owned = owned
         self._family = frozenset(processes_of(run))
 
@@ -54,7 +54,7 @@ class WarmServer:
 
     def has_left_something(self) -> bool:
         """Whether a command of an earlier turn still runs."""
-        return not self._family.issuperset(processes_of(self._run))
+        return not self._family.issuperset(processes_of(self.run))
 
     def end(self) -> None:
         """See ``pool.Warm``."""
@@ -121,8 +121,8 @@ class AppTransport:
         with ExitStack() as owned:
             owned.callback(warm.end)
             folder = self._launcher.folder(owned)
-            workdir, server = job.workdir or folder.work, warm.server
-            result = server.call("thread/start", thread_params(job, workdir, folder.temporary), PROMPTLY)
+            places, server = self._launcher.places(job, folder, warm.run), warm.server
+            result = server.call("thread/start", thread_params(job, places, around.restraints), PROMPTLY)
             thread = thread_of(result)
             request = server.ask("turn/start", turn_params(thread, job, folder.write_images(job.prompt)))
             composer = Composer(body, int(self._now()))

@@ -5,16 +5,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from codexproxy.backends.codex_exec.confinement import Places, confined
+from codexproxy.backends.codex_exec.environment import RUN
 from codexproxy.backends.codex_exec.job import Job
-from codexproxy.backends.codex_exec.sandbox import WORKSPACE_WRITE, Sandbox
+from codexproxy.backends.codex_exec.sandbox import DANGER
 
 
 def exec_argv(
     bin: str,
     job: Job,
-    workdir: Path,
-    temporary: Path,
+    places: Places,
     pins: Mapping[str, Any],
+    restraints: Mapping[str, Any],
     schema: Path | None = None,
     images: Iterable[Path] = (),
 ) -> list[str]:
@@ -23,35 +25,37 @@ def exec_argv(
     Args:
         bin: The executable.
         job: What to run.
-        workdir: Where.
-        temporary: Folder for the temporary files of its commands.
+        places: Where, and what its commands may touch.
         pins: Configuration that no file may override.
+        restraints: More of it for callers who are not the owner.
         schema: File with the job's schema.
         images: Files with the prompt's images.
     """
-    settings = {**job.settings, **sandbox_settings(job.sandbox, temporary), **pins}
     argv = [bin, "exec", "--json", "--ephemeral", "--skip-git-repo-check", "--color=never"]
-    argv += [f"--model={job.model}", f"--cd={workdir}", f"--sandbox={job.sandbox.mode}"]
-    argv += overrides(settings)
+    argv += [f"--model={job.model}", f"--cd={places.workdir}"]
+    # Next to a profile this option would win, and with it what it leaves open.
+    argv += [f"--sandbox={DANGER}"] if job.sandbox.mode == DANGER else []
+    argv += overrides({**run_settings(job, places, restraints), **pins})
     argv += [f"--output-schema={schema}"] if schema else []
     argv += [f"--image={path}" for path in images]
     # ``--image`` takes all that follows, so the end of the options is said (UPSTREAM.md §9).
     return [*argv, "--", "-"]
 
 
-def sandbox_settings(sandbox: Sandbox, temporary: Path) -> dict[str, Any]:
-    """The configuration that belongs to a sandbox besides its name."""
-    own = {"shell_environment_policy.set.TMPDIR": str(temporary)}
-    if sandbox.mode != WORKSPACE_WRITE:
-        return own
-    # By itself the CLI lets every run write into /tmp, where others keep files.
-    return {
-        **own,
-        "sandbox_workspace_write.network_access": sandbox.network,
-        "sandbox_workspace_write.exclude_slash_tmp": True,
-        "sandbox_workspace_write.exclude_tmpdir_env_var": True,
-        "sandbox_workspace_write.writable_roots": [str(temporary)],
+def run_settings(job: Job, places: Places, restraints: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of one run, whichever way it is handed over."""
+    own = {
+        "shell_environment_policy.set.TMPDIR": str(places.temporary),
+        f"shell_environment_policy.set.{RUN}": places.run,
+        **({} if job.project_docs else _without_orders(places)),
     }
+    return {**job.settings, **own, **confined(job.sandbox, places), **(restraints if job.restrained else {})}
+
+
+def _without_orders(places: Places) -> dict[str, Any]:
+    # A run may leave files for the next one that works there: AGENTS.md, skills, hooks, rules, tool servers.
+    untrusted = {str(places.workdir): {"trust_level": "untrusted"}}
+    return {"project_doc_max_bytes": 0, "skills.include_instructions": False, "projects": untrusted}
 
 
 def overrides(settings: Mapping[str, Any]) -> list[str]:
@@ -60,7 +64,9 @@ def overrides(settings: Mapping[str, Any]) -> list[str]:
 
 
 def toml_value(value: Any) -> str:
-    """A string, number, boolean or list of these as TOML."""
+    """A string, number, boolean, or a list or table of these as TOML."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{toml_value(key)} = {toml_value(entry)}" for key, entry in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(toml_value(entry) for entry in value) + "]"
     # JSON's strings, numbers and booleans are TOML's too, but for pairs of surrogates

@@ -9,6 +9,7 @@ from typing import Any
 
 from codexproxy.backends.codex_exec.app_transport import AppTransport
 from codexproxy.backends.codex_exec.argv import exec_argv
+from codexproxy.backends.codex_exec.confinement import Places
 from codexproxy.backends.codex_exec.exec_transport import ExecTransport
 from codexproxy.backends.codex_exec.inquiries import Inquiries
 from codexproxy.backends.codex_exec.job import Job, job_of, tools_of
@@ -16,7 +17,8 @@ from codexproxy.backends.codex_exec.launch import Launcher, Surroundings
 from codexproxy.backends.codex_exec.options import CodexCliOptions
 from codexproxy.backends.codex_exec.permits import Permits
 from codexproxy.backends.codex_exec.run_folder import sweep
-from codexproxy.errors import InvalidRequest, NotOffered, UpstreamFailed, UpstreamTimeout
+from codexproxy.backends.codex_exec.sandbox import DANGER, check_access
+from codexproxy.errors import InvalidRequest, NotOffered, PermissionRefused, UpstreamFailed, UpstreamTimeout
 from codexproxy.turns.deadlines import Deadlines
 from codexproxy.turns.stream import Answerer, EventStream, Source
 from codexproxy.turns.turn import Turn
@@ -86,8 +88,9 @@ class CodexCliBackend:
     def fits(self, turn: Turn) -> bool:
         """Whether the CLI can do what the turn asks for; another provider may, where it cannot."""
         try:
+            check_access(turn.caller.cli)
             tools_of(turn.body)
-        except InvalidRequest:
+        except (InvalidRequest, PermissionRefused):
             return False
         return turn.count == 1
 
@@ -107,14 +110,18 @@ class CodexCliBackend:
         """
         job, around = self._job(turn), self._launcher.surroundings()
         folder = self._options.scratch / "…"
-        workdir, schema = job.workdir or folder / "work", folder / "in" if job.schema else None
-        argv = exec_argv(self._options.bin, job, workdir, folder / "tmp", around.pins, schema)
+        temporary, schema = folder / "tmp", folder / "in" if job.schema else None
+        hidden = self._options.hidden_places()
+        places = Places("…", temporary, job.workdir or temporary / "work", hidden, job.scope)
+        argv = exec_argv(self._options.bin, job, places, around.pins, around.restraints, schema)
         return {"command": argv, "input": job.prompt.text, "images": len(job.prompt.images), "ignored": job.ignored}
 
     def open(self, turn: Turn) -> EventStream:
         """See ``Backend.open``; the stream's answerer names what is not honoured."""
         job, around = self._job(turn), self._launcher.surroundings()
         with told_plainly():
+            if job.sandbox.mode != DANGER:
+                self._inquiries.require_confinement()
             source = self._source(job, turn.body, around, Deadlines(self._options.limits, self._clock()))
         return EventStream(source, self._patience, Answerer(self.name, ignored=job.ignored))
 

@@ -60,6 +60,19 @@ class ConfigFile:
             return None
         return status.st_mtime_ns, status.st_size, status.st_ino
 
+    def dotenv(self) -> str:
+        """The ``.env`` beside it, whose variables the CLI takes; empty when there is none.
+
+        Raises:
+            UpstreamFailed: It cannot be read.
+        """
+        try:
+            return (self._path.parent / ".env").read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise UpstreamFailed("The Codex CLI's .env cannot be read.", code="codex_cli_failed") from error
+
     def read(self) -> CliConfig:
         """The configuration as it is now.
 

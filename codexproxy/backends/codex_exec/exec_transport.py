@@ -46,12 +46,11 @@ class ExecTransport:
         launcher = self._launcher
         owned.callback(launcher.permits.acquire().release)
         folder = launcher.folder(owned)
-        workdir = job.workdir or folder.work
+        places = launcher.places(job, folder, folder.run)
         schema = folder.write_schema(job.schema) if job.schema is not None else None
-        argv = exec_argv(
-            launcher.options.bin, job, workdir, folder.temporary, around.pins, schema, folder.write_images(job.prompt)
-        )
-        process = launcher.start(argv, around, folder, workdir, owned)
+        images = folder.write_images(job.prompt)
+        argv = exec_argv(launcher.options.bin, job, places, around.pins, around.restraints, schema, images)
+        process = launcher.start(argv, around, folder, places.workdir, owned)
         process.send(job.prompt.text.encode())
         process.end_input()
         redact = launcher.redactor(around)

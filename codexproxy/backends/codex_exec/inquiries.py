@@ -2,16 +2,24 @@
 
 import os
 import re
+import secrets
 import shutil
+import threading
 from contextlib import ExitStack
 from typing import Any
 
 from codexproxy.backends.codex_exec.app_transport import PROMPTLY, AppTransport
-from codexproxy.backends.codex_exec.failures import UPDATE_HINT, failure_of_exit
-from codexproxy.backends.codex_exec.launch import Launcher
+from codexproxy.backends.codex_exec.argv import overrides
+from codexproxy.backends.codex_exec.confinement import Places, confined
+from codexproxy.backends.codex_exec.failures import UPDATE_HINT, failure_of_exit, is_ancient
+from codexproxy.backends.codex_exec.launch import Launcher, Surroundings
 from codexproxy.backends.codex_exec.model_list import COMMANDS, Models, from_app_server, quota_of
 from codexproxy.backends.codex_exec.permits import Permits, Unlimited
+from codexproxy.backends.codex_exec.process import CliProcess
+from codexproxy.backends.codex_exec.run_folder import RunFolder
+from codexproxy.backends.codex_exec.sandbox import Sandbox
 from codexproxy.errors import ProxyError, UpstreamFailed, UpstreamTimeout
+from codexproxy.observe.redaction import Redactor
 
 # The oldest version that knows every option we use.
 OLDEST = (0, 100, 0)
@@ -36,6 +44,8 @@ class Inquiries:
         self._launcher = launcher
         self._app = app
         self._checked: tuple[object, str | None, float] | None = None
+        self._confinement: tuple[object, ProxyError | None, float] | None = None
+        self._trying = threading.Lock()
 
     def models(self) -> Models:
         """The CLI's models: the first way of asking that gives any.
@@ -67,10 +77,9 @@ class Inquiries:
 
     def problem(self) -> str | None:
         """What keeps the CLI from working; looked up again when its file has changed, or when it may have passed."""
-        bin = self._launcher.options.bin
-        found = shutil.which(os.path.expanduser(bin), path=self._launcher.options.environment.get("PATH", os.defpath))
+        found = self._found()
         if found is None:
-            return f"The Codex CLI `{bin}` was not found. {INSTALL_HINT}"
+            return f"The Codex CLI `{self._launcher.options.bin}` was not found. {INSTALL_HINT}"
         key, now = _identity(found), self._launcher.clock()
         if self._checked is None or self._checked[0] != key or now >= self._checked[2]:
             # Noted before it is asked, so that those who ask meanwhile do not ask it, too.
@@ -82,6 +91,10 @@ class Inquiries:
                 self._checked = (key, error.message, self._launcher.clock() + PASSING)
         return self._checked[1]
 
+    def _found(self) -> str | None:
+        options = self._launcher.options
+        return shutil.which(os.path.expanduser(options.bin), path=options.environment.get("PATH", os.defpath))
+
     def _problem_of_version(self) -> str | None:
         # Without a permit: whether the CLI works must be known also while all places are taken.
         said = self._output(["--version"], Unlimited()).decode("utf-8", "replace")
@@ -91,6 +104,46 @@ class Inquiries:
         if tuple(map(int, version.groups())) < OLDEST:
             return f"The installed Codex CLI {version[0]} is too old. {UPDATE_HINT}"
         return None
+
+    def require_confinement(self) -> None:
+        """Makes sure that this CLI hides from commands what they must not see, by trying it.
+
+        Tried once per version of the CLI; after a failure, again in a while.
+
+        Raises:
+            ProxyError: It does not, or it cannot be tried.
+        """
+        with self._trying:
+            key, now = _identity(self._found() or ""), self._launcher.clock()
+            known = self._confinement
+            if known is None or known[0] != key or now >= known[2]:
+                known = self._confinement = (key, *self._tried())
+        if known[1] is not None:
+            raise known[1]
+
+    def _tried(self) -> tuple[ProxyError | None, float]:
+        try:
+            self._try_confinement()
+        except ProxyError as error:
+            return error, self._launcher.clock() + PASSING
+        return None, float("inf")
+
+    def _try_confinement(self) -> None:
+        launcher, around = self._launcher, self._launcher.surroundings()
+        secret, sign = secrets.token_hex(16), secrets.token_hex(16)
+        with ExitStack() as owned:
+            folder = launcher.folder(owned)
+            hidden = folder.write("secret", secret.encode())
+            places = Places(folder.run, folder.temporary, folder.work, launcher.options.hidden_places())
+            settings = {**around.pins, **confined(Sandbox(), places)}
+            command = ["/bin/sh", "-c", 'cat "$1"; echo "$2"', "sh", str(hidden), sign]
+            profile = str(settings["default_permissions"])
+            argv = [launcher.options.bin, "sandbox", *overrides(settings), f"--permission-profile={profile}"]
+            said, process = self._said([*argv, f"--cd={folder.work}", "--", *command], around, folder, owned)
+            if secret.encode() in said:
+                raise UpstreamFailed(_OPEN, code="codex_cli_failed", retryable=False)
+            if sign.encode() not in said:
+                raise _unconfined(process.stderr(), launcher.redactor(around))
 
     def _asked(self, method: str) -> dict[str, Any]:
         warm = self._app.lease(self._launcher.surroundings())
@@ -109,18 +162,49 @@ class Inquiries:
         launcher, around = self._launcher, self._launcher.surroundings()
         with ExitStack() as owned:
             owned.callback((permits or launcher.permits).acquire().release)
-            folder = launcher.folder(owned)
-            process = launcher.start([launcher.options.bin, *arguments], around, folder, folder.work, owned)
-            process.end_input()
-            lines, until = [], launcher.clock() + launcher.options.patience
-            while (more := process.read(max(0.0, until - launcher.clock()))) is not None:
-                lines += more
-                if launcher.clock() >= until:
-                    raise UpstreamTimeout(f"The Codex CLI did not answer `codex {' '.join(arguments)}` in time.")
+            said, process = self._said([launcher.options.bin, *arguments], around, launcher.folder(owned), owned)
             status = process.wait(PROMPTLY)
             if status != 0:
                 raise failure_of_exit(status, process.stderr(), launcher.redactor(around))
-            return b"\n".join(lines)
+            return said
+
+    def _said(
+        self, argv: list[str], around: Surroundings, folder: RunFolder, owned: ExitStack
+    ) -> tuple[bytes, CliProcess]:
+        """All that a command writes to its standard output, and its process, which has ended or will soon.
+
+        Raises:
+            UpstreamTimeout: It took too long.
+        """
+        launcher = self._launcher
+        process = launcher.start(argv, around, folder, folder.work, owned)
+        process.end_input()
+        lines, until = [], launcher.clock() + launcher.options.patience
+        while (more := process.read(max(0.0, until - launcher.clock()))) is not None:
+            lines += more
+            if launcher.clock() >= until:
+                raise UpstreamTimeout(f"The Codex CLI did not answer `codex {argv[1]}` in time.")
+        return b"\n".join(lines), process
+
+
+_OPEN = (
+    f"The sandbox of the installed Codex CLI lets commands read what it should hide, so no turn is run. {UPDATE_HINT}"
+)
+
+
+def _unconfined(stderr: str, redact: Redactor) -> UpstreamFailed:
+    said = redact(stderr).strip()[-1000:]
+    advice = (
+        UPDATE_HINT
+        if is_ancient(stderr)
+        else ("On Linux it needs user namespaces (bubblewrap); `codex sandbox -- true` shows what is missing.")
+    )
+    return UpstreamFailed(
+        "The Codex CLI cannot hide the login from the commands a model runs on this machine, so no turn is run. "
+        f"{advice}{f' It said: {said}' if said else ''}",
+        code="codex_cli_failed",
+        retryable=False,
+    )
 
 
 def _identity(path: str) -> object:

@@ -8,10 +8,10 @@ from typing import Any
 
 from codexproxy.backends.codex_exec.options import CodexCliOptions
 from codexproxy.backends.codex_exec.prompt import Prompt, marks, write_prompt
-from codexproxy.backends.codex_exec.sandbox import Sandbox, decide_sandbox
-from codexproxy.backends.codex_exec.workdir import resolve_workdir
+from codexproxy.backends.codex_exec.sandbox import Sandbox, check_access, decide_sandbox
+from codexproxy.backends.codex_exec.workdir import key_folder, resolve_workdir
 from codexproxy.backends.codex_exec.x_codex import wishes_of
-from codexproxy.errors import InvalidRequest, ModelNotFound
+from codexproxy.errors import InvalidRequest, ModelNotFound, PermissionRefused
 from codexproxy.turns.events import encode_json
 from codexproxy.turns.turn import Turn
 
@@ -39,6 +39,9 @@ class Job:
         schema: JSON Schema the answer has to follow.
         json_answer: Whether the answer is JSON, so that nothing may stand beside it.
         include_activity: Whether commands and file changes are told.
+        scope: The caller's own folder, which holds ``workdir``; None for the owner.
+        restrained: Whether the caller is not the owner.
+        project_docs: Whether it follows AGENTS.md and skills of the folder it works in.
         ignored: Names of fields that the CLI cannot honour.
     """
 
@@ -50,6 +53,9 @@ class Job:
     schema: Json | None = None
     json_answer: bool = False
     include_activity: bool = False
+    scope: Path | None = None
+    restrained: bool = False
+    project_docs: bool = False
     ignored: tuple[str, ...] = ()
 
 
@@ -67,22 +73,51 @@ def job_of(
     Raises:
         InvalidRequest: The CLI cannot do what is asked, or must not.
         ModelNotFound: The model's name cannot be one.
+        PermissionRefused: The caller's key does not permit it.
     """
+    check_access(turn.caller.cli)
     body, wishes = turn.body, wishes_of(turn.options.get("x_codex"))
+    scope, workdir = _folder_of(turn, options, wishes.workdir)
     schema, extra, json_answer = _format_of(body)
     searches, ignored = tools_of(body)
     prompt = write_prompt(body, extra, marks(secret, turn.cache_key or turn.caller.session or ""), is_own)
     return Job(
         model=_model_of(body),
         prompt=prompt,
-        sandbox=decide_sandbox(wishes, options.sandbox_mode, options.allow_danger_full_access),
-        workdir=resolve_workdir(options.workdir, wishes.workdir),
+        sandbox=decide_sandbox(
+            wishes,
+            options.sandbox_mode,
+            options.allow_danger_full_access,
+            turn.caller.cli,
+            local_only=options.local_only,
+        ),
+        workdir=workdir,
+        scope=scope,
+        restrained=not turn.caller.cli.owner,
+        project_docs=options.project_docs and turn.caller.cli.owner,
         settings=_settings_of(body, wishes.reasoning_effort, searches),
         schema=schema,
         json_answer=json_answer,
         include_activity=wishes.include_activity,
         ignored=ignored + tuple(f"input:{kind}" for kind in prompt.left_out),
     )
+
+
+def _folder_of(turn: Turn, options: CodexCliOptions, wanted: str | None) -> tuple[Path | None, Path | None]:
+    """The caller's own folder where it has one, and where the turn works; None means a fresh folder."""
+    if turn.caller.cli.owner:
+        return None, resolve_workdir(options.workdir, wanted)
+    if wanted is not None:
+        raise PermissionRefused(
+            "Only the owner of this server chooses a folder. Please leave `x_codex.workdir` out: your key works in "
+            "a folder of its own.",
+            code="cli_not_allowed",
+            param="x_codex.workdir",
+        )
+    if options.workdir is None or options.key_workdirs is None:
+        return None, None
+    scope = key_folder(options.key_workdirs, turn.caller.key)
+    return scope, scope / "files"
 
 
 def _model_of(body: Json) -> str:

@@ -1,24 +1,39 @@
 """Starting the CLI: its configuration looked at, its environment made, its processes counted."""
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from codexproxy.backends.codex_exec.config_file import CliConfig, ConfigFile, Stamp
-from codexproxy.backends.codex_exec.environment import hidden_from_commands, reduced
-from codexproxy.backends.codex_exec.local_only import local_pins, require_local, walled_in
+from codexproxy.backends.codex_exec.confinement import Places, is_hidden
+from codexproxy.backends.codex_exec.environment import of_commands, reduced
+from codexproxy.backends.codex_exec.job import Job
+from codexproxy.backends.codex_exec.local_only import (
+    local_pins,
+    require_local,
+    require_silent_dotenv,
+    walled_in,
+    without_helpers,
+)
 from codexproxy.backends.codex_exec.options import CodexCliOptions
 from codexproxy.backends.codex_exec.permits import Permits, Unlimited
 from codexproxy.backends.codex_exec.process import CliProcess
 from codexproxy.backends.codex_exec.redirects import Redirects
 from codexproxy.backends.codex_exec.run_folder import RunFolder
+from codexproxy.backends.codex_exec.sandbox import DANGER, WORKSPACE_WRITE
+from codexproxy.errors import InvalidRequest, RateLimited
 from codexproxy.observe.redaction import Redactor
 
-# Otherwise the owner's shell profile runs once more for every turn, and may outlive it.
-_ALWAYS: dict[str, Any] = {"features.shell_snapshot": False}
+_ALWAYS: dict[str, Any] = {
+    # Otherwise the owner's shell profile runs once more for every turn, and may outlive it.
+    "features.shell_snapshot": False,
+    # It cannot hide anything.
+    "features.use_legacy_landlock": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +42,14 @@ class Surroundings:
 
     Attributes:
         pins: Configuration for the command line, which no file may override.
+        restraints: More of it for callers who are not the owner.
         secrets: Names of environment variables that hold keys.
         hosts: The local hosts that may be called; None when all hosts may.
         stamp: Changes whenever the configuration does.
     """
 
     pins: dict[str, Any]
+    restraints: dict[str, Any]
     secrets: tuple[str, ...]
     hosts: tuple[str, ...] | None
     stamp: Stamp
@@ -68,10 +85,36 @@ class Launcher:
         """
         stamp = self._config.stamp()
         config = self._config.read()
-        hosts = require_local(config, self._redirects.leads_elsewhere) if self.options.local_only else None
-        pins = {**_ALWAYS, **hidden_from_commands(config.secret_names, _excluded(config))}
-        pins.update(local_pins(config) if self.options.local_only else {})
-        return Surroundings(pins, config.secret_names, hosts, stamp)
+        hosts = self._local_hosts(config) if self.options.local_only else None
+        environment = _walled(self.options.environment, hosts)
+        pins = {**_ALWAYS, **of_commands(environment, config.secret_names, _excluded(config), self.options.home)}
+        pins |= local_pins(config) if self.options.local_only else {}
+        return Surroundings(pins, without_helpers(config), config.secret_names, hosts, stamp)
+
+    def _local_hosts(self, config: CliConfig) -> tuple[str, ...]:
+        require_silent_dotenv(self._config.dotenv())
+        return require_local(config, self._redirects.leads_elsewhere)
+
+    def places(self, job: Job, folder: RunFolder, run: str) -> Places:
+        """Where a job runs, and what its commands may touch.
+
+        Args:
+            job: What is run.
+            folder: The folder of this turn.
+            run: Identity of the process that runs it.
+
+        Raises:
+            InvalidRequest: Its folder holds logins, or is no longer where it was.
+            OSError: The folder of its caller cannot be made.
+            RateLimited: Another run writes above or below its folder.
+        """
+        hidden = self.options.hidden_places()
+        if job.scope is not None:
+            for path in (job.scope.parent, job.scope, job.scope / "files"):
+                path.mkdir(mode=0o700, exist_ok=True)
+        elif job.workdir is not None:
+            _check_workdir(job, job.workdir, hidden, folder)
+        return Places(run, folder.temporary, job.workdir or folder.work, hidden, job.scope)
 
     def folder(self, owned: ExitStack) -> RunFolder:
         """A fresh folder; removed when ``owned`` is closed.
@@ -102,12 +145,34 @@ class Launcher:
 
     def _environment(self, around: Surroundings, folder: RunFolder) -> dict[str, str]:
         environment = reduced(self.options.environment, around.secrets, self.options.home, folder.temporary, folder.run)
-        return environment if around.hosts is None else walled_in(environment, around.hosts)
+        return _walled(environment, around.hosts)
 
     def redactor(self, around: Surroundings) -> Redactor:
         """Takes the keys of the CLI's environment out of what it says."""
         environment = self.options.environment
         return Redactor(environment[name] for name in around.secrets if name in environment)
+
+
+def _check_workdir(job: Job, workdir: Path, hidden: tuple[Path, ...], folder: RunFolder) -> None:
+    if job.sandbox.mode != DANGER and is_hidden(workdir, hidden):
+        raise InvalidRequest(
+            "The server's CODEX_WORKDIR lies in a folder that holds logins or keys, which commands must not see. "
+            "Its owner has to choose another one.",
+            param="x_codex.workdir",
+        )
+    if job.sandbox.mode == WORKSPACE_WRITE and not folder.claim(workdir):
+        raise RateLimited(
+            "Another run is writing in a folder above or below this one. Please try again when it has ended.",
+            code="workdir_busy",
+            retry_after=5.0,
+        )
+    if os.path.realpath(workdir) != str(workdir):
+        # It was decided before it was claimed.
+        raise InvalidRequest("The folder of `x_codex.workdir` was moved meanwhile.", param="x_codex.workdir")
+
+
+def _walled(environment: Mapping[str, str], hosts: tuple[str, ...] | None) -> dict[str, str]:
+    return dict(environment) if hosts is None else walled_in(environment, hosts)
 
 
 def _excluded(config: CliConfig) -> object:

@@ -5,7 +5,8 @@ each run, and the local server is asked whether it redirects. What was inspected
 is pinned on the command line, so that no other layer of configuration (the
 system's, a project's) changes it. And the CLI gets a dead proxy for every host
 that is not this one, so that neither a redirect nor anything else it does
-reaches out.
+reaches out. What heeds no proxy (telemetry over gRPC, programs that are told of
+each turn, servers of tools) is switched off.
 """
 
 import re
@@ -13,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from codexproxy.backends.codex_exec.config_file import BUILT_IN, CliConfig
+from codexproxy.backends.codex_exec.environment import PROXIES
 from codexproxy.backends.codex_exec.loopback import local_host
 from codexproxy.errors import InvalidRequest
 
@@ -51,6 +53,20 @@ def require_local(config: CliConfig, leads_elsewhere: Callable[[str], bool] = la
     return tuple(dict.fromkeys(host for host in hosts if host))
 
 
+def require_silent_dotenv(text: str) -> None:
+    """Refuses a ``.env`` in the CLI's home that would take the wall down: the CLI lays it over its environment.
+
+    Raises:
+        InvalidRequest: ``local_only``.
+    """
+    if "proxy" in text.lower():
+        raise InvalidRequest(
+            "CODEX_LOCAL_ONLY is set, and the file .env in the Codex CLI's home names a proxy. "
+            "Please take that line out.",
+            code="local_only",
+        )
+
+
 def _refusal(config: CliConfig, what: str) -> InvalidRequest:
     return InvalidRequest(
         f"CODEX_LOCAL_ONLY is set, and the Codex CLI's provider {config.provider[:60]!r} {what}. "
@@ -74,13 +90,32 @@ def local_pins(config: CliConfig) -> dict[str, Any]:
     """Configuration for the command line that keeps the CLI at what was inspected."""
     # A built-in provider has no entry, and the CLI refuses to be given one.
     urls = {} if config.provider in _LOCAL_BUILT_IN else provider_urls(config)
-    return {"model_provider": config.provider, **urls, "web_search": "disabled", "analytics.enabled": False}
+    return {"model_provider": config.provider, **urls, **_SILENT, **without_helpers(config)}
+
+
+def without_helpers(config: CliConfig) -> dict[str, Any]:
+    """Configuration for the command line that starts nothing outside of the sandbox: tool servers, hooks, plugins."""
+    servers = config.top.get("mcp_servers")
+    names = servers if isinstance(servers, Mapping) else {}
+    off = {"mcp_servers": {name: {"enabled": False} for name in names}} if names else {}
+    return {**off, **{f"features.{name}": False for name in _HELPERS}, "notify": []}
+
+
+_HELPERS = ("apps", "hooks", "memories", "plugins", "remote_plugin")
+
+_SILENT: dict[str, Any] = {
+    "web_search": "disabled",
+    "analytics.enabled": False,
+    "feedback.enabled": False,
+    "check_for_update_on_startup": False,
+    "otel.exporter": "none",
+    "otel.trace_exporter": "none",
+    "otel.metrics_exporter": "none",
+    "otel.log_user_prompt": False,
+}
 
 
 def walled_in(environment: Mapping[str, str], hosts: tuple[str, ...]) -> dict[str, str]:
     """The environment with a dead proxy for every host but these."""
     direct = ",".join(dict.fromkeys([*(host.strip("[]") for host in hosts), "localhost", "127.0.0.0/8", "::1"]))
-    return {**environment, **dict.fromkeys(_PROXIES, NOWHERE), "NO_PROXY": direct, "no_proxy": direct}
-
-
-_PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+    return {**environment, **dict.fromkeys(PROXIES, NOWHERE), "NO_PROXY": direct, "no_proxy": direct}

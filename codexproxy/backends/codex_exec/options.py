@@ -33,6 +33,9 @@ class CodexCliOptions:
         max_turns: Turns one app-server process serves before it is replaced.
         environment: The environment to choose from; never handed on whole.
         scratch: Where the folders of requests are made.
+        hidden: Further files and folders that no command may see, such as our own data.
+        key_workdirs: Where named keys have their folders, once there is a ``workdir``.
+        project_docs: Whether AGENTS.md and skills of the folder it works in are followed.
         secret: Key of the marks that part messages in a prompt; random per backend when empty.
     """
 
@@ -51,9 +54,18 @@ class CodexCliOptions:
     max_turns: int = 50
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     scratch: Path = Path("/tmp")
+    hidden: tuple[Path, ...] = ()
+    key_workdirs: Path | None = None
+    project_docs: bool = False
     secret: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
         if self.transport not in TRANSPORTS:
             raise ValueError(f"transport must be one of {', '.join(TRANSPORTS)}")
         object.__setattr__(self, "home", self.home.expanduser())
+
+    def hidden_places(self) -> tuple[Path, ...]:
+        """What no command may see, as real paths: logins, keys, our own data, and the folders of other runs."""
+        usual = Path(self.environment.get("HOME") or "~").expanduser() / ".codex"
+        places = dict.fromkeys(path.expanduser().resolve() for path in (self.home, usual, self.scratch, *self.hidden))
+        return tuple(path for path in places if path.exists() and not any(map(places.__contains__, path.parents)))

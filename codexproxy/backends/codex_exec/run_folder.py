@@ -17,6 +17,7 @@ from codexproxy.turns.events import encode_json
 
 PREFIX = "codexproxy-run-"
 _LOCK = "lock"
+_CLAIM = "claim"
 
 
 class RunFolder:
@@ -32,18 +33,15 @@ class RunFolder:
         self.path.mkdir(mode=0o700, parents=True)
         self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try_lock(self._lock)
-        self.work = self._made("work")
         self.temporary = self._made("tmp")
+        # Below what may be written, since a hidden folder shows nothing else (``confinement``).
+        self.work = self._made("tmp/work")
         self._files = self._made("in")
 
     def _made(self, name: str) -> Path:
         folder = self.path / name
         folder.mkdir(mode=0o700)
         return folder
-
-    def fresh_work(self) -> Path:
-        """A further empty folder to work in, for a process that serves several turns."""
-        return self._made(f"work-{secrets.token_hex(6)}")
 
     def write_images(self, prompt: Prompt) -> list[Path]:
         """Writes a prompt's images to files, in order."""
@@ -58,6 +56,19 @@ class RunFolder:
         path = self._files / name
         path.write_bytes(data)
         return path
+
+    def claim(self, workdir: Path) -> bool:
+        """Says that this run writes below ``workdir``, unless another one writes above or below it.
+
+        Who may write above a folder can put a link in its place, under the feet of those who work there.
+
+        Returns:
+            Whether the folder is ours for this run.
+        """
+        (self.path / _CLAIM).write_bytes(os.fsencode(workdir))
+        # Ours stands before we look, so that of two at once at least one sees the other.
+        others = [_claim_of(path) for path in self.path.parent.glob(PREFIX + "*") if path != self.path]
+        return not any(other in workdir.parents or workdir in other.parents for other in others if other)
 
     def remove(self) -> None:
         """Removes it with all that is in it; harmless when called twice."""
@@ -86,6 +97,14 @@ def sweep(scratch: Path) -> None:
         if path.is_dir() and not path.is_symlink() and _is_abandoned(path):
             kill_leftovers(path.name.removeprefix(PREFIX))
             remove_tree(path)
+
+
+def _claim_of(path: Path) -> Path | None:
+    try:
+        claimed = os.fsdecode((path / _CLAIM).read_bytes())
+    except OSError:
+        return None
+    return Path(claimed) if claimed and not _is_abandoned(path) else None
 
 
 def _is_abandoned(path: Path) -> bool:

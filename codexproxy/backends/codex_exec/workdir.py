@@ -1,6 +1,7 @@
 """Where a run works: never outside of the folder the owner named."""
 
 import os
+from hashlib import sha256
 from pathlib import Path
 
 from codexproxy.errors import InvalidRequest
@@ -30,6 +31,11 @@ def resolve_workdir(root: Path | None, wanted: str | None) -> Path | None:
         # Refused even where it leads back inside: what it leads to depends on links.
         raise _refused("`x_codex.workdir` must not contain `..`.")
     return _below(base, base / wanted)
+
+
+def key_folder(root: Path, key: str) -> Path:
+    """The folder of a named key below ``root``, as a real path; two keys never share one."""
+    return Path(os.path.realpath(root.expanduser())) / sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _below(base: Path, path: Path) -> Path:

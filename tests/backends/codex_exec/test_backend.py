@@ -58,6 +58,10 @@ def ask(backend: CodexCliBackend, asked: Turn) -> list[Event]:
         stream.close()
 
 
+# Shell that answers a backend's trial of the sandbox: the last word, and nothing that is hidden.
+CONFINES = 'if [ "$1" = sandbox ]; then eval echo "\\${$#}"; exit; fi'
+
+
 def text_of(events: list[Event]) -> str:
     messages = [item for item in fold([events])["output"] if item["type"] == "message"]
     return "".join(part["text"] for item in messages for part in item["content"])
@@ -368,7 +372,7 @@ def test_a_thread_that_is_refused_is_a_failure(app_stage: CliStage) -> None:
 
 def test_an_app_server_that_does_not_answer_is_given_up(app_stage: CliStage) -> None:
     program = app_stage.cli.bin
-    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.write_text(f"#!/bin/sh\n{CONFINES}\nexec sleep 60\n")
     limits = TimeLimits(connect=0.3, first_event=None, idle=None, total=10)
     began = time.monotonic()
     with pytest.raises(ProxyError) as failure:
@@ -379,7 +383,7 @@ def test_an_app_server_that_does_not_answer_is_given_up(app_stage: CliStage) -> 
 
 def test_an_app_server_that_did_not_answer_is_not_waited_for_at_every_turn(app_stage: CliStage) -> None:
     asked = app_stage.cli.home / "asked"
-    app_stage.cli.bin.write_text(f'#!/bin/sh\necho "$1" >> "{asked}"\nexec sleep 60\n')
+    app_stage.cli.bin.write_text(f'#!/bin/sh\n{CONFINES}\necho "$1" >> "{asked}"\nexec sleep 60\n')
     backend = app_stage.backend(limits=TimeLimits(connect=0.3, first_event=None, idle=None, total=10))
     for ask_it in (lambda: backend.open(turn()), lambda: backend.open(turn()), backend.usage):
         with pytest.raises(UpstreamTimeout):

@@ -2,6 +2,7 @@
 
 import base64
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,25 @@ from hypothesis import strategies as st
 
 from codexproxy.backends.codex_exec.app_requests import thread_params, turn_params
 from codexproxy.backends.codex_exec.argv import exec_argv, overrides, toml_value
+from codexproxy.backends.codex_exec.confinement import Places, confined
+from codexproxy.backends.codex_exec.environment import of_commands, without_userinfo
 from codexproxy.backends.codex_exec.job import Job, job_of
 from codexproxy.backends.codex_exec.options import CodexCliOptions
 from codexproxy.backends.codex_exec.sandbox import Sandbox, decide_sandbox
 from codexproxy.backends.codex_exec.x_codex import Wishes, wishes_of
-from codexproxy.errors import InvalidRequest, ModelNotFound
-from codexproxy.turns.turn import Turn
+from codexproxy.errors import InvalidRequest, ModelNotFound, PermissionRefused
+from codexproxy.turns.turn import Caller, CliPermit, Turn
 
 PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()
+
+PLACES = Places("r1", Path("/data/runs/r1/tmp"), Path("/work"), (Path("/data"), Path("/home/.codex")))
+OWN = {
+    "shell_environment_policy.set.TMPDIR": "/data/runs/r1/tmp",
+    "shell_environment_policy.set.CODEXPROXY_RUN": "r1",
+    "projects": {"/work": {"trust_level": "untrusted"}},
+    "project_doc_max_bytes": 0,
+    "skills.include_instructions": False,
+}
 
 
 def turn(x_codex: Any = None, model: str = "gpt-5.5", **body: Any) -> Turn:
@@ -38,7 +50,7 @@ def settings_of(argv: list[str]) -> dict[str, Any]:
 
 
 def command(asked: Turn, images: tuple[Path, ...] = (), schema: Path | None = None, **options: Any) -> list[str]:
-    return exec_argv("codex", job(asked, **options), Path("/work"), Path("/tmp/t"), {}, schema, images)
+    return exec_argv("codex", job(asked, **options), PLACES, {}, {}, schema, images)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +119,9 @@ def test_the_command_line_holds_the_flags_and_not_the_prompt() -> None:
     argv = command(asked, images=(Path("/in/1.png"), Path("/in/2.jpg")), schema=Path("/in/s.json"))
     assert argv[:2] == ["codex", "exec"] and argv[-2:] == ["--", "-"]
     assert {"--json", "--ephemeral", "--skip-git-repo-check", "--model=gpt-5.5", "--cd=/work"} <= set(argv)
-    assert {"--sandbox=workspace-write", "--output-schema=/in/s.json"} <= set(argv)
+    assert "--output-schema=/in/s.json" in argv
+    # It would win over the profile that hides the login.
+    assert not [part for part in argv if part.startswith("--sandbox")]
     assert [part for part in argv if part.startswith("--image")] == ["--image=/in/1.png", "--image=/in/2.jpg"]
     assert "my secret plan" not in " ".join(argv)
 
@@ -126,7 +140,8 @@ def test_options_of_the_request_become_settings_of_the_cli() -> None:
         "model_verbosity": "high",
         "service_tier": "fast",
         "web_search": "live",
-        "shell_environment_policy.set.TMPDIR": "/tmp/t",
+        **OWN,
+        **confined(Sandbox(), PLACES),
     }
     assert settings_of(command(turn({"reasoning_effort": "high"}, reasoning={"effort": "low"})))[
         "model_reasoning_effort"
@@ -137,23 +152,55 @@ def test_options_of_the_request_become_settings_of_the_cli() -> None:
 @pytest.mark.parametrize("network", [True, False])
 def test_a_sandbox_that_writes_does_so_in_its_own_folders_only(network: bool) -> None:
     settings = settings_of(command(turn({"sandbox": "workspace-write", "network_access": network})))
-    assert settings["sandbox_workspace_write.network_access"] is network
-    assert settings["sandbox_workspace_write.writable_roots"] == ["/tmp/t"]
-    assert settings["sandbox_workspace_write.exclude_slash_tmp"] is True
-    assert settings["sandbox_workspace_write.exclude_tmpdir_env_var"] is True
+    assert settings["default_permissions"] == "codexproxy-r1"
+    assert settings["permissions.codexproxy-r1"] == {
+        "filesystem": {
+            "/": "read",
+            "/data": "deny",
+            "/home/.codex": "deny",
+            "/data/runs/r1/tmp": "write",
+            "/work": "write",
+        },
+        "network": {"enabled": network},
+    }
+
+
+def test_a_run_that_only_reads_sees_its_own_folder_within_hidden_ones() -> None:
+    fresh = replace(PLACES, workdir=Path("/data/runs/r1/tmp/work"))
+    rights = confined(Sandbox(), fresh)["permissions.codexproxy-r1"]["filesystem"]
+    assert (rights["/data"], rights["/data/runs/r1/tmp/work"]) == ("deny", "read")
+    own = replace(PLACES, scope=Path("/data/workdirs/a"), workdir=Path("/data/workdirs/a/files"))
+    rights = confined(Sandbox(), own)["permissions.codexproxy-r1"]["filesystem"]
+    assert (rights["/data/workdirs/a"], rights["/data/workdirs/a/files"]) == ("write", "read")
+
+
+def test_full_access_has_no_profile_and_says_so() -> None:
+    asked = turn({"sandbox": "danger-full-access"})
+    argv = command(asked, allow_danger_full_access=True)
+    assert "--sandbox=danger-full-access" in argv and "default_permissions" not in settings_of(argv)
+    params = thread_params(job(asked, allow_danger_full_access=True), PLACES, {})
+    assert params["sandbox"] == "danger-full-access" and "default_permissions" not in params["config"]
 
 
 def test_both_transports_are_told_the_same() -> None:
     asked = job(turn({"sandbox": "workspace-write"}, reasoning={"effort": "low"}))
-    params = thread_params(asked, Path("/work"), Path("/tmp/t"))
-    argv = exec_argv("codex", asked, Path("/work"), Path("/tmp/t"), {})
+    params = thread_params(asked, PLACES, {})
+    argv = exec_argv("codex", asked, PLACES, {}, {})
     assert params["config"] == settings_of(argv)
-    assert (params["ephemeral"], params["approvalPolicy"], params["sandbox"]) == (True, "never", "workspace-write")
+    assert (params["ephemeral"], params["approvalPolicy"], params.get("sandbox")) == (True, "never", None)
     turned = turn_params("t1", asked, [Path("/in/1.png")])
     assert turned["input"] == [{"type": "localImage", "path": "/in/1.png"}, {"type": "text", "text": "hi"}]
 
 
-@given(st.one_of(st.text(), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.lists(st.text(), max_size=4)))
+@given(
+    st.one_of(
+        st.text(),
+        st.booleans(),
+        st.integers(-(2**63), 2**63 - 1),
+        st.lists(st.text(), max_size=4),
+        st.dictionaries(st.text(), st.text()),
+    )
+)
 def test_values_on_the_command_line_mean_what_they_say(value: Any) -> None:
     line = overrides({"key": value})[1].removeprefix("key=")
     assert line == toml_value(value)
@@ -248,3 +295,81 @@ def test_images_are_decoded_in_order() -> None:
 def test_more_than_one_way_of_running_is_known_by_name() -> None:
     with pytest.raises(ValueError, match="transport"):
         CodexCliOptions(transport="telepathy")
+
+
+READER, WRITER = CliPermit("read", False, owner=False), CliPermit("write", False, owner=False)
+ONLINE = CliPermit("write", True, owner=False)
+WRITE, NET = {"sandbox": "workspace-write"}, {"sandbox": "workspace-write", "network_access": True}
+
+
+@pytest.mark.parametrize(
+    ("permit", "asked", "mode"),
+    [
+        (CliPermit("none", False, owner=False), None, None),
+        (CliPermit("none", True, owner=False), {"sandbox": "read-only"}, None),
+        (READER, None, "read-only"),
+        (READER, {"sandbox": "read-only"}, "read-only"),
+        (READER, WRITE, None),
+        (READER, NET, None),
+        (WRITER, None, "workspace-write"),
+        (WRITER, WRITE, "workspace-write"),
+        (WRITER, NET, None),
+        (ONLINE, NET, "workspace-write"),
+        (ONLINE, {"sandbox": "danger-full-access"}, None),
+        (ONLINE, {"workdir": "project"}, None),
+        (CliPermit(), NET, "workspace-write"),
+    ],
+)
+def test_a_key_does_with_the_cli_what_it_is_permitted(permit: CliPermit, asked: Any, mode: str | None) -> None:
+    question = replace(turn(asked), caller=Caller("alice", cli=permit))
+    options = {"sandbox_mode": "workspace-write", "allow_danger_full_access": True}
+    if mode is not None:
+        assert job(question, **options).sandbox.mode == mode
+        return
+    with pytest.raises(PermissionRefused) as refusal:
+        job(question, **options)
+    assert (refusal.value.status, refusal.value.type, refusal.value.code) == (
+        403,
+        "permission_error",
+        "cli_not_allowed",
+    )
+
+
+def test_keys_work_in_folders_of_their_own_and_the_owner_in_the_whole(tmp_path: Path) -> None:
+    options = {"workdir": tmp_path, "key_workdirs": tmp_path / "keys"}
+    jobs = [job(replace(turn(), caller=Caller(name, cli=READER)), **options) for name in ("alice", "bob", "../alice")]
+    scopes = [found.scope for found in jobs]
+    assert len(set(scopes)) == 3 and all(scope is not None and scope.parent == tmp_path / "keys" for scope in scopes)
+    assert [found.workdir for found in jobs] == [scope / "files" for scope in scopes if scope]
+    assert (job(turn(), **options).workdir, job(turn(), **options).scope) == (tmp_path, None)
+    assert job(replace(turn(), caller=Caller("alice", cli=READER))).workdir is None
+
+
+def test_with_local_only_commands_have_no_network() -> None:
+    for asked in (NET, {"sandbox": "danger-full-access"}):
+        with pytest.raises(InvalidRequest) as refusal:
+            job(turn(asked), local_only=True, allow_danger_full_access=True)
+        assert refusal.value.code == "local_only"
+    assert job(turn(WRITE), local_only=True).sandbox.mode == "workspace-write"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://user:secret@proxy.example:3128", "http://proxy.example:3128"),
+        ("http://user:secret@proxy.example:3128/path?secret", "http://proxy.example:3128"),
+        ("user:secret@proxy.example:3128", "proxy.example:3128"),
+        ("http://secret@[::1]:3128", "http://[::1]:3128"),
+        ("socks5://user:secret@proxy.example", "socks5://proxy.example"),
+        ("http://user:sec@ret@proxy.example", "http://proxy.example"),
+        ("http://user:secret@proxy.example:port", ""),
+        ("http://user:secret@", ""),
+        ("http://user:secret/@proxy.example", ""),
+        ("http://proxy.example:3128", "http://proxy.example:3128"),
+        ("", ""),
+    ],
+)
+def test_commands_learn_the_proxy_and_not_its_password(url: str, shown: str) -> None:
+    assert without_userinfo(url) == shown
+    settings = of_commands({"HTTPS_PROXY": url}, (), None, Path("/home/.codex"))
+    assert settings["shell_environment_policy.set.HTTPS_PROXY"] == shown
