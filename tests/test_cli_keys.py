@@ -56,6 +56,7 @@ def test_what_a_key_may_do_is_kept_and_listed(keys: Keys) -> None:
     assert row == {
         "name": "ann",
         "role": "user",
+        "cli": "none",
         "isEnabled": True,
         "allowedClients": ["codex-cli"],
         "providerGroup": "team",
@@ -184,3 +185,20 @@ def test_a_role_that_does_not_exist_is_refused_and_never_an_owner(running: tuple
     done = keys.run("list")
     assert done.returncode == 1
     assert "user, metrics, admin" in done.stderr
+
+
+def test_what_a_key_may_do_with_the_local_cli_is_kept_and_listed(keys: Keys) -> None:
+    keys.add("ann", "--cli", "write", "--cli-network")
+    keys.add("bob", "--cli", "read")
+    keys.add("eve")
+    assert [(row["cli"], row.get("cliNetwork", False)) for row in keys.listed()] == [
+        ("write", True),
+        ("read", False),
+        ("none", False),
+    ]
+    ann, bob, eve = keys.run("list").stdout.splitlines()
+    assert "local CLI write, with network" in ann and "local CLI read" in bob and "CLI" not in eve
+    assert keys.run("add", "zoe", "--cli", "all").returncode == 2
+    path = keys.home / "data" / "keys.json"
+    path.write_text(path.read_text().replace('"read"', '"everything"'))
+    assert "must be one of none, read, write" in keys.run("list").stderr

@@ -11,7 +11,7 @@ import click
 
 from codexproxy.commands.loading import DOTENV, settings_or_exit
 from codexproxy.errors import ProxyError
-from codexproxy.guard.identity import ADMIN, OWNER, ROLES, USER
+from codexproxy.guard.identity import ADMIN, CLI_LEVELS, OWNER, ROLES, USER
 from codexproxy.guard.keyfile import KeyFile
 from codexproxy.guard.profiles import BY_NAME
 from codexproxy.settings import Settings, User
@@ -38,6 +38,8 @@ def keys() -> None:
 @click.option("--tokens", "tokensPerDay", type=click.IntRange(1), help="Tokens per day, in and out.")
 @click.option("--parallel", "maxParallel", type=click.IntRange(1), help="Turns at the same time.")
 @click.option("--reserve", "reserveWeeklyPercent", type=click.FloatRange(0, 100), help="Percent of the week to leave.")
+@click.option("--cli", type=click.Choice(CLI_LEVELS), help="The local Codex CLI: none (the default), read or write.")
+@click.option("--cli-network", "cliNetwork", is_flag=True, help="Let commands of that CLI use the network.")
 @as_json
 def add(name: str, as_json: bool, **fields: Any) -> None:
     """Make a key and show it, this once."""
@@ -57,7 +59,7 @@ def list_keys(as_json: bool) -> None:
     """List all keys, without what they are."""
     settings = settings_or_exit(dotenv=DOTENV)
     with _told():
-        kept = ({"role": USER, **record, "from": FILE} for record in _file(settings).records())
+        kept = ({"role": USER, "cli": "none", **record, "from": FILE} for record in _file(settings).records())
         rows = [*_configured(settings), *kept]
     if as_json:
         click.echo(json.dumps({"keys": rows}, indent=2))
@@ -153,6 +155,8 @@ def _record(user: User) -> Record:
         "tokensPerDay": user.tokens_per_day,
         "maxParallel": user.max_parallel,
         "reserveWeeklyPercent": user.reserve_weekly_percent or None,
+        "cli": user.cli,
+        "cliNetwork": user.cli_network or None,
     }
     return {name: value for name, value in found.items() if value not in (None, [])} | {"from": CONFIG}
 
@@ -167,9 +171,11 @@ _TOLD: tuple[tuple[str, str], ...] = (
     ("tokensPerDay", "{} tokens a day"),
     ("maxParallel", "{} at a time"),
     ("reserveWeeklyPercent", "leaves {} % of the week"),
+    ("cli", "local CLI {}"),
+    ("cliNetwork", "with network"),
 )
 # What need not be told.
-_USUAL: tuple[Any, ...] = (None, [], ["*"], "default", USER)
+_USUAL: tuple[Any, ...] = (None, [], ["*"], "default", USER, "none")
 
 
 def _line(row: Record) -> str:

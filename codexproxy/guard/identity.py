@@ -40,6 +40,9 @@ GRANTS: Mapping[str, frozenset[Right]] = {
 }
 ROLES = tuple(GRANTS)
 
+# The most that commands of the local Codex CLI may do to files, for a key that is not the owner's.
+CLI_LEVELS = ("none", "read", "write")
+
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
@@ -82,6 +85,10 @@ class UserRow(Protocol):
     @property
     def reserve_weekly_percent(self) -> float | None: ...
     @property
+    def cli(self) -> str: ...
+    @property
+    def cli_network(self) -> bool: ...
+    @property
     def enabled(self) -> bool: ...
 
 
@@ -97,6 +104,8 @@ class Identity:
         provider_group: Group its turns run in.
         models: Names it may use; ``*`` and other shell patterns.
         limits: What it may use up.
+        cli: What it may ask of the local Codex CLI, one of ``CLI_LEVELS``; the owner may all.
+        cli_network: Whether commands of that CLI may use the network.
     """
 
     name: str = ANONYMOUS
@@ -106,6 +115,8 @@ class Identity:
     provider_group: str = "default"
     models: tuple[str, ...] = ("*",)
     limits: Allowance = field(default_factory=Allowance)
+    cli: str = "none"
+    cli_network: bool = False
 
     def may(self, right: Right) -> bool:
         """Whether the caller's role has a right."""
@@ -135,6 +146,8 @@ def identity_of(row: UserRow) -> Identity:
         provider_group=row.provider_group,
         models=tuple(row.models),
         limits=Allowance(row.rate_per_minute, row.tokens_per_day, row.max_parallel, row.reserve_weekly_percent or None),
+        cli=row.cli,
+        cli_network=row.cli_network,
     )
 
 

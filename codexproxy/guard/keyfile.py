@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from codexproxy.guard.identity import USER
-from codexproxy.guard.keys import check_name, check_role, hash_key, new_key, parse_hash
+from codexproxy.guard.keys import check_cli_level, check_name, check_role, hash_key, new_key, parse_hash
 from codexproxy.state.durable import read_regular, write_durably
 from codexproxy.state.lock import HostLock
 
@@ -40,6 +40,8 @@ class FileUser:
     tokens_per_day: int | None = None
     max_parallel: int | None = None
     reserve_weekly_percent: float | None = None
+    cli: str = "none"
+    cli_network: bool = False
     enabled: bool = True
 
 
@@ -189,6 +191,8 @@ _FIELDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "tokensPerDay": ("tokens_per_day", (int, type(None))),
     "maxParallel": ("max_parallel", (int, type(None))),
     "reserveWeeklyPercent": ("reserve_weekly_percent", (int, float, type(None))),
+    "cli": ("cli", (str,)),
+    "cliNetwork": ("cli_network", (bool,)),
     "isEnabled": ("enabled", (bool,)),
 }
 
@@ -204,6 +208,7 @@ def _user(record: Record) -> FileUser:
         raise ValueError("Each user of the key file needs 'name' and 'apiKeyHash'.")
     check_name(values["name"])
     check_role(values.get("role", USER))
+    check_cli_level(values.get("cli", "none"))
     parse_hash(values["api_key_hash"])
     return FileUser(**values)
 

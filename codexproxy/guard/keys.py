@@ -18,7 +18,7 @@ from typing import Protocol
 
 from codexproxy.errors import AuthenticationFailed, ProxyError
 from codexproxy.guard.headers import Headers
-from codexproxy.guard.identity import ADMIN, ANONYMOUS, OWNER, ROLES, Identity, UserRow, identity_of
+from codexproxy.guard.identity import ADMIN, ANONYMOUS, CLI_LEVELS, OWNER, ROLES, Identity, UserRow, identity_of
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,7 @@ class KeyRing:
         for user in self._users:
             check_name(user.name)
             check_role(user.role)
+            check_cli_level(user.cli)
             if user.api_key_hash:
                 parse_hash(user.api_key_hash)
 
@@ -143,6 +144,16 @@ def check_role(role: str) -> None:
     """
     if role not in ROLES:
         raise ValueError(f"The role of a key must be one of {', '.join(ROLES)}.")
+
+
+def check_cli_level(level: str) -> None:
+    """Refuses levels of access to the local CLI that do not exist.
+
+    Raises:
+        ValueError: It is none of ``CLI_LEVELS``.
+    """
+    if level not in CLI_LEVELS:
+        raise ValueError(f"What a key may do with the local CLI must be one of {', '.join(CLI_LEVELS)}.")
 
 
 _UNREADABLE = "The keys of this service cannot be read, so nobody is let in; 'codexproxy keys list' says why."

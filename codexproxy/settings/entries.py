@@ -7,6 +7,7 @@ from codexproxy.settings.rows import row
 
 PROVIDER_TYPES = ("codex", "codex-cli", "openai")
 ROLES = ("user", "metrics", "admin")
+CLI_LEVELS = ("none", "read", "write")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,10 @@ class User:
     reserve_weekly_percent: float = row(
         "reserveWeeklyPercent", None, p.number(0, 100), 0.0, "Share of the weekly window left for others."
     )
+    cli: str = row(
+        "cli", None, p.choice(*CLI_LEVELS), "none", "The local Codex CLI: `none`, `read` or `write` (files of its own)."
+    )
+    cli_network: bool = row("cliNetwork", None, p.flag, False, "Whether commands of that CLI may use the network.")
     enabled: bool = row("isEnabled", None, p.flag, True, "Whether the key is accepted.")
 
 

@@ -24,7 +24,7 @@ from codexproxy.guard.passage import Passage, facts
 from codexproxy.guard.reserve import check_reserve
 from codexproxy.guard.routing import ClientRule, check_model, decide
 from codexproxy.observe.log import fields
-from codexproxy.turns.turn import Caller, Turn
+from codexproxy.turns.turn import Caller, CliPermit, Turn
 
 log = logging.getLogger("codexproxy.guard")
 
@@ -46,7 +46,10 @@ class Pass:
     @property
     def caller(self) -> Caller:
         """What the turn carries of all this."""
-        return Caller(self.identity.name, self.client.name, self.client.session)
+        identity = self.identity
+        permit = CliPermit(identity.cli, identity.cli_network, owner=False)
+        owner = identity.may(Right.OWN)
+        return Caller(identity.name, self.client.name, self.client.session, CliPermit() if owner else permit)
 
     @property
     def route(self) -> Route:

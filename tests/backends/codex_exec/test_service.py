@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from openai import BadRequestError, NotFoundError, OpenAI, RateLimitError
 
+from codexproxy.guard.keyfile import KeyFile
+from codexproxy.simulator.client import SimulatorClient
+from codexproxy.simulator.recipes import say
 from tests.contracts.backend_stages import eventually, processes_of_home
 from tests.fakes.codex_cli import FakeCli
 from tests.service import Service
@@ -159,3 +162,59 @@ def test_a_missing_cli_is_a_502_with_the_way_out(serve: Callable[..., Service]) 
     answer = service.post("/v1/chat/completions", {"model": "gpt-5.5", "messages": QUESTION})
     assert (answer.status, answer.code) == (502, "codex_cli_failed")
     assert "npm install" in answer.json["error"]["message"]
+
+
+def status_of(service: Service, key: str, **body: Any) -> tuple[int, dict[str, Any]]:
+    """A chat turn with this key: its status and its body."""
+    asked = json.dumps({"model": "gpt-5.5", "messages": QUESTION, **body})
+    headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    try:
+        connection.request("POST", "/v1/chat/completions", asked, headers)
+        answer = connection.getresponse()
+        return answer.status, dict(json.loads(answer.read()))
+    finally:
+        connection.close()
+
+
+def test_a_named_key_uses_the_cli_as_far_as_it_is_permitted(cli: FakeCli, serve: Callable[..., Service]) -> None:
+    service = serve(
+        login=False,
+        CODEX_PROVIDER="codex-cli",
+        CODEX_BIN=str(cli.bin),
+        CODEX_HOME=str(cli.home),
+        PROXY_API_KEY="own-key",
+    )
+    file = KeyFile(service.data_dir / "keys.json")
+    none, read, write = file.add("none"), file.add("read", cli="read"), file.add("write", cli="write", cliNetwork=True)
+    admin = file.add("admin", role="admin")
+    writes = {"x_codex": {"sandbox": "workspace-write"}}
+    online = {"x_codex": {"sandbox": "workspace-write", "network_access": True}}
+    rows = [(none, {}, 403), (read, {}, 200), (read, writes, 403), (read, online, 403), (write, writes, 200)]
+    rows += [(write, online, 200), (admin, online, 200), ("own-key", online, 200)]
+    assert [status_of(service, key, **body)[0] for key, body, _ in rows] == [status for *_, status in rows]
+    _, refusal = status_of(service, none)
+    assert (refusal["error"]["type"], refusal["error"]["code"]) == ("permission_error", "cli_not_allowed")
+    assert "codexproxy keys add NAME" in refusal["error"]["message"]
+
+
+def test_a_key_without_the_cli_is_answered_by_the_other_provider(
+    cli: FakeCli, serve: Callable[..., Service], sim: SimulatorClient, tmp_path: Path
+) -> None:
+    providers = [
+        {"name": "local", "providerType": "codex-cli", "priority": 0},
+        {"name": "remote", "providerType": "codex", "priority": 1},
+    ]
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"providers": providers}))
+    service = serve(CONFIG_PATH=str(config), CODEX_BIN=str(cli.bin), CODEX_HOME=str(cli.home))
+    file = KeyFile(service.data_dir / "keys.json")
+    none, read = file.add("none"), file.add("read", cli="read")
+    sim.script(say("From the other"), repeat=-1)
+
+    def said(key: str) -> str:
+        return str(status_of(service, key)[1]["choices"][0]["message"]["content"])
+
+    assert (said(none), said(read)) == ("From the other", "Hello world")
+    status, refusal = status_of(service, none, model="cli/gpt-5.5")
+    assert (status, refusal["error"]["code"]) == (403, "cli_not_allowed")
