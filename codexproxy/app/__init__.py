@@ -205,7 +205,7 @@ def make_gate(settings: Settings, library: Library, quotas: QuotaBook, providers
         rules={rule.client: rule for rule in settings.guard},
         library=library,
         limiter=Limiter(counted, counted, per_minute=settings.rate_per_minute),
-        parallel=ParallelTurns(settings.data_dir / "parallel"),
+        parallel=ParallelTurns(settings.data_dir / "parallel", settings.max_parallel_requests),
         quotas=quotas,
         providers=providers,
     )

@@ -13,6 +13,7 @@ from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
 from codexproxy.errors import RateLimited
 from codexproxy.guard.identity import Identity
 from codexproxy.guard.limitstore import SCHEME, SQLiteStorage
+from codexproxy.guard.slots import too_many_answers
 
 # The identifier under which requests of all keys are counted; no key can have it, since names are not empty.
 EVERYBODY = ""
@@ -86,21 +87,29 @@ class Limiter:
         self._per_minute = per_minute
         self._clock = clock
 
-    def admit(self, identity: Identity) -> Standing:
-        """Counts one request; one that is refused is not counted.
+    def admit(self, identity: Identity, count: int = 1) -> Standing:
+        """Counts the turns of one request; one that is refused is not counted.
+
+        Args:
+            identity: Who asks.
+            count: Turns of the request; most have one.
 
         Raises:
+            InvalidRequest: No minute has room for so many turns.
             RateLimited: A limit is reached; ``retry_after`` says when it is not any more.
         """
         self._check_tokens(identity)
         own = self._own_rate(identity)
         every = RateLimitItemPerMinute(self._per_minute) if self._per_minute else None
+        for limit, name in ((own, identity.name), (every, EVERYBODY)):
+            if limit and count > limit.amount:
+                raise too_many_answers(count, limit.amount, _whose(name), "per minute")
         # The key's own limit is looked at first, so that its refused requests use up nobody else's.
-        if own and not self._rates.test(own, identity.name):
+        if own and not self._rates.test(own, identity.name, cost=count):
             raise self._too_many(own, identity.name)
-        if every and not self._rates.hit(every, EVERYBODY):
+        if every and not self._rates.hit(every, EVERYBODY, cost=count):
             raise self._too_many(every, EVERYBODY)
-        if own and not self._rates.hit(own, identity.name):
+        if own and not self._rates.hit(own, identity.name, cost=count):
             raise self._too_many(own, identity.name)
         return self.standing(identity)
 
@@ -132,9 +141,8 @@ class Limiter:
 
     def _too_many(self, item: RateLimitItem, name: str) -> RateLimited:
         seconds = max(1, math.ceil(self._window(item, name).reset))
-        whose = f"The key '{name}'" if name else "This service"
         return RateLimited(
-            f"{whose} may ask {item.amount} times per minute, and has. Please try again in {seconds} s.",
+            f"{_whose(name)} may ask {item.amount} times per minute, and has. Please try again in {seconds} s.",
             retry_after=seconds,
         )
 
@@ -165,6 +173,10 @@ class Limiter:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
+
+
+def _whose(name: str) -> str:
+    return f"The key '{name}'" if name else "This service"
 
 
 def duration(seconds: float) -> str:

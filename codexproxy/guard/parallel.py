@@ -6,7 +6,7 @@ places back, and no count can be wrong.
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from codexproxy.errors import RateLimited
 from codexproxy.guard.identity import Identity
-from codexproxy.guard.slots import Slot
+from codexproxy.guard.slots import Slot, too_many_answers
 from codexproxy.state.lock import try_lock
 
 
@@ -23,30 +23,52 @@ class ParallelTurns:
 
     Args:
         folder: Where the lock files are; made when missing.
+        most: Turns of all keys that may run at the same time; None where nothing limits them.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most: int | None = None) -> None:
         self._folder = folder
+        self._most = most
 
-    def acquire(self, identity: Identity) -> Slot:
-        """Takes a place for one turn; whoever takes it must ``release`` it.
+    def acquire(self, identity: Identity, count: int = 1) -> Slot:
+        """Takes the places of one request, all or none; they must be released together.
+
+        Args:
+            identity: Who asks.
+            count: Turns of the request.
 
         Raises:
-            RateLimited: All places of the key are taken.
+            InvalidRequest: The request could never have so many.
+            RateLimited: Not so many places of the key are free.
         """
         allowed = identity.limits.max_parallel
+        if self._most is not None and count > self._most:
+            raise too_many_answers(count, self._most, "This service")
         if not allowed:
             return Slot(lambda: None, 0.0)
-        for path in self._places(identity.name, allowed):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if try_lock(descriptor):
-                return Slot(partial(_unlock, descriptor), 0.0)
-            os.close(descriptor)
+        if count > allowed:
+            raise too_many_answers(count, allowed, f"The key '{identity.name}'")
+        taken = self._take(identity.name, allowed, count)
+        if taken:
+            return Slot(partial(_unlock, taken), 0.0)
         raise RateLimited(
             f"The key '{identity.name}' may run {allowed} turns at the same time, and does. "
             "Please wait for one of them to end.",
             retry_after=1,
         )
+
+    def _take(self, name: str, allowed: int, count: int) -> list[int]:
+        taken: list[int] = []
+        for path in self._places(name, allowed):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if try_lock(descriptor):
+                taken.append(descriptor)
+            else:
+                os.close(descriptor)
+            if len(taken) == count:
+                return taken
+        _unlock(taken)
+        return []
 
     @contextmanager
     def held(self, identity: Identity) -> Iterator[None]:
@@ -67,7 +89,8 @@ class ParallelTurns:
         yield from (self._folder / f"{stem}-{number}" for number in range(allowed))
 
 
-def _unlock(descriptor: int) -> None:
-    # By name, since a forked child may hold a copy of the descriptor for a moment.
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
-    os.close(descriptor)
+def _unlock(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        # By name, since a forked child may hold a copy of the descriptor for a moment.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)

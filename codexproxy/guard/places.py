@@ -27,14 +27,33 @@ class Places:
 
     def take(self) -> int | None:
         """Takes a place and returns its number; None when all are taken."""
+        return next(iter(self.take_all(1)), None)
+
+    def take_all(self, count: int) -> list[int]:
+        """Takes so many places and returns their numbers; takes none, ``[]``, when not so many are free."""
         self._notice_fork()
-        return next((number for number in range(self._count) if self._try(number)), None)
+        taken: list[int] = []
+        try:
+            for number in range(self._count):
+                if self._try(number):
+                    taken.append(number)
+                if len(taken) == count:
+                    return taken
+        except BaseException:
+            self._free_all(taken)
+            raise
+        self._free_all(taken)
+        return []
 
     def free(self, number: int) -> None:
         """Gives back a place that was taken."""
         # Unlocked by name, since a forked child may hold a copy of the descriptor for a moment.
         fcntl.flock(self._files[number], fcntl.LOCK_UN)
         self._ours.pop(number, None)
+
+    def _free_all(self, numbers: list[int]) -> None:
+        for number in numbers:
+            self.free(number)
 
     def busy(self) -> int:
         """How many are taken."""

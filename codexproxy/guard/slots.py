@@ -4,6 +4,9 @@ A place is a locked file, and so is a ticket in the queue: a process that dies
 gives back both. Tickets are named by the host's monotonic clock; only the
 first one may take a place, so nobody overtakes, in whatever worker they wait.
 Waiting is a loop of non-blocking attempts and sleeps; those further back sleep longer.
+Each attempt touches the ticket: a process that hangs is passed over until it goes on.
+A request of several turns has one ticket and takes its places all at once, so that
+two of them cannot wait for each other's.
 The queue is bounded: whoever finds it full is told so at once.
 """
 
@@ -15,7 +18,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from codexproxy.errors import Overloaded, RateLimited
+from codexproxy.errors import InvalidRequest, Overloaded, RateLimited
 from codexproxy.guard.places import Places
 from codexproxy.state.lock import try_lock
 
@@ -26,6 +29,9 @@ LONGEST_SLEEP = 0.25
 # How many may wait, unless told otherwise, and the seconds after which one who may not should ask again.
 MOST_WAITING = 100
 COME_BACK = 5.0
+
+# A ticket that its owner did not touch for so many nanoseconds is passed over; four times the longest sleep.
+_HANGS_AFTER = 1_000_000_000
 
 # Nobody needs this long to put a ticket into the queue.
 _ABANDONED_AFTER = 60.0
@@ -99,14 +105,30 @@ class Slots:
             RateLimited: ``queue_timeout``, also for a client that has left.
             Overloaded: ``queue_full``, at once.
         """
+        return self.acquire_all(1, gone)[0]
+
+    def acquire_all(self, count: int, gone: Callable[[], bool] | None = None) -> list[Slot]:
+        """Takes so many places at once, or none; each must be released.
+
+        Args:
+            count: How many.
+            gone: See ``acquire``.
+
+        Raises:
+            InvalidRequest: There are not so many.
+            RateLimited: See ``acquire``.
+            Overloaded: See ``acquire``.
+        """
+        if count > self.limit:
+            raise too_many_answers(count, self.limit, "This service")
         began = self._clock()
         with self._ticket() as ticket:
-            place = self._wait(ticket, began + self._timeout, gone or (lambda: False))
+            places = self._wait(ticket, count, began + self._timeout, gone or (lambda: False))
         waited = self._clock() - began
-        self._observe(waited, place is not None)
-        if place is None:
+        self._observe(waited, bool(places))
+        if not places:
             raise self._timed_out()
-        return Slot(partial(self._places.free, place), waited)
+        return [Slot(partial(self._places.free, place), waited) for place in places]
 
     @contextmanager
     def held(self, gone: Callable[[], bool] | None = None) -> Iterator[Slot]:
@@ -125,14 +147,15 @@ class Slots:
         """How many places are taken, on all workers."""
         return self._places.busy()
 
-    def _wait(self, ticket: str, until: float, gone: Callable[[], bool]) -> int | None:
+    def _wait(self, ticket: str, count: int, until: float, gone: Callable[[], bool]) -> list[int]:
         admitted = False
         while True:
+            self._touch(ticket)
             position = self._position(ticket)
-            place = self._places.take() if position == 0 else None
+            places = self._places.take_all(count) if position == 0 else []
             left = until - self._clock()
-            if place is not None or left <= 0 or gone():
-                return place
+            if places or left <= 0 or gone():
+                return places
             # Whoever is in the queue stays in it.
             if not admitted and self._is_beyond(ticket):
                 raise self._full()
@@ -140,12 +163,12 @@ class Slots:
             self._sleep(min(NEXT_SLEEP * (1 + position), LONGEST_SLEEP, left))
 
     def _position(self, ticket: str) -> int:
-        """How many live tickets, at least, stand before this one; what dead owners left is removed."""
+        """How many tickets, at least, stand before this one; what dead owners left is removed."""
         names = self._tickets()
         for place, name in enumerate(names):
             if name == ticket:
                 return 0
-            if self._is_alive(name):
+            if self._is_alive(name) and not self._hangs(name):
                 return max(1, names.index(ticket) - place) if ticket in names else 1
         return 0
 
@@ -163,6 +186,7 @@ class Slots:
         try:
             # Seen by the others only once it is locked; until then they would take it for a dead one's.
             try_lock(descriptor)
+            self._touch(hidden.name)
             hidden.rename(path)
             yield name
         finally:
@@ -187,6 +211,18 @@ class Slots:
         finally:
             os.close(descriptor)
 
+    def _touch(self, name: str) -> None:
+        # The host's monotonic clock again, since the time of day may be set.
+        now = time.monotonic_ns()
+        with suppress(FileNotFoundError):
+            os.utime(self._queue / name, ns=(now, now))
+
+    def _hangs(self, name: str) -> bool:
+        try:
+            return time.monotonic_ns() - os.stat(self._queue / name).st_mtime_ns > _HANGS_AFTER
+        except FileNotFoundError:
+            return False
+
     def _remove_unfinished(self) -> None:
         for path in self._queue.glob(".*"):
             with suppress(FileNotFoundError):
@@ -209,3 +245,20 @@ class Slots:
             retry_after=COME_BACK,
             retryable=False,
         )
+
+
+def too_many_answers(count: int, allowed: int, who: str, span: str = "at the same time") -> InvalidRequest:
+    """The refusal of a request that could never have all its turns.
+
+    Args:
+        count: Turns it asks for.
+        allowed: Turns that may run.
+        who: What allows no more, as ``This service``.
+        span: Within which time.
+    """
+    return InvalidRequest(
+        f"{who} may run {allowed} turns {span}, and the request asks for {count} answers, each a turn of its own. "
+        "Please ask for fewer answers per request (`n`, or the number of prompts).",
+        code="invalid_value",
+        param="n",
+    )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from flask import Response, g, request
 
 from codexproxy.backends.codex_exec.x_codex import wishes_of
+from codexproxy.backends.slotted import together
 from codexproxy.dialects.base import Dialect
 from codexproxy.errors import RateLimited
 from codexproxy.observe.bodies import log_body
@@ -76,7 +77,7 @@ def admit(entry: Entry, wiring: Wiring, requestlog: RequestLog) -> None:
     held = entry.held  # Not the entry: whatever waits for the end keeps what it knows, conversations included.
     requestlog.on_end(lambda: wiring.gate.close(held, requestlog.tokens))
     try:
-        g.log.headers = wiring.gate.admit(entry.held, entry.turn, requestlog.on_end).headers()
+        g.log.headers = wiring.gate.admit(entry.held, entry.turns, requestlog.on_end).headers()
     except RateLimited:
         g.log.headers = wiring.gate.standing(entry.held).headers()
         raise
@@ -84,6 +85,7 @@ def admit(entry: Entry, wiring: Wiring, requestlog: RequestLog) -> None:
 
 def open_turns(entry: Entry, wiring: Wiring, requestlog: RequestLog) -> Opening:
     """Begins to open an admitted request's turns; closed when ``requestlog`` ends."""
-    opening = Opening(wiring.opener(entry.held.route, entry.held.identity), entry.turns)
+    turns, party = together(entry.turns)
+    opening = Opening(wiring.opener(entry.held.route, entry.held.identity), turns, party)
     requestlog.on_end(opening.close)
     return opening

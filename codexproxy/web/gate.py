@@ -99,26 +99,27 @@ class Gate:
             raise
         return Pass(identity, client, Passage(decision, route, self.library))
 
-    def admit(self, held: Pass, turn: Turn, on_end: Callable[[Callable[[], object]], None]) -> Standing:
-        """Lets a planned turn in, and takes its place until the request ends.
+    def admit(self, held: Pass, turns: Sequence[Turn], on_end: Callable[[Callable[[], object]], None]) -> Standing:
+        """Lets a request's planned turns in, and takes their places until the request ends.
 
         Args:
             held: The request's pass.
-            turn: Its turn, planned.
+            turns: Its turns, planned, one per answer; all are for one model.
             on_end: Registers what has to be freed at the request's end.
 
         Raises:
             ModelNotFound: The key is not for this model.
             RateLimited: A limit of the key, or the reserve, is reached.
+            InvalidRequest: The limits have no room for so many turns, now or later.
         """
-        identity = held.identity
+        identity, turn = held.identity, turns[0]
         check_model(identity, turn.model, str(turn.body.get("model") or ""))
         if identity.limits.reserve_weekly_percent:
             names = [provider.name for provider in self.providers if provider.group == held.route.group]
             check_reserve(identity, self.quotas.least_used(names), time.time())
-        place = self.parallel.acquire(identity)
-        on_end(place.release)
-        return self.limiter.admit(identity)
+        places = self.parallel.acquire(identity, len(turns))
+        on_end(places.release)
+        return self.limiter.admit(identity, len(turns))
 
     def standing(self, held: Pass) -> Standing:
         """How the limits of a request's key stand."""

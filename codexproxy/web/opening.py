@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import gevent
 
+from codexproxy.backends.slotted import Party
 from codexproxy.errors import ProxyError
 from codexproxy.observe.context import bind_request_id, current_request_id
 from codexproxy.turns.stream import EventStream
@@ -20,11 +21,13 @@ class Opening:
     Args:
         open: Opens one turn and primes its stream.
         turns: One turn per answer the caller wants.
+        party: Holds the places of several turns; closed with the streams.
     """
 
-    def __init__(self, open: Open, turns: Sequence[Turn]) -> None:
+    def __init__(self, open: Open, turns: Sequence[Turn], party: Party | None = None) -> None:
         request_id = current_request_id()
         self._open = open
+        self._party = party
         self._closed = False
         self._greenlets = [gevent.spawn(self._settled, turn, request_id) for turn in turns]
 
@@ -60,6 +63,8 @@ class Opening:
         for greenlet in self._greenlets:
             if isinstance(greenlet.value, EventStream):
                 greenlet.value.close()
+        if self._party is not None:
+            self._party.close()
 
     def _settled(self, turn: Turn, request_id: str) -> EventStream | BaseException:
         # A greenlet that raises would print a traceback of its own.

@@ -67,6 +67,8 @@ def folded(opening: Opening, requestlog: RequestLog) -> list[Json]:
     for number, batch in merge(streams):
         folds[number].add(batch)
     requestlog.ended(streams)
+    # The turns have ended, and whoever asks again for some of them needs their places.
+    opening.close()
     for stream in streams:
         failure = failure_of(stream.terminal) if stream.terminal else None
         if failure is not None:

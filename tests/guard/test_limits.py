@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from limits.storage import MemoryStorage
 
-from codexproxy.errors import RateLimited
+from codexproxy.errors import InvalidRequest, RateLimited
 from codexproxy.guard.identity import Allowance, Identity
 from codexproxy.guard.limits import Limiter, duration, open_storage
 from codexproxy.guard.limitstore import SQLiteStorage, storage_uri
@@ -226,3 +226,28 @@ def test_a_storage_that_cannot_be_used_says_so(tmp_path: Path) -> None:
 )
 def test_durations_are_written_as_the_openai_api_does(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_each_turn_of_a_request_counts_and_what_does_not_fit_counts_nothing(
+    storage: SQLiteStorage, clock: Clock
+) -> None:
+    limits, ann = limiter(storage, clock, per_minute=5), key(rate_per_minute=4)
+    limits.admit(ann, 3)
+    with pytest.raises(RateLimited):
+        limits.admit(ann, 2)
+    with pytest.raises(RateLimited):
+        limits.admit(key("bob"), 3)
+    limits.admit(ann)
+    limits.admit(key("bob"))
+    assert answers(limits, ann, 1) == answers(limits, key("bob"), 1) == 0
+
+
+@pytest.mark.parametrize(("own", "everybody"), [(3, None), (None, 3), (9, 3)])
+def test_a_request_that_no_minute_has_room_for_is_refused_for_good(
+    storage: SQLiteStorage, clock: Clock, own: int | None, everybody: int | None
+) -> None:
+    limits, ann = limiter(storage, clock, per_minute=everybody), key(rate_per_minute=own)
+    with pytest.raises(InvalidRequest) as refusal:
+        limits.admit(ann, 4)
+    assert (refusal.value.status, refusal.value.code, refusal.value.param) == (400, "invalid_value", "n")
+    limits.admit(ann, 3)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from codexproxy.errors import RateLimited
+from codexproxy.errors import InvalidRequest, RateLimited
 from codexproxy.guard.identity import Allowance, Identity
 from codexproxy.guard.parallel import ParallelTurns
 
@@ -77,3 +77,25 @@ def test_places_are_counted_over_processes_and_a_killed_one_gives_its_place_back
     finally:
         other.kill()
         other.join(30)
+
+
+def test_the_turns_of_one_request_take_their_places_all_or_none(turns: ParallelTurns) -> None:
+    ann = key(most=3)
+    one = turns.acquire(ann)
+    with pytest.raises(RateLimited):
+        turns.acquire(ann, 3)
+    both = turns.acquire(ann, 2)
+    with pytest.raises(RateLimited):
+        turns.acquire(ann)
+    both.release()
+    one.release()
+    turns.acquire(ann, 3).release()
+
+
+@pytest.mark.parametrize(("own", "all_keys"), [(2, None), (None, 2), (5, 2)])
+def test_a_request_that_could_never_run_is_refused_for_good(tmp_path: Path, own: int | None, all_keys: int) -> None:
+    turns = ParallelTurns(tmp_path, all_keys)
+    turns.acquire(key(most=own), 2).release()
+    with pytest.raises(InvalidRequest) as refusal:
+        turns.acquire(key(most=own), 3)
+    assert (refusal.value.status, refusal.value.code, refusal.value.param) == (400, "invalid_value", "n")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from codexproxy.errors import Overloaded, RateLimited
+from codexproxy.errors import InvalidRequest, Overloaded, RateLimited
 from codexproxy.guard.slots import Slots
 
 HOLDER = """
@@ -73,6 +73,34 @@ gevent.sleep(0.02)
 gevent.killall(turns_asked[50:])
 gevent.joinall(turns_asked)
 print(most, turns, slots.waiting(), slots.busy(), ticks > 10)
+"""
+
+
+SLEEPER = """
+import sys, time
+from pathlib import Path
+from codexproxy.guard.slots import Slots
+slot = Slots(Path(sys.argv[1]), 1, 60).acquire()
+print("held", flush=True)
+slot.release()
+"""
+
+PAIRS = """
+import sys, threading, time
+from pathlib import Path
+from codexproxy.guard.slots import Slots
+slots = Slots(Path(sys.argv[1]), 2, 30)
+
+def request():
+    places = slots.acquire_all(2)
+    time.sleep(0.01)
+    for place in places:
+        place.release()
+    print("served", flush=True)
+
+threads = [threading.Thread(target=request) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
 """
 
 
@@ -334,3 +362,83 @@ def test_those_further_back_ask_less_often(folder: Path) -> None:
     for waiter in waiters:
         waiter.join(20)
     assert pauses == [pytest.approx(0.06)]
+
+
+def test_a_process_that_hangs_at_the_head_of_the_queue_is_passed_over_until_it_goes_on(
+    folder: Path, children: list["subprocess.Popen[str]"]
+) -> None:
+    slots = Slots(folder, 1, 20)
+    holder = slots.acquire()
+    hung = child(children, SLEEPER, folder)
+    eventually(lambda: slots.waiting() == 1)
+    os.kill(hung.pid, signal.SIGSTOP)
+    try:
+        holder.release()
+        slots.acquire().release()
+        second = slots.acquire()
+    finally:
+        os.kill(hung.pid, signal.SIGCONT)
+    # Awake again it is first, as it came first, and takes no place that another has.
+    eventually(lambda: slots.waiting() == 1)
+    assert slots.busy() == 1
+    second.release()
+    assert hung.stdout and hung.stdout.readline() == "held\n"
+    assert hung.wait(20) == 0
+    assert (slots.busy(), slots.waiting()) == (0, 0)
+
+
+def test_a_waiter_that_goes_on_asking_is_not_passed_over(folder: Path) -> None:
+    slots, late = Slots(folder, 1, 30), Slots(folder, 1, 0)
+    began = time.monotonic()
+    holder = slots.acquire()
+    waiter = threading.Thread(target=lambda: slots.acquire().release())
+    waiter.start()
+    eventually(lambda: slots.waiting() == 1)
+    while time.monotonic() - began < 1.5:
+        with pytest.raises(RateLimited):
+            late.acquire()
+    holder.release()
+    waiter.join(20)
+
+
+def test_places_of_one_request_are_taken_all_or_none(folder: Path) -> None:
+    slots = Slots(folder, 3, 0)
+    one = slots.acquire()
+    with pytest.raises(RateLimited):
+        slots.acquire_all(3)
+    assert slots.busy() == 1
+    both = slots.acquire_all(2)
+    assert (slots.busy(), slots.waiting()) == (3, 0)
+    for place in (one, *both):
+        place.release()
+    assert slots.busy() == 0
+
+
+def test_a_request_for_more_places_than_there_are_is_refused_at_once(folder: Path) -> None:
+    time_ = ScriptedTime()
+    slots = Slots(folder, 2, 30, clock=time_.clock, sleep=time_.sleep)
+    with pytest.raises(InvalidRequest) as refusal:
+        slots.acquire_all(3)
+    assert (refusal.value.status, refusal.value.code, refusal.value.param) == (400, "invalid_value", "n")
+    assert (time_.now, slots.busy(), slots.waiting()) == (0, 0, 0)
+
+
+def test_a_request_of_several_turns_stands_in_the_queue_once(folder: Path) -> None:
+    slots = Slots(folder, 4, 30)
+    holder = slots.acquire()
+    waiter = threading.Thread(target=lambda: [place.release() for place in slots.acquire_all(4)])
+    waiter.start()
+    eventually(lambda: slots.waiting() == 1)
+    assert slots.busy() == 1
+    holder.release()
+    waiter.join(20)
+    assert slots.busy() == 0
+
+
+def test_requests_that_need_all_places_do_not_wait_for_each_other(
+    folder: Path, children: list["subprocess.Popen[str]"]
+) -> None:
+    workers = [child(children, PAIRS, folder) for _ in range(2)]
+    for worker in workers:
+        assert worker.communicate(timeout=60)[0].split() == ["served"] * 8
+    assert Slots(folder, 2, 0).busy() == 0

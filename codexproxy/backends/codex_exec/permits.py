@@ -1,5 +1,6 @@
 """How many processes of the CLI may run on this host."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -20,6 +21,14 @@ class Permits(Protocol):
             RateLimited: None became free in time.
         """
 
+    def acquire_all(self, count: int) -> Sequence[Permit]:
+        """So many permits at once, as soon as there are; none of them is held while the others are awaited.
+
+        Raises:
+            InvalidRequest: There are never so many.
+            RateLimited: They did not become free in time.
+        """
+
     def waiting(self) -> int:
         """How many wait for one on this host; idle processes end for them."""
 
@@ -35,6 +44,10 @@ class Unlimited:
     def acquire(self) -> Permit:
         """See ``Permits.acquire``."""
         return _Free()
+
+    def acquire_all(self, count: int) -> Sequence[Permit]:
+        """See ``Permits.acquire_all``."""
+        return [_Free()] * count
 
     def waiting(self) -> int:
         """See ``Permits.waiting``."""

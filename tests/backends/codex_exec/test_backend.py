@@ -35,6 +35,9 @@ class FullHouse:
     def acquire(self) -> Permit:
         raise RateLimited("All places are taken.", code="queue_timeout")
 
+    def acquire_all(self, count: int) -> list[Permit]:
+        return [self.acquire()]
+
     def waiting(self) -> int:
         return 1
 
