@@ -29,6 +29,7 @@ _POWERS = frozenset(
         "CODEX_BIN",
         "CODEX_CLIENT_ID",
         "CODEX_LOCAL_ONLY",
+        "CODEX_PROJECT_DOCS",
         "CODEX_SANDBOX_MODE",
         "CODEX_TOKENS_JSON",
         "CORS_ALLOW_ORIGINS",
