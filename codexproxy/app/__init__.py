@@ -1,5 +1,6 @@
 """The composition root: the only place where the parts meet."""
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -51,6 +52,7 @@ from codexproxy.web.login.login_desk import LoginDesk
 from codexproxy.web.paths import CanonicalPaths
 from codexproxy.web.quotas import quota_routes
 from codexproxy.web.reference import reference_routes
+from codexproxy.web.serving.listening import SendLimits
 from codexproxy.web.serving.sweeping import Sweepers
 from codexproxy.web.stored.responses_routes import responses_routes
 from codexproxy.web.wiring import Wiring
@@ -74,6 +76,7 @@ def create_app(settings: Settings, environ: Mapping[str, str] = os.environ) -> F
     )
     wiring = make_wiring(settings, environ)
     app = assemble(wiring)
+    app.extensions["codexproxy.sending"] = SendLimits(settings.send_timeout_seconds, settings.turn_timeout or math.inf)
     sweepers = [make_sweeper(settings, wiring.shelf), *make_sweepers(environ)]
     app.extensions["codexproxy.sweeper"] = Sweepers(*sweepers)
     return app
@@ -130,6 +133,7 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
         shelf=make_shelf(settings),
         max_body_bytes=settings.max_body_bytes,
         heartbeat_seconds=settings.heartbeat_seconds,
+        turn_seconds=settings.turn_timeout,
         reverse_names=settings.reverse_names,
         inline_images=_inliner(settings),
         quota=make_report(settings, providers, quotas),

@@ -35,6 +35,13 @@ class Settings:
     heartbeat_seconds: float = row(
         "server.heartbeatSeconds", "HEARTBEAT_SECONDS", p.number(0.05), 15.0, "Silence after which a stream says so."
     )
+    send_timeout_seconds: float = row(
+        "server.sendTimeoutSeconds",
+        "SEND_TIMEOUT_SECONDS",
+        p.number(0.05),
+        60.0,
+        "Longest time a client reads nothing.",
+    )
     cors_allow_origins: tuple[str, ...] = row(
         "server.corsAllowOrigins", "CORS_ALLOW_ORIGINS", p.origins, (), "Web pages that may ask; `*` allows all."
     )
@@ -101,11 +108,7 @@ class Settings:
         parse_file=p.milliseconds,
     )
     client_version: str = row(
-        "backend.clientVersion",
-        "CODEX_CLIENT_VERSION",
-        p.secret,
-        "0.169.0",
-        "Codex version we name when asking for models.",
+        "backend.clientVersion", "CODEX_CLIENT_VERSION", p.secret, "0.169.0", "Codex version that models are asked for."
     )
     originator: str = row(
         "backend.originator", "CODEX_ORIGINATOR", p.secret, "codex_cli_rs", "Name of the client sent upstream."

@@ -24,7 +24,7 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 def register(app: Flask, wiring: Wiring) -> None:
     """Installs the hooks: id, log, keys, origin, CORS, and the watch for clients that leave."""
     departures = Departures()
-    underway = app.extensions["codexproxy.underway"] = Underway()
+    underway = app.extensions["codexproxy.underway"] = Underway(wiring.turn_seconds)
 
     def begin() -> Response | None:
         request_id = request.headers.get("x-request-id", "")
@@ -38,7 +38,8 @@ def register(app: Flask, wiring: Wiring) -> None:
         log.begin(request.method, request.environ.get("codexproxy.path", request.path))
         g.identity = identity = admit(wiring)
         log.key = identity.name
-        log.on_end(underway.enter(log))
+        # A login has limits of its own, and must not be cut between the service's answer and our writing it down.
+        log.on_end(underway.enter(log, limited=not request.path.startswith("/auth/")))
         sock = request.environ.get("gunicorn.socket")
         if sock is not None and (request.method == "POST" or "stream" in request.args):
             log.on_end(partial(departures.forget, departures.watch(sock)), first=True)

@@ -56,6 +56,7 @@ class Wiring:
         quota: How much of the accounts is used, and by whom.
         max_body_bytes: Largest request, before and after unpacking.
         heartbeat_seconds: Silence after which a stream says so.
+        turn_seconds: What a request may take, the writing of a stream included; None without a limit.
         reverse_names: Whether each model is listed by its reversed name, too.
         shelf: Where answers are kept.
         observation: Told of every turn.
@@ -77,6 +78,7 @@ class Wiring:
     quota: QuotaReport
     max_body_bytes: int
     heartbeat_seconds: float
+    turn_seconds: float | None = None
     reverse_names: bool = False
     lockout: Lockout = field(default_factory=Lockout)
     observation: Observation = field(default_factory=lambda: Observation(Metrics()))

@@ -1,11 +1,18 @@
-"""The server's side of a connection: gevent's, with a shorter way to write."""
+"""The server's side of a connection: gevent's, with a shorter way to write, and limits for clients that do not read."""
 
+import errno
+import socket as system
+import ssl
+import struct
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from gevent.server import StreamServer
 from gevent.socket import socket
+from gevent.ssl import SSLSocket
 from gunicorn.http.wsgi import Response
 
 from codexproxy.web.paths import WsgiApp
@@ -25,6 +32,26 @@ class Address:
         return self.name
 
 
+class ClientStalled(BrokenPipeError):
+    """A client does not read, or not fast enough; its connection is cut."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EPIPE, "the client does not read")
+
+
+@dataclass(frozen=True, slots=True)
+class SendLimits:
+    """How long a client may take to read, in seconds.
+
+    Attributes:
+        stall: Without reading anything.
+        total: For one write, which may be a whole answer.
+    """
+
+    stall: float = 60.0
+    total: float = 600.0
+
+
 class ClientSocket(socket):  # type: ignore[misc]
     """A client's connection.
 
@@ -32,18 +59,64 @@ class ClientSocket(socket):  # type: ignore[misc]
     write, and goes three calls deep; nearly always all is sent at once.
     """
 
+    limits = SendLimits()
+
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """Sends everything, however long the client takes to read it."""
+        """Sends everything.
+
+        Raises:
+            ClientStalled: The client takes too long to read it.
+        """
         try:
             sent = self._sock.send(data, flags)
         except BlockingIOError:
             sent = 0
         if sent < len(data):
-            super().sendall(memoryview(data)[sent:], flags)
+            _send_within(self, memoryview(data)[sent:], self.limits)
+
+
+class ClientTlsSocket(SSLSocket):  # type: ignore[misc]
+    """A client's connection over TLS."""
+
+    limits = SendLimits()
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """See ``ClientSocket.sendall``."""
+        _send_within(self, memoryview(data), self.limits)
+
+
+def _send_within(sock: Any, left: memoryview, limits: SendLimits) -> None:
+    end, before = time.monotonic() + limits.total, sock.timeout
+    try:
+        while left:
+            # Of 0 it would not wait at all.
+            sock.timeout = max(0.001, min(limits.stall, end - time.monotonic()))
+            left = left[sock.send(left) :]
+            if left and time.monotonic() >= end:
+                raise TimeoutError
+    except (TimeoutError, ClientStalled):
+        # What the kernel still holds for it is not waited for, either.
+        with suppress(OSError):
+            sock.setsockopt(system.SOL_SOCKET, system.SO_LINGER, struct.pack("ii", 1, 0))
+        raise ClientStalled from None
+    finally:
+        sock.timeout = before
 
 
 class ClientServer(StreamServer):  # type: ignore[misc]
-    """Accepts connections as ``ClientSocket``s."""
+    """Accepts connections as ``ClientSocket``s or, with TLS, ``ClientTlsSocket``s.
+
+    Args:
+        listener: See gevent's own, as for all other arguments.
+        limits: For clients that do not read.
+    """
+
+    def __init__(self, listener: Any, *args: Any, limits: SendLimits = SendLimits(), **options: Any) -> None:
+        context: ssl.SSLContext | None = options.get("ssl_context")
+        if context is not None:
+            context.sslsocket_class = type("LimitedTlsSocket", (ClientTlsSocket,), {"limits": limits})
+        self._limits = limits
+        super().__init__(listener, *args, **options)
 
     def do_read(self) -> Any:
         """One accepted connection and its address; None when there is none after all."""
@@ -51,7 +124,9 @@ class ClientServer(StreamServer):  # type: ignore[misc]
         if accepted is None:
             return None
         sock, address = accepted
-        return ClientSocket(sock.family, sock.type, sock.proto, fileno=sock.detach()), address
+        client = ClientSocket(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        client.limits = self._limits
+        return client, address
 
 
 class ClientResponse(Response):  # type: ignore[misc]

@@ -1,14 +1,20 @@
-"""The requests a worker is serving, so that it can end them properly when it has to stop."""
+"""The requests a worker is serving, so that it can end those that last too long, and all when it has to stop."""
 
 import inspect
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import gevent
 
 from codexproxy.errors import Overloaded, ProxyError
+from codexproxy.turns.deadlines import timed_out
+from codexproxy.web.serving.listening import ClientStalled
 
 RETRY_AFTER = 1.0
+# A turn's own clocks come first and tell it in its own words; this is for what they do not see.
+GRACE = 0.5
+_INFINITE = float("inf")
 
 
 class Followed(Protocol):
@@ -29,17 +35,28 @@ def stopping() -> ProxyError:
 
 
 class Underway:
-    """All requests under way in one worker, each with the greenlet that serves it."""
+    """All requests under way in one worker, each with the greenlet that serves it.
 
-    def __init__(self) -> None:
-        self._requests: dict[Followed, Any] = {}
+    Args:
+        longest: Seconds that a request may take, the writing of a stream included; None without a limit.
+    """
+
+    def __init__(self, longest: float | None = None) -> None:
+        # In the order in which they began; no request has a timer of its own, since hardly any needs it.
+        self._requests: dict[Followed, tuple[Any, float]] = {}
+        self._longest = longest
+        self._clock: Any = None
         self._ending = False
 
     def __len__(self) -> int:
         return len(self._requests)
 
-    def enter(self, request: Followed) -> Callable[[], None]:
+    def enter(self, request: Followed, *, limited: bool = True) -> Callable[[], None]:
         """Registers a request that the calling greenlet serves.
+
+        Args:
+            request: The request.
+            limited: Whether it must end in time.
 
         Returns:
             What to call when it is over.
@@ -49,8 +66,28 @@ class Underway:
         """
         if self._ending:
             raise stopping()
-        self._requests[request] = gevent.getcurrent()
-        return lambda: self._requests.pop(request, None)
+        due = _INFINITE
+        if limited and self._longest is not None:
+            due = time.monotonic() + self._longest + GRACE
+            self._clock = self._clock or gevent.spawn(self._watch)
+        self._requests[request] = gevent.getcurrent(), due
+        return lambda: self._requests.pop(request, None) and None
+
+    def _watch(self) -> None:
+        while (due := next((due for _, due in self._requests.values() if due < _INFINITE), None)) is not None:
+            # Later requests are due later, so that nothing is missed meanwhile.
+            gevent.sleep(max(0.0, due - time.monotonic()))
+            self._end_overdue(time.monotonic())
+        self._clock = None
+
+    def _end_overdue(self, now: float) -> None:
+        for request, (greenlet, due) in list(self._requests.items()):
+            if now < due < _INFINITE:
+                return
+            if due <= now:
+                del self._requests[request]
+                # Somebody who reads too slowly cannot be told so.
+                gevent.kill(greenlet, ClientStalled() if _is_writing(request) else timed_out("total", self._longest))
 
     def end_all(self) -> None:
         """Makes every request fail with ``stopping()`` in its own greenlet, which tells its client.
@@ -59,7 +96,7 @@ class Underway:
         would only cut the line; call it again for them.
         """
         self._ending = True
-        for request, greenlet in list(self._requests.items()):
+        for request, (greenlet, _) in list(self._requests.items()):
             if not _is_writing(request):
                 del self._requests[request]
                 gevent.kill(greenlet, stopping())

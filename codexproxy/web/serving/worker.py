@@ -23,7 +23,7 @@ from codexproxy.guard.origin import is_loopback_address
 from codexproxy.turns.events import encode_json
 from codexproxy.web.serving.idle import IdleConnections
 from codexproxy.web.serving.leftovers import discard_rest, is_read
-from codexproxy.web.serving.listening import Address, ClientServer, answering_shortly
+from codexproxy.web.serving.listening import Address, ClientServer, SendLimits, answering_shortly
 from codexproxy.web.serving.refusals import refusal_of
 from codexproxy.web.serving.stopping import LAST_WORDS, Stopping
 from codexproxy.web.serving.underway import underway_in
@@ -79,6 +79,7 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         keys = getattr(self.wsgi, "extensions", {}).get("codexproxy.keys")
         if keys is not None:
             keys.is_public = any(_is_public(listener.getsockname()) for listener in self.sockets)
+        self._sending = getattr(self.wsgi, "extensions", {}).get("codexproxy.sending", SendLimits())
         self._sweeper = getattr(self.wsgi, "extensions", {}).get("codexproxy.sweeper")
         self._observation = getattr(self.wsgi, "extensions", {}).get("codexproxy.observation")
         self.wsgi = answering_shortly(self.wsgi)
@@ -157,7 +158,7 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         listener.setblocking(1)
         tls = {"ssl_context": ssl_context(self.cfg)} if self.cfg.is_ssl else {}
         handle = partial(self.handle, Address(listener.getsockname()))
-        server = ClientServer(listener, handle=handle, spawn=Pool(self.worker_connections), **tls)
+        server = ClientServer(listener, handle=handle, spawn=Pool(self.worker_connections), limits=self._sending, **tls)
         if self.cfg.workers > 1:
             # Whoever takes several connections at a time takes them from idle siblings.
             server.max_accept = 1
