@@ -23,8 +23,23 @@ Statuses, types and codes are those of the public contract. Messages are for
 the person at the other end: plain, with the next step in them, never a secret.
 """
 
+import math
+import time
+from datetime import datetime
+
 # Ten years, in seconds: whoever asks for a longer wait made a mistake.
 LONGEST_WAIT = 10 * 366 * 86_400
+
+# Seconds. A longer wait is told as a moment: several agents sleep in silence for as long as ``Retry-After`` says.
+LONG_WAIT = 60
+
+
+def local_time(moment: float) -> str:
+    """A moment in the local time of this machine, ``Fri 21 Nov, 05:46``."""
+    try:
+        return datetime.fromtimestamp(moment).strftime("%a %d %b, %H:%M")
+    except (OverflowError, ValueError, OSError):
+        return "a time beyond all calendars"
 
 
 class ProxyError(Exception):
@@ -48,6 +63,8 @@ class ProxyError(Exception):
     upstream_status: int | None = None
     # Name of the provider it comes from, where one was asked.
     backend: str | None = None
+    # Whether upstream told the account's quota together with the failure.
+    quota_told = False
 
     def __init__(
         self,
@@ -66,6 +83,7 @@ class ProxyError(Exception):
         # Neither infinity nor NaN is a wait.
         self.retry_after = retry_after if retry_after is not None and retry_after < LONGEST_WAIT else None
         self.extra = extra or {}
+        self._made_at = time.time()
         if code is not None:
             self.code = code
         if status is not None:
@@ -76,10 +94,33 @@ class ProxyError(Exception):
     def _worded(self, message: str) -> str:
         return message
 
+    @property
+    def wait(self) -> float | None:
+        """Seconds until a retry makes sense, from when the failure was made; None where nobody said."""
+        moment = self.extra.get("resets_at")
+        if isinstance(moment, int | float) and not isinstance(moment, bool) and moment < self._made_at + LONGEST_WAIT:
+            return max(0.0, moment - self._made_at)
+        return self.retry_after
+
+    @property
+    def resets_at(self) -> int | None:
+        """Epoch second at which a long wait ends; None for short waits, which ``Retry-After`` tells."""
+        wait = self.wait
+        return math.ceil(self._made_at + wait) if wait is not None and wait > LONG_WAIT else None
+
+    @property
+    def told(self) -> str:
+        """The message, which also says in local time when a long wait ends."""
+        moment = self.resets_at
+        if moment is None or local_time(moment) in self.message:
+            return self.message
+        return f"{self.message} Please try again at {local_time(moment)}, local time."
+
     def as_dict(self) -> dict[str, object]:
         """The error object of the OpenAI API: ``message``, ``type``, ``param``, ``code``."""
-        body = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
-        return {**self.extra, **body}
+        body = {"message": self.told, "type": self.type, "param": self.param, "code": self.code}
+        moment = {"resets_at": self.resets_at} if self.resets_at is not None else {}
+        return {**self.extra, **moment, **body}
 
 
 class InvalidRequest(ProxyError):

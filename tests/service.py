@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -55,6 +55,19 @@ class Answer:
     def code(self) -> str | None:
         """The error's code."""
         return str(self.json["error"]["code"])
+
+    @property
+    def long_wait(self) -> float:
+        """The seconds of the wait it tells; fails unless that is a long one, told as it has to be."""
+        return told_wait(self.status, self.headers, self.json["error"])
+
+
+def told_wait(status: int, headers: Mapping[str, str], error: Mapping[str, Any]) -> float:
+    """The seconds of a long wait, which is told as a moment only: no ``Retry-After``, for which agents would sleep."""
+    assert (status, headers.get("x-should-retry"), headers.get("retry-after")) == (429, "false", None)
+    moment = error["resets_at"]
+    assert time.strftime("%a %d %b, %H:%M", time.localtime(moment)) in error["message"]
+    return float(moment - time.time())
 
 
 class Service:

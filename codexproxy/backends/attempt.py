@@ -12,6 +12,9 @@ from codexproxy.turns.fold import fold, is_lost
 from codexproxy.turns.stream import EventStream
 from codexproxy.turns.turn import Turn
 
+# How the names of headers end that tell how much of a window is used (UPSTREAM.md §3.8).
+QUOTA_HEADER = "-used-percent"
+
 REASONING_REMOVED = "encrypted_reasoning:removed"
 
 # Changes a turn that a provider refused so that it can be sent there again; None when it cannot help.
@@ -91,6 +94,8 @@ def attempt(provider: Provider, turn: Turn, clock: Callable[[], float]) -> Outco
     try:
         stream = provider.backend.open(turn)
         error, inside = failure_among(stream.prime())
+        if error is not None:
+            error.quota_told = any(name.endswith(QUOTA_HEADER) for name in stream.answerer.headers)
     except ProxyError as failure:
         _close(stream)
         return Outcome(provider, turn, None, failure, False, clock() - began)

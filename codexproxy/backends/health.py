@@ -157,7 +157,7 @@ def renewed(error: ProxyError, retry_after: float, message: str | None = None) -
     extra = dict(error.extra)
     if "resets_in_seconds" in extra:
         extra["resets_in_seconds"] = round(retry_after)
-    return type(error)(
+    fresh = type(error)(
         message or error.message,
         code=error.code,
         param=error.param,
@@ -166,3 +166,5 @@ def renewed(error: ProxyError, retry_after: float, message: str | None = None) -
         extra=extra,
         retryable=error.retryable,
     )
+    fresh.quota_told = error.quota_told
+    return fresh

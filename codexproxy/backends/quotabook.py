@@ -86,7 +86,8 @@ class QuotaBook:
             return error
         now = self._clock()
         left = seconds_until_reset(error, now)
-        text = limit_text(self.of(provider), now + left if left is not None else None, now)
+        moment = now + left if left is not None else None
+        text = limit_text(self.of(provider), moment, now, fresh=error.quota_told)
         return renewed(error, left or 0.0, text)
 
     def close(self) -> None:

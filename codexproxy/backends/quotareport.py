@@ -10,9 +10,9 @@ from typing import Any
 from codexproxy.backends.chatgpt.quota import quota_from_usage
 from codexproxy.backends.provider import Provider
 from codexproxy.backends.quotabook import QuotaBook
-from codexproxy.errors import NotLoggedIn, NotOffered, ProxyError
+from codexproxy.errors import NotLoggedIn, NotOffered, ProxyError, local_time
 from codexproxy.state.ledger import Use
-from codexproxy.turns.quota import Tell, local_time
+from codexproxy.turns.quota import Tell
 
 log = logging.getLogger(__name__)
 

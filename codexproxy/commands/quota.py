@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from codexproxy.commands.loading import settings_or_exit
+from codexproxy.errors import local_time
 from codexproxy.settings import Settings
-from codexproxy.turns.quota import local_time, span
+from codexproxy.turns.quota import span
 
 _BAR = 20
 

@@ -15,8 +15,8 @@ from codexproxy.backends.remedybook import RemedyBook
 from codexproxy.commands.invocation import as_typed
 from codexproxy.commands.loading import settings_or_exit
 from codexproxy.commands.profiles import login_of, profile_option
+from codexproxy.errors import local_time
 from codexproxy.settings import Settings
-from codexproxy.turns.quota import local_time
 
 _STATES = {
     "due": "is about to be renewed",

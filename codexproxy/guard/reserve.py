@@ -2,9 +2,9 @@
 
 import math
 
-from codexproxy.errors import RateLimited
+from codexproxy.errors import RateLimited, local_time
 from codexproxy.guard.identity import Identity
-from codexproxy.turns.quota import QuotaWindow, Tell, local_time
+from codexproxy.turns.quota import QuotaWindow, Tell
 
 
 def check_reserve(identity: Identity, window: QuotaWindow | None, now: float, tell: Tell = local_time) -> None:

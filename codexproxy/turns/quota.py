@@ -5,8 +5,9 @@ Windows differ per plan (UPSTREAM.md §3.9), so their lengths are always read.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
+
+from codexproxy.errors import local_time
 
 _NAMED_SPANS = {3600: "hourly", 86_400: "daily", 604_800: "weekly", 2_592_000: "monthly"}
 # A window counts as the long one, for which a part may be reserved, from two days on.
@@ -14,14 +15,6 @@ LONG = 2 * 86_400
 
 # A moment as its reader writes it.
 Tell = Callable[[float], str]
-
-
-def local_time(moment: float) -> str:
-    """A moment in the local time of this machine, ``Fri 21 Nov, 05:46``."""
-    try:
-        return datetime.fromtimestamp(moment).strftime("%a %d %b, %H:%M")
-    except (OverflowError, ValueError, OSError):
-        return "a time beyond all calendars"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +108,15 @@ class Quota:
 
     def reached(self, now: float, resets_at: float | None = None) -> QuotaWindow | None:
         """The window that a usage limit is about: the one that resets then, else the fullest."""
-        if not self.windows:
+        fullest = max(self.windows, key=lambda window: window.used_now(now), default=None)
+        return self.ending(resets_at) or fullest
+
+    def ending(self, resets_at: float | None) -> QuotaWindow | None:
+        """The window that resets at a moment, give or take a minute; None when there is none."""
+        if resets_at is None:
             return None
-        if resets_at is not None:
-            known = [window for window in self.windows if window.resets_at is not None]
-            same = [window for window in known if abs((window.resets_at or 0) - resets_at) <= 60]
-            if same:
-                return same[0]
-        return max(self.windows, key=lambda window: window.used_now(now))
+        known = [window for window in self.windows if window.resets_at is not None]
+        return next((window for window in known if abs((window.resets_at or 0) - resets_at) <= 60), None)
 
     def as_dict(self, now: float, tell: Tell = local_time) -> dict[str, Any]:
         """The quota for people and programs."""
@@ -130,7 +124,9 @@ class Quota:
         return {"plan": self.plan, "seen_at": self.seen_at, "windows": windows}
 
 
-def limit_text(quota: Quota | None, resets_at: float | None, now: float, tell: Tell = local_time) -> str:
+def limit_text(
+    quota: Quota | None, resets_at: float | None, now: float, tell: Tell = local_time, *, fresh: bool = True
+) -> str:
     """What a caller is told whose turn met a usage limit: window, percent, time.
 
     Args:
@@ -138,16 +134,17 @@ def limit_text(quota: Quota | None, resets_at: float | None, now: float, tell: T
         resets_at: When upstream says the limit ends, in epoch seconds.
         now: Epoch seconds.
         tell: Writes a moment.
+        fresh: Whether upstream told this quota with the refusal. What it told earlier
+            may name the window that ends then, but no percentage.
     """
-    window = quota.reached(now, resets_at) if quota else None
+    window = None
+    if quota is not None:
+        window = quota.reached(now, resets_at) if fresh else quota.ending(resets_at)
     moment = resets_at if resets_at is not None else window.resets_at if window else None
-    what = (
-        f"{window.label} usage limit of the account is reached ({window.used_percent:g} % used)"
-        if window
-        else ("usage limit of the account is reached")
-    )
+    label = f"{window.label} " if window else ""
+    used = f" ({window.used_percent:g} % used)" if window and fresh else ""
     when = f" It resets at {tell(moment)}, in {span(moment - now)}." if moment is not None else ""
-    return f"The {what}.{when} 'codexproxy usage' shows all windows."
+    return f"The {label}usage limit of the account is reached{used}.{when} 'codexproxy usage' shows all windows."
 
 
 def span(seconds: float) -> str:

@@ -11,8 +11,6 @@ from codexproxy.web.absent import absent_at
 from codexproxy.web.bugs import internal_error
 from codexproxy.web.codex_client import error_reply
 
-# A wait longer than this is not worth the SDKs' own two quick retries (COMPAT.md P11).
-SHORT_WAIT = 60
 NOT_IMPLEMENTED = 501
 
 log = logging.getLogger(__name__)
@@ -30,14 +28,11 @@ def render(error: errors.ProxyError) -> Response:
     """The error as an HTTP answer of the OpenAI API."""
     g.log.failed(error)
     response = error_reply(error)
-    if error.retry_after is not None:
-        seconds = max(1, math.ceil(error.retry_after))
-        response.headers["Retry-After"] = str(seconds)
-        if seconds > SHORT_WAIT:
-            response.headers["x-should-retry"] = "false"
-    elif error.status == NOT_IMPLEMENTED:
-        # The SDKs would try any 5xx twice more.
+    if error.resets_at is not None or error.status == NOT_IMPLEMENTED:
+        # The SDKs would try twice more, at once (COMPAT.md P11).
         response.headers["x-should-retry"] = "false"
+    elif error.wait is not None:
+        response.headers["Retry-After"] = str(max(1, math.ceil(error.wait)))
     return response
 
 

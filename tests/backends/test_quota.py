@@ -142,8 +142,11 @@ def test_a_usage_limit_is_explained_and_keeps_what_programs_read(tmp_path: Path)
     book = QuotaBook(tmp_path / "q.db", Clock(NOW))
     book.note("main", quota(100, resets_at=NOW + 9000))
     limit = RateLimited("reached", code="usage_limit_reached", extra={"resets_in_seconds": 9000, "plan_type": "plus"})
+    limit.quota_told = True
     told = book.explain("main", limit)
     assert told.message.startswith("The weekly usage limit of the account is reached (100 % used).")
+    limit.quota_told = False
+    assert book.explain("main", limit).message.startswith("The weekly usage limit of the account is reached. It resets")
     assert (told.code, told.retry_after, told.extra) == (limit.code, 9000, limit.extra)
     other = Overloaded("x")
     assert book.explain("main", other) is other

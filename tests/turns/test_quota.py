@@ -126,3 +126,13 @@ def test_a_quota_shows_itself_as_json() -> None:
 @pytest.mark.parametrize("moment", [1e30, -1e30, 253402300800 * 10])
 def test_a_reset_in_no_calendar_is_still_told(moment: float) -> None:
     assert "usage limit of the account is reached" in limit_text(None, moment, 0)
+
+
+def test_a_quota_of_before_names_the_window_that_ends_then_and_claims_no_percentage() -> None:
+    quota = Quota((window(25.0, HOUR), window(80.0, 3 * DAY, 7 * DAY, "secondary")))
+    assert limit_text(quota, NOW + HOUR, NOW, tell, fresh=False) == (
+        "The 5-hour usage limit of the account is reached. It resets at T+3600, in 1 h 0 min. "
+        "'codexproxy usage' shows all windows."
+    )
+    for moment in (NOW + DAY, None):
+        assert "The usage limit of the account is reached." in limit_text(quota, moment, NOW, tell, fresh=False)

@@ -1,6 +1,7 @@
 """The gate over real HTTP: dry run, healing, limits, and that no turn route goes around it."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,76 @@ def test_a_usage_limit_is_told_with_its_window(serve: Callable[..., Service], si
     answer = service.post(CHAT, ASK)
     assert (answer.status, answer.code) == (429, "usage_limit_reached")
     assert "%" in answer.json["error"]["message"]
-    assert int(answer.headers["retry-after"]) > 0
+    assert answer.long_wait > 0
+
+
+SPENT = {"type": "usage_limit_reached", "message": "spent"}
+
+
+@pytest.mark.parametrize("fields", [{"resets_in_seconds": 9000}, {}])
+def test_a_usage_limit_without_quota_headers_claims_no_percentage(
+    serve: Callable[..., Service], sim: SimulatorClient, fields: dict[str, Any]
+) -> None:
+    service = serve()
+    assert service.post(CHAT, ASK).status == 200
+    assert service.get("/v1/quota").json["providers"][0]["windows"]
+    sim.script({"status": 429, "json": {"error": {**SPENT, **fields}}}, repeat=-1)
+    for _ in range(2):  # the second is answered from what is remembered
+        answer = service.post(CHAT, ASK)
+        assert (answer.status, answer.code) == (429, "usage_limit_reached")
+        assert "%" not in answer.json["error"]["message"]
+
+
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/responses": {"model": "gpt-5.2", "input": "hi"},
+    CHAT: ASK,
+    "/v1/completions": {"model": "gpt-5.2", "prompt": "hi"},
+}
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_long_wait_of_upstreams_is_told_as_a_moment(
+    serve: Callable[..., Service], sim: SimulatorClient, inside: bool
+) -> None:
+    service = serve()
+    limit = {"code": "rate_limit_exceeded", "message": "Slow down.", "resets_in_seconds": 900}
+    failed = {"type": "response.failed", "response": {"id": "resp_1", "status": "failed", "error": limit}}
+    raw = {"raw_text": f"event: response.failed\ndata: {json.dumps(failed)}\n\n"}
+    sim.script(raw if inside else {"status": 429, "json": {"error": limit}}, repeat=-1)
+    if inside:
+        # Upstream's own event passes as it came.
+        assert (
+            raw["raw_text"].encode() in service.post("/v1/responses", {**BODIES["/v1/responses"], "stream": True}).body
+        )
+    # The first answer is upstream's, the others are from memory.
+    for path, body in BODIES.items():
+        for stream in (False, True):
+            assert 800 < service.post(path, {**body, "stream": stream}).long_wait < 902
+
+
+@pytest.mark.parametrize("seconds", [7, 60])
+def test_a_short_wait_of_upstreams_is_told_in_seconds(
+    serve: Callable[..., Service], sim: SimulatorClient, seconds: int
+) -> None:
+    service = serve()
+    limit = {"code": "rate_limit_exceeded", "message": "Slow down."}
+    sim.script({"status": 429, "json": {"error": limit}, "headers": {"retry-after": str(seconds)}}, repeat=-1)
+    answer = service.post(CHAT, ASK)
+    assert (answer.status, answer.headers["retry-after"]) == (429, str(seconds))
+    assert "x-should-retry" not in answer.headers
+    assert "resets_at" not in answer.json["error"]
+
+
+def test_a_limit_in_the_middle_of_a_chat_stream_tells_its_moment(service: Service, sim: SimulatorClient) -> None:
+    limit = {"code": "usage_limit_reached", "message": "spent", "resets_at": int(time.time()) + 900}
+    delta = {"type": "response.output_text.delta", "delta": "one "}
+    failed = {"type": "response.failed", "response": {"id": "resp_1", "status": "failed", "error": limit}}
+    frames = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in (delta, failed))
+    sim.script({"raw_text": frames})
+    answer = service.post(CHAT, {**ASK, "stream": True})
+    error = next(json.loads(line[6:]) for line in answer.body.decode().split("\n\n") if '"error"' in line)["error"]
+    assert error["resets_at"] == limit["resets_at"]
+    assert time.strftime("%a %d %b, %H:%M", time.localtime(limit["resets_at"])) in error["message"]
 
 
 @pytest.mark.parametrize("stream", [True, False])

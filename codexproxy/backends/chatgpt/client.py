@@ -131,11 +131,14 @@ class ChatGptBackend:
         if response.status_code == 401:
             response.close()
             response = attempt(self._credentials.recover(access.token))
+        quota = quota_from_headers(lower_names(response.headers), time.time())
         if self._heard is not None:
-            self._heard(self.name, quota_from_headers(lower_names(response.headers), time.time()))
+            self._heard(self.name, quota)
         if response.status_code == 200:
             return response
-        raise self._refused(response)
+        error = self._refused(response)
+        error.quota_told = quota is not None
+        raise error
 
     def _send(
         self, method: str, path: str, headers: dict[str, str], body: bytes, deadlines: Deadlines

@@ -98,11 +98,11 @@ class ResponsesRenderer:
         details = error_object(_data(self._error)) or error.as_dict()
         # A code is a string in every schema, whatever upstream has there.
         code = text_of(details.get("code")) or text_of(details.get("type")) or error.code
-        reason = {"code": code, "message": text_of(details.get("message")) or error.message}
+        reason = {"code": code, "message": text_of(details.get("message")) or error.told}
         failed = {"response": self._envelope.failed(self._response, reason)}
         if self._error:
             return before + _written(FAILED, number, failed)
-        flat = {"code": error.code, "message": error.message, "param": error.param}
+        flat = {"code": error.code, "message": error.told, "param": error.param}
         told = _written(ERROR, number, {**flat, "error": details})
         return before + told + _written(FAILED, number + 1, failed)
 

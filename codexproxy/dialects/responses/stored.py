@@ -54,7 +54,7 @@ def cancellable(response: Json) -> Json:
 
 def failed(response: Json, error: ProxyError) -> Json:
     """The response as it is kept when it came to nothing."""
-    return {**response, "status": "failed", "error": {"code": error.code, "message": error.message}}
+    return {**response, "status": "failed", "error": {"code": error.code, "message": error.told}}
 
 
 def starting_after(arguments: Any) -> int:
@@ -93,7 +93,7 @@ def closing(response: Json | None, last: int, id: str) -> bytes:
 
 def broken(error: ProxyError, last: int) -> bytes:
     """The last frame of a followed response that cannot be followed any more; ``last`` as for ``closing``."""
-    told = {"type": ERROR, "code": error.code, "message": error.message, "param": error.param}
+    told = {"type": ERROR, "code": error.code, "message": error.told, "param": error.param}
     return Event.of({**told, "sequence_number": last + 1}).raw
 
 
