@@ -3,6 +3,7 @@
 They name what ``codex exec`` names, in camel case, and add deltas of texts.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -25,19 +26,28 @@ class AppDecoder:
         composer: Makes the events.
         reporter: Tells it what happened.
         redact: Takes secrets out of error messages.
+        now: Epoch seconds.
 
     Attributes:
         progress: How the turn goes.
     """
 
-    def __init__(self, thread: str, request: int, composer: Composer, reporter: Reporter, redact: Redactor) -> None:
+    def __init__(
+        self,
+        thread: str,
+        request: int,
+        composer: Composer,
+        reporter: Reporter,
+        redact: Redactor,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._thread = thread
         self._request = request
         self._composer = composer
         self._reporter = reporter
         self._phases: dict[str, str | None] = {}
         self._usage: Json | None = None
-        self.progress = Progress(composer, redact)
+        self.progress = Progress(composer, redact, now)
 
     def feed(self, messages: list[Json]) -> Batch:
         """The events of these messages."""
@@ -52,6 +62,9 @@ class AppDecoder:
         if message.get("id") == self._request:
             return self._answered(message)
         params = object_of(message.get("params"))
+        if message.get("method") == "account/rateLimits/updated":
+            self.progress.windows(object_of(params.get("rateLimits")))
+            return []
         read = _NOTIFICATIONS.get(str(message.get("method")))
         if read is None or params.get("threadId") != self._thread:
             return []

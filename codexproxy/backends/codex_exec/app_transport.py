@@ -127,7 +127,7 @@ class AppTransport:
             request = server.ask("turn/start", turn_params(thread, job, folder.write_images(job.prompt)))
             composer = Composer(body, int(self._now()))
             reporter = Reporter(composer, json_answer=job.json_answer, include_activity=job.include_activity)
-            decoder = AppDecoder(thread, request, composer, reporter, self._launcher.redactor(around))
+            decoder = AppDecoder(thread, request, composer, reporter, self._launcher.redactor(around), self._now)
             owned.pop_all()
             freed = ExitStack()
             freed.callback(folder.remove)

@@ -1,5 +1,6 @@
 """The JSON lines of ``codex exec --json`` as events (UPSTREAM.md §9). Pure."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,16 +24,19 @@ class ExecDecoder:
         composer: Makes the events.
         reporter: Tells it what happened.
         redact: Takes secrets out of error messages.
+        now: Epoch seconds.
 
     Attributes:
         progress: How the turn goes.
         skipped: How many lines were no JSON object.
     """
 
-    def __init__(self, composer: Composer, reporter: Reporter, redact: Redactor) -> None:
+    def __init__(
+        self, composer: Composer, reporter: Reporter, redact: Redactor, now: Callable[[], float] = time.time
+    ) -> None:
         self._composer = composer
         self._reporter = reporter
-        self.progress = Progress(composer, redact)
+        self.progress = Progress(composer, redact, now)
         self.skipped = 0
 
     def feed(self, lines: list[bytes]) -> Batch:

@@ -56,7 +56,7 @@ class ExecTransport:
         redact = launcher.redactor(around)
         composer = Composer(body, int(self._now()))
         reporter = Reporter(composer, json_answer=job.json_answer, include_activity=job.include_activity)
-        decoder = ExecDecoder(composer, reporter, redact)
+        decoder = ExecDecoder(composer, reporter, redact, self._now)
         owned.callback(_let_end, process, decoder)
         # From here on the source frees it all.
         return CliSource(process, decoder, deadlines, owned.pop_all(), launcher.clock)

@@ -5,6 +5,9 @@ Sentences that are the JSON body of a refusal are read as such.
 """
 
 import re
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from codexproxy.errors import (
@@ -91,19 +94,57 @@ _OFFLINE = "waiting for network"
 _ANCIENT = re.compile(r"unexpected argument|unrecognized (?:subcommand|option)|invalid value .{0,80} for '--", re.I)
 
 
-def failure_of_text(text: str, redact: Redactor, name: object = None) -> ProxyError:
+def failure_of_text(
+    text: str,
+    redact: Redactor,
+    name: object = None,
+    *,
+    now: float | None = None,
+    resets: Sequence[float] = (),
+) -> ProxyError:
     """The error for a failed turn.
 
     Args:
         text: The CLI's message.
         redact: Takes secrets out of it.
         name: ``codexErrorInfo``, where the app-server gave one.
+        now: Epoch seconds.
+        resets: When the account's windows reset, in epoch seconds, as far as the app-server said.
     """
+    now = time.time() if now is None else now
     known = _NAMES.get(name) if isinstance(name, str) else None
     meaning = known or _of_sentence(text) or _of_vague(name)
     body = _body_in(text)
     message = redact(str(body.get("message") or "") if body else text).strip()[:_SHOWN]
-    return _error({**(body or {}), "message": message}, meaning or (_REJECTED if body else _FAILED))
+    details = {**_reset_in(text, now, resets), **(body or {}), "message": message}
+    return _error(details, meaning or (_REJECTED if body else _FAILED))
+
+
+# "try again at 5:46 AM." of today, "try again at Dec 2nd, 2026 12:09 AM.", both in local time and without seconds.
+_TRY_AT = re.compile(
+    r"try again at (?:([A-Z][a-z]{2}) (\d{1,2})(?:st|nd|rd|th), (\d{4}) )?(\d{1,2}:\d\d [AP]M)\b", re.ASCII
+)
+_MINUTE = 60.0
+
+
+def _reset_in(text: str, now: float, resets: Sequence[float]) -> dict[str, float]:
+    """When the CLI says that its limit ends, as upstream's own fields; empty when it does not say."""
+    found = _TRY_AT.search(text)
+    if found is None:
+        return {}
+    month, day, year, clock = found.groups()
+    today = datetime.fromtimestamp(now)
+    date = f"{month} {day} {year}" if month else today.strftime("%b %d %Y")
+    try:
+        moment = datetime.strptime(f"{date} {clock}", "%b %d %Y %I:%M %p")
+        if not month and moment < today - timedelta(hours=1):
+            moment += timedelta(days=1)
+        begin = moment.timestamp()
+    except (ValueError, OverflowError, OSError):
+        return {}
+    # The minute has begun when it is over, so that nobody comes too early.
+    reset = next((known for known in resets if begin <= known < begin + _MINUTE), begin + _MINUTE)
+    return {"resets_at": int(reset), "resets_in_seconds": max(0.0, reset - now)}
 
 
 def failure_of_exit(status: int | None, stderr: str, redact: Redactor) -> ProxyError:

@@ -1,6 +1,7 @@
 """How one turn of the CLI goes, whichever protocol tells of it. Pure."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from codexproxy.backends.codex_exec.composer import Composer, usage_object
@@ -18,14 +19,17 @@ class Progress:
     Args:
         composer: Makes the events.
         redact: Takes secrets out of error messages.
+        now: Epoch seconds.
 
     Attributes:
         finished: Whether the turn has completed.
         failure: Why the turn failed; whoever feeds the decoder raises it once the events before it are delivered.
     """
 
-    def __init__(self, composer: Composer, redact: Redactor) -> None:
+    def __init__(self, composer: Composer, redact: Redactor, now: Callable[[], float] = time.time) -> None:
         self._composer = composer
+        self._now = now
+        self._resets: tuple[float, ...] = ()
         self._redact = redact
         self._begun = False
         self._offline = 0
@@ -45,6 +49,11 @@ class Progress:
         self._begun = True
         return self._composer.begin()
 
+    def windows(self, limits: Json) -> None:
+        """Takes what the app-server says of the account's windows."""
+        rows = [object_of(limits.get(name)).get("resetsAt") for name in ("primary", "secondary")]
+        self._resets = tuple(float(moment) for moment in rows if isinstance(moment, int))
+
     def mention(self, message: str) -> None:
         """Takes an error that need not be the last word ("Reconnecting… 2/5"); too many such are one."""
         self._last_error = message
@@ -59,7 +68,8 @@ class Progress:
             message: What the CLI said.
             kind: Its ``codexErrorInfo``, where it gave one.
         """
-        self.failure = failure_of_text(message or self._last_error, self._redact, kind)
+        text = message or self._last_error
+        self.failure = failure_of_text(text, self._redact, kind, now=self._now(), resets=self._resets)
 
     def ended(self, status: int | None, stderr: str) -> ProxyError | None:
         """What it means that the CLI says nothing more; None when all is well.

@@ -1,6 +1,10 @@
 """Every way the CLI tells a failure keeps its meaning for the caller."""
 
+from datetime import datetime
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from codexproxy.backends.codex_exec.failures import failure_of_exit, failure_of_text, is_ancient
 from codexproxy.observe.redaction import Redactor
@@ -122,3 +126,47 @@ def test_an_early_end_is_told_with_its_reason(status: int | None, stderr: str, t
     assert told in error.message
     assert len(error.message) < 3000
     assert is_ancient(stderr) == ("too old" in error.message)
+
+
+NOON = datetime(2026, 11, 29, 12, 0, 30)
+
+
+def reset_of(said: str, now: datetime = NOON, resets: tuple[float, ...] = ()) -> tuple[datetime | None, float | None]:
+    """When a failure says that its limit ends, and in how many seconds."""
+    error = failure_of_text(f"You\u2019ve hit your usage limit. {said}", REDACT, now=now.timestamp(), resets=resets)
+    assert error.code == "usage_limit_reached"
+    moment = error.extra.get("resets_at")
+    return (datetime.fromtimestamp(moment) if isinstance(moment, int) else None), error.retry_after
+
+
+@pytest.mark.parametrize(
+    ("said", "now", "moment"),
+    [
+        ("Upgrade or try again at 2:09 PM.", NOON, datetime(2026, 11, 29, 14, 10)),
+        ("Try again at 12:00 PM.", NOON, datetime(2026, 11, 29, 12, 1)),
+        ("try again at 12:09 AM.", datetime(2026, 11, 29, 23, 59, 59), datetime(2026, 11, 30, 0, 10)),
+        ("try again at Dec 2nd, 2026 12:09 AM.", NOON, datetime(2026, 12, 2, 0, 10)),
+        ("try again at Jan 1st, 2027 1:00 PM.", NOON, datetime(2027, 1, 1, 13, 1)),
+        ("try again at Dec 23rd, 2026 11:59 PM.", NOON, datetime(2026, 12, 24)),
+        ("try again at Feb 30th, 2026 1:00 PM.", NOON, None),
+        ("try again at 25:00 PM.", NOON, None),
+        ("try again later.", NOON, None),
+    ],
+)
+def test_a_spent_window_says_when_it_is_open_again(said: str, now: datetime, moment: datetime | None) -> None:
+    found, seconds = reset_of(said[0].lower() + said[1:], now)
+    assert found == moment
+    assert seconds == (None if moment is None else (moment - now).total_seconds())
+
+
+def test_the_second_comes_from_the_account_where_it_is_known() -> None:
+    exact = datetime(2026, 11, 29, 14, 9, 17)
+    other = datetime(2026, 12, 5, 14, 9, 17).timestamp()
+    assert reset_of("try again at 2:09 PM.", resets=(other, exact.timestamp()))[0] == exact
+    assert reset_of("try again at 2:10 PM.", resets=(other, exact.timestamp()))[0] == datetime(2026, 11, 29, 14, 11)
+
+
+@given(st.text(), st.from_regex(r"[A-Z][a-z]{2} [0-9]{1,2}th, [0-9]{4} [0-9]{1,2}:[0-9]{2} [AP]M", fullmatch=True))
+def test_no_words_about_a_time_break_the_error(text: str, time: str) -> None:
+    for said in (text, f"hit your usage limit. try again at {time}"):
+        assert failure_of_text(said, REDACT, now=NOON.timestamp()).message

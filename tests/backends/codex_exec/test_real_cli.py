@@ -8,6 +8,7 @@ import json
 import socket
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,9 @@ from typing import Any
 import pytest
 
 from codexproxy.backends.codex_exec import CodexCliBackend
-from codexproxy.errors import InvalidRequest, ModelNotFound, UpstreamFailed, UpstreamTimeout
+from codexproxy.errors import InvalidRequest, ModelNotFound, RateLimited, UpstreamFailed, UpstreamTimeout
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.simulator.recipes import answer, call, message, say, stall_at
+from codexproxy.simulator.recipes import answer, call, http, message, say, stall_at
 from codexproxy.turns.events import Event
 from codexproxy.turns.fold import fold
 from codexproxy.turns.turn import Turn
@@ -334,3 +335,18 @@ def test_the_users_configuration_is_left_as_it_is(stage: RealCliStage, sim: Simu
     assert (stage.home / "config.toml").read_text() == before
     assert not list(stage.home.rglob("rollout-*.jsonl"))
     write_config(stage.home, sim)
+
+
+def test_a_spent_window_says_when_it_resets(stage: RealCliStage, sim: SimulatorClient) -> None:
+    now = time.time()
+    for seconds in (7200, 3 * 86400):
+        error = {"type": "usage_limit_reached", "message": "The usage limit has been reached", "plan_type": "plus"}
+        clock = {"resets_at": int(now) + seconds, "resets_in_seconds": seconds}
+        sim.script(http(429, {"error": {**error, **clock}}))
+        with pytest.raises(RateLimited) as limit:
+            ask(stage.backend(), turn())
+        assert (limit.value.status, limit.value.code) == (429, "usage_limit_reached")
+        # The CLI says the minute, and we its end.
+        assert limit.value.retry_after == pytest.approx(seconds, abs=65)
+        assert limit.value.extra["resets_at"] == pytest.approx(clock["resets_at"], abs=60)
+        assert "try again at" in limit.value.message

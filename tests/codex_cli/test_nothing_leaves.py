@@ -1,0 +1,50 @@
+"""With CODEX_LOCAL_ONLY nothing leaves the machine, whatever the CLI's configuration says."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.backends.codex_exec.real_cli import installed
+from tests.codex_cli.walled_in import PORTS
+
+pytestmark = pytest.mark.real_cli
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 120.0
+
+# Without the rights of an administrator a namespace of users has to come first.
+UNSHARE = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--net"]
+
+
+def told(folder: Path, transport: str, *, local_only: bool) -> dict[str, Any]:
+    """What ``walled_in`` tells of a turn."""
+    installed()
+    command = [
+        *UNSHARE,
+        sys.executable,
+        "-m",
+        "tests.codex_cli.walled_in",
+        str(folder),
+        transport,
+        str(int(local_only)),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("transport", ["exec", "app-server"])
+def test_a_configuration_that_tells_the_world_everything_tells_it_nothing(tmp_path: Path, transport: str) -> None:
+    assert told(tmp_path, transport, local_only=True) == {"answer": "Hello", "heard": {}}
+
+
+def test_the_same_configuration_is_heard_without_local_only(tmp_path: Path) -> None:
+    found = told(tmp_path, "exec", local_only=False)
+    assert found["answer"] == "Hello"
+    assert {"notify", "otlp-grpc", "otlp-http", "mcp", "stdio", "proxy"} <= set(found["heard"]) <= set(PORTS)
+    assert "TOP-SECRET-PROMPT" in " ".join(found["heard"]["notify"])
