@@ -2,22 +2,15 @@
 
 import json
 import re
-import zlib
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 import orjson
-import zstandard
 
-from codexproxy.errors import BodyTooLarge, InvalidRequest, UnsupportedEncoding
+from codexproxy.errors import InvalidRequest, UnsupportedEncoding
 from codexproxy.web.receiving import receive
+from codexproxy.web.unpacking import Body, too_large, unpack
 
-# A zstd block of a few bytes may unfold to 128 KiB; small bites keep a bomb small.
-_ZSTD_BITE = 512
-# RFC 8878 §3.1.1.1.2 recommends decoders to support 8 MiB; more is a lever for an attack.
-_ZSTD_WINDOW = 8 * 1024 * 1024
-_BITE = 64 * 1024
 # Each layer may be as large as the limit, so there must not be any number of them.
 _MOST_ENCODINGS = 3
 # Halves of an emoji, which some clients send, and UTF-16 are refused by orjson, and upstream would refuse
@@ -27,7 +20,7 @@ _MENDABLE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]|\x00")
 DEEPEST = 254
 
 
-def read_body(environ: dict[str, Any], limit: int) -> bytes:
+def read_body(environ: dict[str, Any], limit: int) -> Body:
     """The request's body, unpacked.
 
     Args:
@@ -41,12 +34,12 @@ def read_body(environ: dict[str, Any], limit: int) -> bytes:
     """
     announced = environ.get("CONTENT_LENGTH") or ""
     if announced.isdigit() and int(announced) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     _refuse_coding(environ)
     # One byte more than allowed is asked for: a chunked body tells its size only so.
     body = receive(environ["wsgi.input"], int(announced) if announced.isdigit() else limit + 1)
     if len(body) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     if announced.isdigit() and len(body) < int(announced):
         raise InvalidRequest(
             f"The body ended after {len(body)} of the {announced} bytes announced.", code="invalid_http"
@@ -55,7 +48,7 @@ def read_body(environ: dict[str, Any], limit: int) -> bytes:
     if len(encodings) > _MOST_ENCODINGS:
         raise UnsupportedEncoding(f"The body is packed more than {_MOST_ENCODINGS} times over. Please pack it once.")
     for encoding in reversed(encodings):
-        body = _unpack(body, encoding.strip(), limit)
+        body = unpack(body, encoding.strip(), limit)
     return body
 
 
@@ -68,67 +61,13 @@ def _refuse_coding(environ: dict[str, Any]) -> None:
         )
 
 
-def _unpack(body: bytes, encoding: str, limit: int) -> bytes:
-    if encoding in ("", "identity"):
-        return body
-    unpack = _UNPACKERS.get(encoding)
-    if unpack is None:
-        known = ", ".join(sorted(_UNPACKERS))
-        raise UnsupportedEncoding(f"The content-encoding `{encoding[:40]}` is not known here. Please use: {known}.")
-    parts: list[bytes] = []
-    size = 0
-    try:
-        for part in unpack(body):
-            size += len(part)
-            if size > limit:
-                raise _too_large(limit)
-            parts.append(part)
-    except (zlib.error, zstandard.ZstdError, EOFError) as error:
-        raise InvalidRequest(f"The body is not valid {encoding} data.", code="invalid_encoding") from error
-    return b"".join(parts)
-
-
-def _unzip(body: bytes) -> Iterator[bytes]:
-    # 32: gzip and zlib headers are both recognised (zlib manual, inflateInit2).
-    while body:
-        packed = zlib.decompressobj(wbits=47)
-        while body and not packed.eof:
-            yield packed.decompress(body, _BITE)
-            body = packed.unconsumed_tail or packed.unused_data
-        if not packed.eof:
-            raise EOFError
-        body = packed.unused_data
-
-
-def _unzstd(body: bytes) -> Iterator[bytes]:
-    while body:
-        packed = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
-        while body and not packed.eof:
-            yield packed.decompress(body[:_ZSTD_BITE])
-            body = packed.unused_data + body[_ZSTD_BITE:]
-        if not packed.eof:
-            raise EOFError
-
-
-_UNPACKERS: dict[str, Callable[[bytes], Iterator[bytes]]] = {
-    "gzip": _unzip,
-    "x-gzip": _unzip,
-    "deflate": _unzip,
-    "zstd": _unzstd,
-}
-
-
-def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The request body is larger than the {limit} bytes allowed (MAX_BODY_BYTES).")
-
-
-def parse_object(body: bytes) -> dict[str, Any]:
+def parse_object(body: Body) -> dict[str, Any]:
     """The body's JSON object, whatever the content type says.
 
     Raises:
         InvalidRequest: It is not JSON (line and column are named) or not an object.
     """
-    body = body.removeprefix(b"\xef\xbb\xbf")
+    body = bytes(body).removeprefix(b"\xef\xbb\xbf")
     if not body.strip():
         raise InvalidRequest("The request has no body. Please send a JSON object.", code="invalid_json")
     value = _parse(body)

@@ -7,6 +7,7 @@ import gevent
 import pytest
 from gevent import socket
 from gunicorn.config import Config
+from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.wsgi import Response
 
 from codexproxy.web.serving.listening import Address, ClientServer, ClientSocket, answering_shortly
@@ -91,6 +92,7 @@ class Asked:
 
     method = "GET"
     version = (1, 1)
+    body = Body(LengthReader(None, 0))
 
     def should_close(self) -> bool:
         return False

@@ -55,7 +55,7 @@ def _is_from_here() -> bool:
 
 
 def _body() -> bytes:
-    return read_body(request.environ, LARGEST)
+    return bytes(read_body(request.environ, LARGEST))
 
 
 def _fields(body: bytes) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""Connections that wait for their next request, and how they end when the worker has to.
+"""Connections that wait for something from their client, and how they end when the worker has to.
 
 Nearly every wait ends with a request, so none has a timer of its own: one slow
-clock per worker ends those that have lasted too long.
+clock ends those that have lasted too long.
 """
 
 import itertools
+import sys
 import time
 from types import TracebackType
 from typing import Any
@@ -21,17 +22,19 @@ GRACE = 1.0
 class _Wait(BaseException):
     """The wait of one connection; a ``with`` block that ends silently when it is raised inside."""
 
-    def __init__(self, waits: "dict[_Wait, Any]") -> None:
+    def __init__(self, connections: "IdleConnections") -> None:
         self.began = time.monotonic()
-        self._waits = waits
+        # Who waits, while it does.
+        self.greenlet: Any = None
+        self._connections = connections
 
     def __enter__(self) -> None:
-        self._waits[self] = gevent.getcurrent()
+        self._connections.enter(self)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self._waits.pop(self, None)
+        self._connections.leave(self)
         return value is self
 
 
@@ -40,34 +43,54 @@ class IdleConnections:
 
     Args:
         seconds: How long each may wait; the slow clock may add a second.
+        most: How many may wait at a time. One more, and the one that has waited longest has to go:
+            clients that have something to say are done in no time, whatever address they come from.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, most: int = sys.maxsize) -> None:
         self._seconds = seconds
+        self._most = most
         # In the order in which they began.
-        self._waits: dict[_Wait, Any] = {}
+        self._waits: dict[_Wait, None] = {}
         self._clock: gevent.Greenlet | None = None
 
+    def __len__(self) -> int:
+        return len(self._waits)
+
     def waiting(self) -> _Wait:
-        """A ``with`` block around the wait for a request."""
+        """A ``with`` block around a wait."""
         if self._clock is None:
             self._clock = gevent.spawn(self._tick)
-        return _Wait(self._waits)
+        return _Wait(self)
+
+    def enter(self, wait: _Wait) -> None:
+        """The calling greenlet begins to wait."""
+        wait.greenlet = gevent.getcurrent()
+        self._waits[wait] = None
+        if len(self._waits) > self._most:
+            oldest = next(iter(self._waits))
+            del self._waits[oldest]
+            gevent.get_hub().loop.run_callback(_end, oldest)
+
+    def leave(self, wait: _Wait) -> None:
+        """A wait is over."""
+        wait.greenlet = None
+        self._waits.pop(wait, None)
 
     def hang_up(self, grace: float = GRACE) -> None:
         """Ends the waits that have lasted for the grace."""
         latest = time.monotonic() - grace
         callback = gevent.get_hub().loop.run_callback
         for wait in itertools.takewhile(lambda wait: wait.began <= latest, self._waits):
-            callback(self._end, wait)
-
-    def _end(self, wait: _Wait) -> None:
-        # In the meantime the request may have come after all.
-        greenlet = self._waits.pop(wait, None)
-        if greenlet is not None:
-            greenlet.throw(wait)
+            callback(_end, wait)
 
     def _tick(self) -> None:
         while True:
             gevent.sleep(TICK)
             self.hang_up(self._seconds)
+
+
+def _end(wait: _Wait) -> None:
+    # In the meantime the request may have come after all.
+    if wait.greenlet is not None:
+        wait.greenlet.throw(wait)

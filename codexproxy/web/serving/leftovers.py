@@ -1,54 +1,72 @@
 """What a client still sends of a body that nobody wants."""
 
-from types import TracebackType
-from typing import Any, Protocol
+import socket
+from contextlib import AbstractContextManager, suppress
+from typing import Any
 
 import gevent
 from gunicorn.http.errors import ParseException
 
-_BITE = 1024 * 1024
+from codexproxy.web.fairness import let_others_run
+from codexproxy.web.serving.wire import BoundedChunks
+
+# Bytes of a body that are read although nobody wants them, for the connection to be of further use.
+SMALL_REST = 64 * 1024
+# Of chunks, which have to be parsed, the wire may have brought fewer.
+SMALL_CHUNKS = 16 * 1024
 # Seconds without a word after which nothing more is expected.
 SILENCE = 5.0
+_BITE = 64 * 1024
+_BITE_OF_CHUNKS = 1024
 
 
-class Patience(Protocol):
-    """A ``with`` block that may end early, and silently."""
+def can_go_on(request: Any) -> bool:
+    """Whether another request may follow on the connection: the body is read, or no more than a little of it is left.
 
-    def __enter__(self) -> object: ...
-
-    def __exit__(self, kind: type[BaseException] | None, value: Any, trace: TracebackType | None) -> bool: ...
-
-
-def is_read(body: Any) -> bool:
-    """Whether a request's body is known to be at its end; most are, and tell so at a glance."""
-    return getattr(getattr(body, "reader", None), "length", None) == 0 and not body.failed
-
-
-def discard_rest(body: Any, wait: Patience) -> bool:
-    """Reads a request's body to its end, behind the answer.
-
-    A connection that is closed with unread bytes is reset, and the client may
-    lose the answer that says why (RFC 9112 §9.6). gunicorn would read them in
-    bites of 1 KiB and without a pause, while every stream of the worker waits.
-
-    Args:
-        body: The request's body, as gunicorn reads it.
-        wait: Ends its ``with`` block silently when that takes too long.
-
-    Returns:
-        Whether the end was reached; without it the connection cannot be used again.
+    A client that was not invited to send its body may begin it or not, so that nothing can follow there.
     """
-    with wait:
-        return _read_away(body)
+    body, reader = request.body, request.body.reader
+    if body.failed:
+        return False
+    if _is_read(reader):
+        return True
+    little = reader.wire <= SMALL_CHUNKS if isinstance(reader, BoundedChunks) else reader.length <= SMALL_REST
+    return little and not request.unreader.invites
+
+
+def skip_rest(body: Any) -> bool:
+    """Reads away the little that is left of a body; returns whether it came to its end."""
+    reader = body.reader
+    if _is_read(reader):
+        return True
+    with suppress(OSError, ParseException), gevent.Timeout(SILENCE, False):
+        if isinstance(reader, BoundedChunks):
+            while reader.wire <= SMALL_CHUNKS and not _is_read(reader):
+                body.read(_BITE_OF_CHUNKS)
+            return _is_read(reader)
+        left: int = reader.length
+        # A body that is cut short ends with fewer bytes.
+        return len(body.read(left)) == left
     return False
 
 
-def _read_away(body: Any) -> bool:
-    try:
-        while True:
-            with gevent.Timeout(SILENCE, TimeoutError()):
-                if not body.read(_BITE):
-                    return True
-            gevent.sleep(0)
-    except (OSError, ParseException):
-        return False
+def _is_read(reader: Any) -> bool:
+    return reader.parser is None if isinstance(reader, BoundedChunks) else bool(reader.length == 0)
+
+
+def linger(sock: Any, patience: AbstractContextManager[object]) -> None:
+    """Lets a client finish what it is sending, without looking at it, before the connection is closed.
+
+    A connection that is closed with unread bytes is reset, and the client may
+    lose the answer that says why (RFC 9112 §9.6).
+
+    Args:
+        sock: The client's connection.
+        patience: Ends its ``with`` block silently when that takes too long.
+    """
+    waste = bytearray(_BITE)
+    with suppress(OSError), patience:
+        sock.shutdown(socket.SHUT_WR)
+        sock.settimeout(SILENCE)
+        while sock.recv_into(waste):
+            let_others_run()

@@ -16,6 +16,7 @@ from gevent.ssl import SSLSocket
 from gunicorn.http.wsgi import Response
 
 from codexproxy.web.paths import WsgiApp
+from codexproxy.web.serving.leftovers import can_go_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,15 @@ class ClientResponse(Response):  # type: ignore[misc]
     five calls deep for each piece of a stream to make it an HTTP chunk (RFC 9112 §7.1).
     """
 
+    req: Any
     sock: Any
+    headers_sent: bool
+
+    def send_headers(self) -> None:
+        """Sends the head; it says when the connection ends, since the request's body was refused."""
+        if not self.headers_sent and not can_go_on(self.req):
+            self.force_close()
+        super().send_headers()
 
     def write(self, piece: bytes) -> None:
         """Sends one piece of the body, the first together with the head."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from gunicorn.http import errors as http
 
+from codexproxy.web.serving.wire import SlowHead
+
 # gunicorn's parser errors -> status and reason (RFC 9110 §15.5, RFC 6585 §5). RFC 9112 §6.1 would have a 501 for
 # transfer codings that are not known, which clients take for a failure of the service and try again.
 _REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
@@ -11,6 +13,7 @@ _REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
     (http.LimitRequestHeaders, 431, "Request Header Fields Too Large"),
     (http.ExpectationFailed, 417, "Expectation Failed"),
     (http.ForbiddenProxyRequest, 403, "Forbidden"),
+    (SlowHead, 408, "Request Timeout"),
     (http.ParseException, 400, "Bad Request"),
 )
 

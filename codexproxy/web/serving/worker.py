@@ -1,12 +1,15 @@
 """The gunicorn worker: gevent's, with our error object, a tuned collector and a stop that loses nothing."""
 
+import errno
 import gc
 import os
+import resource
 import signal
 import socket
+import ssl
 import sys
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -15,25 +18,33 @@ import gevent
 from gevent.event import Event
 from gevent.pool import Pool
 from gunicorn import util
-from gunicorn.sock import ssl_context
+from gunicorn.http.errors import NoMoreData
+from gunicorn.sock import is_http2_negotiated, ssl_context
 from gunicorn.workers.ggevent import GeventWorker
 
 from codexproxy.errors import InvalidRequest, ProxyError
 from codexproxy.guard.origin import is_loopback_address
 from codexproxy.turns.events import encode_json
 from codexproxy.web.serving.idle import IdleConnections
-from codexproxy.web.serving.leftovers import discard_rest, is_read
+from codexproxy.web.serving.leftovers import can_go_on, linger, skip_rest
 from codexproxy.web.serving.listening import Address, ClientServer, SendLimits, answering_shortly
 from codexproxy.web.serving.refusals import refusal_of
 from codexproxy.web.serving.stopping import LAST_WORDS, Stopping
 from codexproxy.web.serving.underway import underway_in
+from codexproxy.web.serving.wire import ClientParser, ClientRequest
 
 # How the master announces what a stop is about; its default action is to do nothing.
 ANNOUNCEMENT = signal.SIGURG
 
 _HEARTBEAT = 1.0
 _STEP = 0.1
-_LINGER = 2.0
+# Seconds for the first byte of a connection, and for the rest of a head that has begun.
+HEAD_SECONDS = 20.0
+# Seconds for what a client is still sending when it has been refused.
+LINGER_SECONDS = 30.0
+
+# Errors of a client that left.
+_LEFT = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
 
 # The first byte of a TLS handshake (RFC 8446 §5.1); no HTTP request begins with it.
 _TLS = b"\x16"
@@ -57,7 +68,11 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         # Who spawned whom, call by call, is 1 KB per greenlet, and nobody asks.
         gevent.config.track_greenlet_tree = False
         self._stopping = Stopping(self.cfg.graceful_timeout)
-        self._idle = IdleConnections(self.cfg.keepalive)
+        # Descriptors are left for requests that are being served, however many connections just wait.
+        connections = min(self.worker_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        self._idle = IdleConnections(self.cfg.keepalive, connections // 4)
+        self._heads = IdleConnections(HEAD_SECONDS, connections // 8)
+        self._refused = IdleConnections(LINGER_SECONDS, connections // 8)
         # A setting is looked up some thirty times per request, three calls deep each time; a worker's never change.
         self.cfg.__dict__.update({name: getattr(self.cfg, name) for name in self.cfg.settings})
         super().init_process()
@@ -98,25 +113,51 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         self.alive = False
         self._wake.set()
 
-    def timeout_ctx(self) -> Any:
+    def timeout_ctx(self) -> AbstractContextManager[object, bool]:
         """The wait for a connection's next request."""
         return self._idle.waiting()
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serves a connection; one that begins a TLS handshake would wait for us as we for its first line."""
-        if self.cfg.is_ssl:
+        client.setblocking(1)
+        if is_http2_negotiated(client):
             super().handle(listener, client, addr)
             return
-        first = None
-        with self.timeout_ctx():
-            first = _glimpse(client)
-        if first == _TLS:
-            self.log.warning("refused a connection from %s: TLS on a plain port", addr[0] if addr else "a socket")
-            _write(client, "Bad Request", InvalidRequest(_PLAIN, code="invalid_http"))
-        elif first is not None:
-            super().handle(listener, client, addr)
-            return
-        util.close(client)
+        try:
+            first = None
+            with self._heads.waiting():
+                first = b"" if self.cfg.is_ssl else _glimpse(client)
+            if first == _TLS:
+                self.log.warning("refused a connection from %s: TLS on a plain port", addr[0] if addr else "a socket")
+                self._refuse(client, "Bad Request", InvalidRequest(_PLAIN, code="invalid_http"))
+            elif first is not None:
+                self._converse(listener, client, addr)
+        finally:
+            util.close(client)
+
+    def _converse(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serves a connection's requests, one after the other; gunicorn's loop with a parser of our own."""
+        parser = ClientParser(self.cfg, client, addr, self._heads.waiting)
+        request: ClientRequest | None = None
+        proxied: dict[str, Any] = {}
+        try:
+            while True:
+                request = None
+                with self.timeout_ctx():
+                    request = next(parser)
+                if request is None:
+                    return
+                proxied = request.proxy_protocol_info = request.proxy_protocol_info or proxied
+                self.handle_request(listener.getsockname(), request, client, addr)
+        except (NoMoreData, StopIteration) as error:
+            self.log.debug("Closing connection. %s", error)
+        except ssl.SSLError as error:
+            self.log.debug("Closing connection: TLS failed. %s", error)
+        except OSError as error:
+            if error.errno not in _LEFT:
+                self.log.exception("Socket error processing request.")
+        except BaseException as error:  # a bug, or the worker's end: answered, and logged there
+            self.handle_error(request, client, addr, error)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Serves one request; after ``max_requests`` of them a successor is asked for."""
@@ -124,11 +165,15 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
             self._last_request = sys.maxsize
             self.log.info("Served %s requests; asking for a fresh worker.", self.nr + 1)
             os.kill(self.ppid, signal.SIGHUP)
+        goes_on = True
         try:
             super().handle_request(listener_name, req, sock, addr)
-        finally:
-            whole = is_read(req.body) or discard_rest(req.body, self.timeout_ctx())
-        if not whole:
+        except StopIteration:
+            goes_on = False
+        if not (can_go_on(req) and skip_rest(req.body)):
+            linger(sock, self._refused.waiting())
+            goes_on = False
+        if not goes_on:
             raise StopIteration
 
     def run(self) -> None:
@@ -172,7 +217,8 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
             cut_at is None or time.monotonic() < cut_at
         ):
             self.tmp.notify()
-            self._idle.hang_up()
+            for waits in (self._idle, self._heads, self._refused):
+                waits.hang_up()
             if self._stopping.streams_must_end():
                 cut_at = cut_at or time.monotonic() + LAST_WORDS
                 self._underway.end_all()
@@ -185,7 +231,18 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
             super().handle_error(req, client, addr, exc)
             return
         self.log.warning("refused a request from %s: %s", addr[0] if addr else "a socket", type(exc).__name__)
-        _write(client, refusal.reason, InvalidRequest(refusal.message, code="invalid_http", status=refusal.status))
+        error = InvalidRequest(refusal.message, code="invalid_http", status=refusal.status)
+        self._refuse(client, refusal.reason, error)
+
+    def _refuse(self, client: Any, reason: str, error: ProxyError) -> None:
+        body = encode_json({"error": error.as_dict()})
+        head = (
+            f"HTTP/1.1 {error.status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        with suppress(OSError):  # The client did not wait for the answer.
+            util.write_nonblock(client, head.encode() + body)
+            linger(client, self._refused.waiting())
 
 
 def _is_public(name: Any) -> bool:
@@ -199,22 +256,3 @@ def _glimpse(client: Any) -> bytes:
         return bytes(client.recv(1, socket.MSG_PEEK))
     except OSError:
         return b""
-
-
-def _write(client: Any, reason: str, error: ProxyError) -> None:
-    body = encode_json({"error": error.as_dict()})
-    head = (
-        f"HTTP/1.1 {error.status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    with suppress(OSError):  # The client did not wait for the answer.
-        util.write_nonblock(client, head.encode() + body)
-        _linger(client)
-
-
-def _linger(client: Any) -> None:
-    # Closing with unread bytes resets the connection, and the client may lose the answer (RFC 9112 §9.6).
-    client.shutdown(socket.SHUT_WR)
-    with gevent.Timeout(_LINGER, False):
-        while client.recv(65_536):
-            pass
