@@ -6,6 +6,7 @@ from codexproxy.state.leader import Leadership
 from codexproxy.state.responses.record import DAY, Limits
 from codexproxy.state.responses.schema import SCHEMA
 from codexproxy.state.responses.sqlite import SqliteResponseStore
+from codexproxy.turns.pace import Pause
 from codexproxy.web.serving.sweeping import Sweeper
 from codexproxy.web.stored.shelf import Shelf
 
@@ -13,12 +14,18 @@ from codexproxy.web.stored.shelf import Shelf
 PATIENCE = 5.0
 
 
-def make_shelf(settings: Settings) -> Shelf:
+def make_shelf(settings: Settings, pause: Pause) -> Shelf:
     """The shelf of this worker; all workers share its file."""
     limits = Limits(max_age=settings.store_max_days * DAY, max_bytes=settings.store_max_bytes)
     database = Database(settings.data_dir / "responses.sqlite3", SCHEMA, timeout=PATIENCE)
     store = SqliteResponseStore(database, limits)
-    return Shelf(store, settings.store_responses, settings.resume_grace_seconds)
+    return Shelf(
+        store,
+        settings.store_responses,
+        settings.resume_grace_seconds,
+        most_bytes=settings.max_body_bytes,
+        pause=pause,
+    )
 
 
 def make_sweeper(settings: Settings, shelf: Shelf) -> Sweeper:

@@ -65,11 +65,12 @@ class Outcome:
         forwarded = self.inside and bool(asked.options.get("forwards_failures"))
         if self.stream is not None and (self.error is None or forwarded):
             answerer = self.stream.answerer
+            known = {*asked.adapted, *asked.ignored}
             self.stream.answerer = replace(
                 answerer,
                 backend=self.provider.name,
-                adapted=tuple(note for note in self.sent.adapted if note not in asked.adapted),
-                ignored=answerer.ignored + tuple(note for note in self.sent.ignored if note not in asked.ignored),
+                adapted=tuple(note for note in self.sent.adapted if note not in known),
+                ignored=answerer.ignored + tuple(note for note in self.sent.ignored if note not in known),
             )
             return self.stream
         self.close()

@@ -213,7 +213,7 @@ class Inliner:
 
     Args:
         fetcher: Gets one image.
-        most_bytes: Most bytes that all images of one turn may add.
+        most_bytes: Most bytes that all images of one turn may add, each counted as often as it is named.
     """
 
     def __init__(self, fetcher: ImageFetcher, most_bytes: int) -> None:
@@ -228,13 +228,17 @@ class Inliner:
             BodyTooLarge: They are more than may be sent.
         """
         fetched: dict[str, str] = {}
+        left = self._most_bytes
 
         def fetch(url: str, path: str) -> str:
+            nonlocal left
             if url not in fetched:
                 # Where the image stands in the caller's own words is not known any more.
                 fetched[url] = self._fetcher.data_url(url)
-                if sum(map(len, fetched.values())) > self._most_bytes:
-                    raise BodyTooLarge(f"The images are larger than {self._most_bytes} bytes together.")
+            # An image that is fetched once is sent as often as it is named.
+            left -= len(fetched[url])
+            if left < 0:
+                raise BodyTooLarge(f"The images are larger than {self._most_bytes} bytes together.")
             return fetched[url]
 
         body = inlined(turn.body, fetch)

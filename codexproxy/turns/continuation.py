@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from codexproxy.errors import InvalidRequest
+from codexproxy.errors import BodyTooLarge, InvalidRequest
+from codexproxy.turns.pace import Pause, no_pause, paced
 from codexproxy.turns.turn import Turn
 
 Item = dict[str, Any]
@@ -77,24 +78,39 @@ class Memory(Protocol):
     def items(self, ids: Sequence[str]) -> Mapping[str, Item]:
         """Stored items by their ids; unknown ids are absent."""
 
+    def history_size(self, id: str) -> int:
+        """About how many bytes the conversation up to a response is; 0 when there is none."""
 
-def continued(turn: Turn, memory: Memory) -> Turn:
+    def item_sizes(self, ids: Sequence[str]) -> Mapping[str, int]:
+        """About how many bytes each of these items is; unknown ids are absent."""
+
+
+def continued(turn: Turn, memory: Memory, most_bytes: int | None = None, pause: Pause = no_pause) -> Turn:
     """The turn with the whole conversation as its input.
 
     An item that the continued conversation holds already is not repeated,
     whether the caller refers to it or sends it again.
 
+    Args:
+        turn: A turn that may lean on what is stored.
+        memory: What is stored of its caller's conversations.
+        most_bytes: Most bytes that it may refer to, each item counted as often as it is named.
+        pause: Lets others run, now and then.
+
     Raises:
         InvalidRequest: What the request refers to is not stored, or cannot be continued.
+        BodyTooLarge: It refers to more than that; nothing of it was read.
     """
+    if most_bytes is not None:
+        _check_size(turn, memory, most_bytes, pause)
     past = _past(turn.options.get(PREVIOUS), memory)
     given = turn.body["input"]
     known = {item["id"] for item in past if isinstance(item.get("id"), str)}
-    fresh = [(position, item) for position, item in enumerate(given) if not _is_known(item, known)]
-    own = _resolved(fresh, memory)
+    fresh = [(position, item) for position, item in enumerate(paced(given, pause)) if not _is_known(item, known)]
+    own = _resolved(fresh, memory, pause)
     turn = replace(
         turn,
-        body={**turn.body, "input": [replayed(item) for item in past] + own},
+        body={**turn.body, "input": [replayed(item) for item in paced(past, pause)] + own},
         options={**turn.options, OWN_INPUT: own},
     )
     repeated = len(given) - len(own)
@@ -112,17 +128,33 @@ def replayed(item: Item) -> Item:
     return kept
 
 
-def identified(items: Sequence[Item], identify: Callable[[str], str]) -> list[Item]:
+def identified(items: Sequence[Item], identify: Callable[[str], str], pause: Pause = no_pause) -> list[Item]:
     """The items, each with an id, so that they can be listed and referred to.
 
     Args:
         items: Items of a request.
         identify: Makes an id from a prefix, ``msg``.
+        pause: Lets others run, now and then.
     """
     return [
         item if item.get("id") else {**item, "id": identify(_PREFIXES.get(str(item.get("type")), "item"))}
-        for item in items
+        for item in paced(items, pause)
     ]
+
+
+def _check_size(turn: Turn, memory: Memory, most: int, pause: Pause) -> None:
+    # Contents are stored once and sent as often as they are named, so a small request can ask for gigabytes.
+    previous = turn.options.get(PREVIOUS)
+    named = [item["id"] for item in paced(turn.body["input"], pause) if item.get("type") == REFERENCE]
+    size = memory.history_size(previous) if previous is not None else 0
+    sizes = memory.item_sizes(list(dict.fromkeys(named))) if named else {}
+    size += sum(sizes.get(id, 0) for id in named)
+    if size > most:
+        raise BodyTooLarge(
+            f"What this request refers to is about {size} bytes, more than the {most} that a request may have "
+            "(MAX_BODY_BYTES). Please continue a shorter conversation, or compact this one first.",
+            param=PREVIOUS if not named else "input",
+        )
 
 
 def _past(id: str | None, memory: Memory) -> list[Item]:
@@ -149,12 +181,12 @@ def _not_found(message: str) -> InvalidRequest:
     return InvalidRequest(message, code="previous_response_not_found", param=PREVIOUS)
 
 
-def _resolved(placed: list[tuple[int, Item]], memory: Memory) -> list[Item]:
-    wanted = [item["id"] for _, item in placed if item.get("type") == REFERENCE]
+def _resolved(placed: list[tuple[int, Item]], memory: Memory, pause: Pause) -> list[Item]:
+    wanted = list(dict.fromkeys(item["id"] for _, item in placed if item.get("type") == REFERENCE))
     if not wanted:
         return [item for _, item in placed]
     found = memory.items(wanted)
-    return [_referred(item, position, found) for position, item in placed]
+    return [_referred(item, position, found) for position, item in paced(placed, pause)]
 
 
 def _referred(item: Item, position: int, found: Mapping[str, Item]) -> Item:

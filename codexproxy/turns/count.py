@@ -15,6 +15,7 @@ from typing import Any
 
 from codexproxy.errors import InvalidRequest
 from codexproxy.turns.image_size import size_of
+from codexproxy.turns.pace import Pause, no_pause, paced
 from codexproxy.turns.schemas import names_in
 from codexproxy.turns.token_estimate import tokens_in
 from codexproxy.turns.turn import Body
@@ -41,28 +42,29 @@ _UNKNOWN_SIZE = (1024, 1024)
 _IMAGE_HEAD = 64 * 1024
 
 
-def count_input(body: Body) -> int:
+def count_input(body: Body, pause: Pause = no_pause) -> int:
     """About how many input tokens a Responses request is.
 
     Args:
         body: The request; what it continues must be in its ``input`` already.
+        pause: Lets others run, now and then.
 
     Raises:
         InvalidRequest: It is nested too deeply to be looked through.
     """
     try:
-        return round(_request(body))
+        return round(_request(body, pause))
     except RecursionError:
         raise InvalidRequest("The request is nested too deeply. Please flatten its items or schemas.") from None
 
 
-def _request(body: Body) -> float:
+def _request(body: Body, pause: Pause) -> float:
     total = float(PER_REQUEST)
     if body.get("instructions"):
         total += PER_MESSAGE + tokens_in(str(body["instructions"]))
     given = body.get("input") or []
     items = [{"role": "user", "content": given}] if isinstance(given, str) else given
-    total += sum(_item(item) for item in items if isinstance(item, dict))
+    total += sum(_item(item) for item in paced(items, pause) if isinstance(item, dict))
     return total + _tools(body.get("tools") or []) + _format(body.get("text"))
 
 
@@ -163,7 +165,7 @@ def _tool(tool: Json) -> float:
         definition = grammar.get("definition") if isinstance(grammar, dict) else None
         return PER_CUSTOM_TOOL + tokens_in(f"{about}{tool.get('name')}") + tokens_in(str(definition or ""))
     parameters = tool.get("parameters")
-    shape = f"_: {_type(parameters)}" if isinstance(parameters, dict) and parameters.get("properties") else ""
+    shape = f"_: {_typed(parameters)}" if isinstance(parameters, dict) and parameters.get("properties") else ""
     return tokens_in(f"{about}type {tool.get('name')} = ({shape}) => any;\n\n")
 
 
@@ -177,31 +179,43 @@ def _comment(text: Any) -> str:
     return "".join(f"// {line}\n" for line in str(text).split("\n")) if text else ""
 
 
-def _type(schema: Any) -> str:
+def _typed(schema: Any) -> str:
     """A JSON schema as the type that models are shown."""
+    pieces: list[str] = []
+    _type(schema, pieces.append)
+    return "".join(pieces)
+
+
+def _type(schema: Any, write: Callable[[str], None]) -> None:
+    # Written piece by piece: what is nested is not copied once more by each level above it.
     if not isinstance(schema, dict):
-        return "any"
-    kinds = schema.get("anyOf") or schema.get("oneOf")
+        write("any")
+        return
+    kinds, kind = schema.get("anyOf") or schema.get("oneOf"), schema.get("type")
     if isinstance(kinds, list):
-        return " | ".join(map(_type, kinds))
-    if isinstance(schema.get("enum"), list):
-        return " | ".join(json.dumps(value) for value in schema["enum"])
-    kind = schema.get("type")
-    if isinstance(schema.get("properties"), dict):
-        return _object(schema)
-    if kind == "array":
-        return f"{_type(schema.get('items'))}[]"
-    return " | ".join(map(str, kind)) if isinstance(kind, list) else str(kind or "any")
+        for position, inner in enumerate(kinds):
+            write(" | " if position else "")
+            _type(inner, write)
+    elif isinstance(schema.get("enum"), list):
+        write(" | ".join(json.dumps(value) for value in schema["enum"]))
+    elif isinstance(schema.get("properties"), dict):
+        _object(schema, write)
+    elif kind == "array":
+        _type(schema.get("items"), write)
+        write("[]")
+    else:
+        write(" | ".join(map(str, kind)) if isinstance(kind, list) else str(kind or "any"))
 
 
-def _object(schema: Json) -> str:
+def _object(schema: Json, write: Callable[[str], None]) -> None:
     # Older schemas have ``"required": true`` beside a property.
     required = names_in(schema.get("required"))
-    lines = [
-        f"{_comment(_described(inner))}{name}{'' if name in required else '?'}: {_type(inner)},\n"
-        for name, inner in schema["properties"].items()
-    ]
-    return "{\n" + "".join(lines) + "}"
+    write("{\n")
+    for name, inner in schema["properties"].items():
+        write(f"{_comment(_described(inner))}{name}{'' if name in required else '?'}: ")
+        _type(inner, write)
+        write(",\n")
+    write("}")
 
 
 def _described(schema: Any) -> Any:

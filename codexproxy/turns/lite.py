@@ -3,6 +3,7 @@
 from typing import Any
 
 from codexproxy.turns.draft import Draft
+from codexproxy.turns.pace import Pause, paced
 from codexproxy.turns.policy import Setting
 from codexproxy.turns.turn import Body
 
@@ -22,7 +23,7 @@ def settle_shape(draft: Draft, setting: Setting) -> None:
         draft.body = body if draft.as_sent else {"instructions": "", **body}
     elif spec and spec.lite and all(_type(tool) in _CLIENT_TOOLS for tool in body.get("tools") or []):
         draft.options["lite"] = True
-        draft.body = _rewritten(body)
+        draft.body = _rewritten(body, setting.policy.pause)
         draft.adapt("shape:responses_lite")
 
 
@@ -32,7 +33,7 @@ def is_lite(body: Body) -> bool:
     return isinstance(items, list) and bool(items) and _type(items[0]) == "additional_tools"
 
 
-def _rewritten(body: Body) -> Body:
+def _rewritten(body: Body, pause: Pause) -> Body:
     head: list[Any] = [{"type": "additional_tools", "role": "developer", "tools": body.get("tools") or []}]
     if body.get("instructions"):
         text = {"type": "input_text", "text": body["instructions"]}
@@ -41,7 +42,7 @@ def _rewritten(body: Body) -> Body:
     return {
         **kept,
         "instructions": "",
-        "input": head + [_without_detail(item) for item in body["input"]],
+        "input": head + [_without_detail(item) for item in paced(body["input"], pause)],
         "parallel_tool_calls": False,
         "reasoning": {**body.get("reasoning", {}), "context": "all_turns"},
     }

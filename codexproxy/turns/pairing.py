@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codexproxy.turns.events import encode_json
+from codexproxy.turns.pace import STRIDE, Pause, no_pause, paced
 
 Item = dict[str, Any]
 Note = Callable[[list[str]], None]
@@ -46,22 +47,22 @@ class _Call:
         return OUTPUTS[self.item["type"]]
 
 
-def pair(items: list[Any], note: Note) -> list[Any]:
+def pair(items: list[Any], note: Note, pause: Pause = no_pause) -> list[Any]:
     """The items with every call answered once, after it, and every output answering a call.
 
     Outputs that answer nothing become labelled user messages; calls without an
     output get one that says so; calls without an id, or with one that another
     call has, get one of their own, the same in every turn of the conversation.
     """
-    calls = _calls(items)
-    outputs = {position: item for position, item in enumerate(items) if _kind(item) in _ANSWERS}
+    calls = _calls(items, pause)
+    outputs = {position: item for position, item in enumerate(paced(items, pause)) if _kind(item) in _ANSWERS}
     if not calls and not outputs:
         return items
-    answered = _match(calls, outputs, note)
-    _give_ids(calls, note)
+    answered = _match(calls, outputs, note, pause)
+    _give_ids(calls, note, pause)
     paired: list[Any] = []
     by_position = {call.position: call for call in calls}
-    for position, item in enumerate(items):
+    for position, item in enumerate(paced(items, pause)):
         if position in by_position:
             paired += _called(by_position[position], items, note)
         elif position not in outputs:
@@ -74,10 +75,10 @@ def pair(items: list[Any], note: Note) -> list[Any]:
     return paired
 
 
-def _calls(items: list[Any]) -> list[_Call]:
+def _calls(items: list[Any], pause: Pause) -> list[_Call]:
     # A message between two calls parts two rounds of calling.
     calls, round = [], 0
-    for position, item in enumerate(items):
+    for position, item in enumerate(paced(items, pause)):
         if _kind(item) in OUTPUTS:
             calls.append(_Call(item, position, round))
         elif _kind(item) == "message":
@@ -85,12 +86,14 @@ def _calls(items: list[Any]) -> list[_Call]:
     return calls
 
 
-def _match(calls: list[_Call], outputs: dict[int, Item], note: Note) -> dict[int, _Call]:
+def _match(calls: list[_Call], outputs: dict[int, Item], note: Note, pause: Pause) -> dict[int, _Call]:
     answered: dict[int, _Call] = {}
     for find, told in _FINDERS:
         waiting = [call for call in calls if call.output is None]
         left = {position: output for position, output in outputs.items() if position not in answered}
-        for position, call in find(waiting, left) if waiting else ():
+        for count, (position, call) in enumerate(find(waiting, left) if waiting else ()):
+            if count % STRIDE == STRIDE - 1:
+                pause()
             call.output, answered[position] = position, call
             note([told] if told else [])
     return answered
@@ -160,10 +163,10 @@ def _id_of(item: Item) -> str:
     return id if isinstance(id, str) else ""
 
 
-def _give_ids(calls: list[_Call], note: Note) -> None:
+def _give_ids(calls: list[_Call], note: Note, pause: Pause) -> None:
     taken: set[str] = set()
     counts: defaultdict[bytes, int] = defaultdict(int)
-    for call in calls:
+    for call in paced(calls, pause):
         given = _id_of(call.item)
         call.id = given if len(given) <= MOST_ID_CHARACTERS else ""
         if call.id and call.id not in taken:

@@ -13,6 +13,7 @@ from codexproxy.turns.catalogue import EFFORTS, LOCAL_PREFIX, Catalogue, Wanted
 from codexproxy.turns.draft import Draft
 from codexproxy.turns.instructions import settle_instructions
 from codexproxy.turns.lite import settle_shape
+from codexproxy.turns.pace import paced
 from codexproxy.turns.policy import EFFORT_PARAM, SUMMARY_AS_ASKED, Policy, Setting
 from codexproxy.turns.repair import repair
 from codexproxy.turns.turn import Turn
@@ -103,8 +104,9 @@ def settle_input(draft: Draft, setting: Setting) -> None:
         text = {"type": "input_text", "text": items if isinstance(items, str) else ""}
         items = [{"type": "message", "role": "user", "content": [text]}]
     # "System messages are not allowed" (UPSTREAM.md §3.6); developer is the same place.
-    items = [{**item, "role": "developer"} if _is_system(item) else item for item in items]
-    draft.body["input"], notes = repair(items)
+    pause = setting.policy.pause
+    items = [{**item, "role": "developer"} if _is_system(item) else item for item in paced(items, pause)]
+    draft.body["input"], notes = repair(items, pause)
     draft.adapt(*notes)
 
 

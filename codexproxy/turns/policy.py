@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from codexproxy.turns.catalogue import Catalogue, Wanted
+from codexproxy.turns.pace import Pause, no_pause
 
 # Option of a turn whose client writes upstream's own language: nothing is added that it did not ask for.
 AS_SENT = "as_sent"
@@ -28,6 +29,7 @@ class Policy:
         strict: Whether names outside the catalogue are refused here.
         prompts: A model's slug -> its family's instructions.
         conversation: Fingerprint of a conversation's start -> its id upstream.
+        pause: Lets others run, now and then in a long walk.
     """
 
     mode: str = "auto"
@@ -38,6 +40,7 @@ class Policy:
     strict: bool = False
     prompts: Callable[[str], str] = field(default=lambda slug: "")
     conversation: Callable[[str], str] = field(default=str)
+    pause: Pause = no_pause
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from codexproxy.turns.history import is_plain, mend_message, mend_output, strip_hints
+from codexproxy.turns.pace import Pause, no_pause, paced
 from codexproxy.turns.pairing import pair
 
 Item = dict[str, Any]
@@ -24,7 +25,7 @@ ID_PREFIXES = {
 }
 
 
-def repair(items: list[Any]) -> tuple[list[Any], list[str]]:
+def repair(items: list[Any], pause: Pause = no_pause) -> tuple[list[Any], list[str]]:
     """The mended items, and a note per kind of repair.
 
     Call it when the conversation is whole: what a ``previous_response_id``
@@ -32,15 +33,16 @@ def repair(items: list[Any]) -> tuple[list[Any], list[str]]:
 
     Args:
         items: ``input`` of a Responses request.
+        pause: Lets others run, now and then.
 
     Returns:
         The items, and notes like ``orphan_output=2``.
     """
-    if all(isinstance(item, dict) and is_plain(item) for item in items):
+    if all(isinstance(item, dict) and is_plain(item) for item in paced(items, pause)):
         return items, []
     counts: Counter[str] = Counter()
-    mended = [item for given in items for item in _mend(given, counts.update)]
-    paired = pair(mended, counts.update)
+    mended = [item for given in paced(items, pause) for item in _mend(given, counts.update)]
+    paired = pair(mended, counts.update, pause)
     return paired, [f"{name}={count}" if count > 1 else name for name, count in counts.items()]
 
 

@@ -7,7 +7,7 @@ from flask import Response, g, request
 from codexproxy.backends.codex_exec.x_codex import wishes_of
 from codexproxy.backends.slotted import together
 from codexproxy.dialects.base import Dialect
-from codexproxy.errors import RateLimited
+from codexproxy.errors import BodyTooLarge, RateLimited
 from codexproxy.observe.bodies import log_body
 from codexproxy.turns.turn import Turn
 from codexproxy.web import dryrun
@@ -43,20 +43,33 @@ def read_entry(dialect: Dialect, wiring: Wiring) -> Entry:
 
     Raises:
         InvalidRequest: It is not what the dialect takes, or refers to what is not there.
+        BodyTooLarge: It is too large, or stands for what is.
         PermissionRefused: The key is bound to clients, and this is none of them.
     """
     g.log.dialect = dialect.name
-    payload = parse_object(read_body(request.environ, wiring.max_body_bytes))
+    body = read_body(request.environ, wiring.max_body_bytes)
+    payload = parse_object(body)
     log_body("request body", payload)
     held = wiring.gate.recognise(g.identity, request.headers, payload, request.path)
     wishes = payload.pop("x_codex", None)
     wishes_of(wishes)  # refused here, whichever backend answers
     turn = meet(dialect.parse(payload, held.caller), wiring.models_for(held.identity))
     turn = replace(turn, options={**turn.options, "x_codex": wishes}) if wishes else turn
+    _check_copies(len(body), turn.count, wiring.max_body_bytes)
     turns = wiring.plan(dialect, wiring.shelf.recall(turn) if dialect.stateful else turn, held.identity)
     g.log.turn = turns[0]
     log_body("upstream body", turns[0].body)
     return Entry(held, turns)
+
+
+def _check_copies(size: int, count: int, most: int) -> None:
+    # Each answer is a turn of its own, whose body is a copy of the whole conversation.
+    if count > 1 and size * count > most:
+        raise BodyTooLarge(
+            f"{count} answers to a request of {size} bytes take {count} times as much, more than the {most} bytes "
+            "allowed (MAX_BODY_BYTES). Please ask for fewer answers.",
+            param="n",
+        )
 
 
 def dry_run(entry: Entry, wiring: Wiring) -> Response | None:

@@ -27,6 +27,8 @@ _USAGE: dict[str, tuple[str, ...]] = {
 }
 
 CLIENT_LEFT = 499
+# Characters of a header that tells what was ignored or adapted; a request may have any number of unknown fields.
+LONGEST_NOTES = 2000
 
 log = logging.getLogger("codexproxy.request")
 
@@ -233,6 +235,7 @@ def _notes(turn: Turn) -> dict[str, str]:
 
 def _header_text(text: str) -> str:
     # Field names are the caller's own words; what a header cannot hold is replaced.
+    text = text[:LONGEST_NOTES]
     if text.isascii() and text.isprintable():
-        return text[:2000]
-    return "".join(char if " " <= char <= "~" else "?" for char in text)[:2000]
+        return text
+    return "".join(char if " " <= char <= "~" else "?" for char in text)

@@ -29,10 +29,10 @@ def turn_routes(wiring: Wiring) -> Blueprint:
         blueprint.add_url_rule(path, dialect.name, partial(answer, dialect, wiring), methods=["POST"])
     # The Codex CLI finds its turns below another path, too.
     for base, kind in (("", ""), (CODEX, "native_")):
-        path, dialect = f"{base}/responses", ResponsesDialect()
+        path, dialect = f"{base}/responses", ResponsesDialect(wiring.pause)
         blueprint.add_url_rule(f"{path}/compact", f"{kind}compact", partial(compact, dialect, wiring), methods=["POST"])
         blueprint.add_url_rule(path, f"{kind}upgrade", no_upgrade, methods=["GET"], websocket=True)
-    view = partial(answer, ResponsesDialect(), wiring)
+    view = partial(answer, ResponsesDialect(wiring.pause), wiring)
     blueprint.add_url_rule(f"{CODEX}/responses", "native_responses", view, methods=["POST"])
     return blueprint
 

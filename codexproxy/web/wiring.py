@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Protocol
+
+import gevent
 
 from codexproxy.backends.quotareport import QuotaReport
 from codexproxy.backends.router import Router
@@ -18,6 +20,7 @@ from codexproxy.observe.metrics import Metrics
 from codexproxy.turns.catalogue import Catalogue
 from codexproxy.turns.count import count_input
 from codexproxy.turns.cut import cut
+from codexproxy.turns.pace import Breather, Pause, no_pause
 from codexproxy.turns.plan import plan, usable
 from codexproxy.turns.policy import Policy
 from codexproxy.turns.stream import EventStream
@@ -27,6 +30,12 @@ from codexproxy.web.login.login_desk import LoginDesk
 from codexproxy.web.login.watch import LoginWatch
 from codexproxy.web.observation import Observation
 from codexproxy.web.stored.shelf import Shelf
+
+
+def make_pause() -> Pause:
+    """Lets others run; one for all greenlets of a worker, which share one processor."""
+    # ``sleep(0)`` would not do: two greenlets that yield so take turns, and no socket is looked at meanwhile.
+    return Breather(partial(gevent.sleep, 1e-6))
 
 
 class CatalogueSource(Protocol):
@@ -60,6 +69,7 @@ class Wiring:
         reverse_names: Whether each model is listed by its reversed name, too.
         shelf: Where answers are kept.
         observation: Told of every turn.
+        pause: Lets others run, now and then in a long walk.
         inline_images: Fetches the remote images of a turn; None leaves that to upstream.
     """
 
@@ -82,6 +92,7 @@ class Wiring:
     reverse_names: bool = False
     lockout: Lockout = field(default_factory=Lockout)
     observation: Observation = field(default_factory=lambda: Observation(Metrics()))
+    pause: Pause = no_pause
     inline_images: Callable[[Turn], Turn] | None = None
 
     def models_for(self, identity: Identity) -> Catalogue:
@@ -93,8 +104,13 @@ class Wiring:
         """The turns ready to send, one per answer the caller wants."""
         options = {**turn.options, "forwards_failures": dialect.forwards_failures and turn.stream}
         catalogue = self.models_for(identity)
-        drafts = [replace(turn, body=body, options=options) for body in dialect.bodies(turn)]
-        return [plan(draft, catalogue, self.policy) for draft in drafts]
+        bodies = dialect.bodies(turn)
+        # Answers to one and the same question are planned once.
+        planned = {
+            key: plan(replace(turn, body=body, options=options), catalogue, self.policy)
+            for key, body in {id(body): body for body in bodies}.items()
+        }
+        return [planned[id(body)] for body in bodies]
 
     def opener(self, route: Route, identity: Identity) -> Callable[[Turn], EventStream]:
         """Opens turns upstream; what the backend cannot do is emulated on the stream."""
@@ -105,7 +121,7 @@ class Wiring:
                 stream = self.router.open(ready, route)
             except ModelNotFound as refusal:
                 raise _naming_usable(refusal, ready, self.models_for(identity)) from refusal
-            return cut(stream, turn.stop, turn.max_tokens, lambda: count_input(turn.body))
+            return cut(stream, turn.stop, turn.max_tokens, lambda: count_input(turn.body, self.pause))
 
         return open
 

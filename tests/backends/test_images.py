@@ -296,6 +296,15 @@ def test_all_images_of_a_turn_together_have_a_bound(gallery: Gallery) -> None:
         inline(turn_with(*(f"http://p:{gallery.port}/a.png?{number}" for number in range(4))))
 
 
+def test_an_image_counts_as_often_as_it_is_named(gallery: Gallery) -> None:
+    gallery.replies["/a.png"] = (200, {}, PNG)
+    url, size = f"http://p:{gallery.port}/a.png", len("data:image/png;base64,") + 4 * -(-len(PNG) // 3)
+    fetch = fetcher(Names(p=["127.0.0.1"]))
+    assert Inliner(fetch, 3 * size)(turn_with(url, url, url))
+    with pytest.raises(BodyTooLarge):
+        Inliner(fetch, 3 * size - 1)(turn_with(url, url, url))
+
+
 def test_a_refusal_names_the_image_without_what_may_be_a_signature(gallery: Gallery) -> None:
     with pytest.raises(InvalidRequest) as caught:
         Inliner(fetcher(Names(p=["127.0.0.1"])), 1000)(turn_with(f"http://p:{gallery.port}/missing?sig=s3cret"))

@@ -121,6 +121,24 @@ class ResponseStoreContract:
         assert found == {"msg_r2": message("msg_r2", "two"), "in_r1": message("in_r1", "ask r1", "user")}
         assert store.items("ann", []) == {}
 
+    def test_sizes_are_known_without_reading(self, store: ResponseStore) -> None:
+        store.save(stored("r1", text="one" * 500))
+        store.save(stored("r2", text="two" * 1_000, previous="r1"))
+        sizes = store.item_sizes("ann", ["msg_r1", "msg_r2", "nothing"])
+        assert sizes.keys() == {"msg_r1", "msg_r2"}
+        assert 1_500 < sizes["msg_r1"] < 2_500 and 3_000 < sizes["msg_r2"] < 4_000
+        assert sum(sizes.values()) < store.history_size("ann", "r2") < sum(sizes.values()) + 1_500
+        assert store.history_size("ann", "r1") < store.history_size("ann", "r2")
+        assert store.history_size("bob", "r2") == store.history_size("ann", "nothing") == 0
+        assert store.item_sizes("bob", ["msg_r1"]) == {}
+
+    def test_of_an_item_that_stands_in_many_responses_the_latest_output_counts(self, store: ResponseStore) -> None:
+        store.save(stored("r1", text="said"))
+        again = message("msg_r1", "as the client sent it back")
+        store.save(Stored("ann", {"id": "r2", "status": "completed", "output": []}, [again]))
+        assert store.items("ann", ["msg_r1"]) == {"msg_r1": message("msg_r1", "said")}
+        assert store.items("ann", ["msg_r1"] * 3) == {"msg_r1": message("msg_r1", "said")}
+
     def test_items_without_an_id_stay_without(self, store: ResponseStore) -> None:
         item = {"type": "message", "role": "user", "content": "x"}
         store.save(Stored("ann", {"id": "r1", "status": "completed", "output": []}, [item]))

@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from codexproxy.state.responses.encoding import content_of
 from codexproxy.state.responses.record import (
+    PER_ITEM,
     Excerpt,
     Frame,
     History,
@@ -100,6 +102,13 @@ class MemoryResponseStore:
         outputs = [item for entry in mine for item in entry.response["output"]]
         return {item["id"]: item for item in inputs + outputs if item.get("id") in ids}
 
+    def history_size(self, owner: str, id: str) -> int:
+        history = self.history(owner, id)
+        return sum(map(_size, [*history.input, *history.output])) if history else 0
+
+    def item_sizes(self, owner: str, ids: Sequence[str]) -> dict[str, int]:
+        return {id: _size(item) for id, item in self.items(owner, ids).items()}
+
     def log(self, owner: str, id: str, after: int = -1, limit: int = 500) -> Excerpt | None:
         entry = self._find(owner, id)
         if entry is None:
@@ -142,3 +151,7 @@ class MemoryResponseStore:
     def _unfinished(self, owner: str, id: str) -> Entry | None:
         entry = self._find(owner, id)
         return entry if entry and entry.lease is not None and entry.lease >= self.clock() else None
+
+
+def _size(item: Json) -> int:
+    return PER_ITEM + len(content_of(item).body)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from codexproxy.errors import InvalidRequest
+from codexproxy.errors import BodyTooLarge, InvalidRequest
 from codexproxy.turns.continuation import OWN_INPUT, continued, identified, replayed
+from codexproxy.turns.events import encode_json
 from codexproxy.turns.turn import Turn
 
 Item = dict[str, Any]
@@ -35,6 +36,13 @@ class Notebook:
     def items(self, ids: Sequence[str]) -> dict[str, Item]:
         self.asked.append(list(ids))
         return {id: self.kept[id] for id in ids if id in self.kept}
+
+    def history_size(self, id: str) -> int:
+        past = self.past.get(id)
+        return len(encode_json([past.input, past.output])) if past else 0
+
+    def item_sizes(self, ids: Sequence[str]) -> dict[str, int]:
+        return {id: len(encode_json(self.kept[id])) for id in ids if id in self.kept}
 
 
 def user(text: str, id: str | None = None) -> Item:
@@ -154,3 +162,26 @@ def test_an_item_that_is_not_stored_is_named_by_its_place():
 def test_every_item_gets_an_id_and_keeps_its_own():
     items = identified([user("a"), user("b", "mine"), OUTPUT, {"type": "odd"}], lambda prefix: f"{prefix}_1")
     assert [item["id"] for item in items] == ["msg_1", "mine", "fco_1", "item_1"]
+
+
+def test_what_is_referred_to_counts_as_often_as_it_is_named_and_is_not_read_beyond_the_bound():
+    memory = Notebook(kept={"a": user("x" * 1_000, "a")})
+    assert len(continued(turn(*[reference("a")] * 3), memory, 5_000).body["input"]) == 3
+    memory.asked.clear()
+    with pytest.raises(BodyTooLarge) as caught:
+        continued(turn(*[reference("a")] * 6), memory, 5_000)
+    assert caught.value.status == 413 and caught.value.param == "input"
+    assert memory.asked == []
+
+
+def test_a_continued_conversation_counts_as_well():
+    memory = Notebook(past={"r": Past([user("x" * 1_000, "a")], [])})
+    with pytest.raises(BodyTooLarge) as caught:
+        continued(turn(user("and?"), previous="r"), memory, 900)
+    assert caught.value.param == "previous_response_id"
+
+
+def test_an_item_that_is_named_often_is_asked_for_once():
+    memory = Notebook(kept={"a": user("x", "a")})
+    continued(turn(*[reference("a")] * 50), memory)
+    assert memory.asked == [["a"]]

@@ -14,16 +14,24 @@ from codexproxy.dialects.responses.opening import Opening
 from codexproxy.dialects.responses.parse import parse
 from codexproxy.dialects.responses.render import ResponsesRenderer
 from codexproxy.turns.fold import is_lost
+from codexproxy.turns.pace import Pause, no_pause
 from codexproxy.turns.quirks import BEGINS_WITH_CREATED, READS_FINAL_OBJECT, quirks_of
 from codexproxy.turns.turn import Body, Caller, Turn
 
 
 class ResponsesDialect:
-    """The Responses API as a dialect; it gives one answer per turn."""
+    """The Responses API as a dialect; it gives one answer per turn.
+
+    Args:
+        pause: Lets others run, now and then in a long walk.
+    """
 
     name = "responses"
     forwards_failures = True
     stateful = True
+
+    def __init__(self, pause: Pause = no_pause) -> None:
+        self._pause = pause
 
     def parse(self, payload: dict[str, Any], caller: Caller) -> Turn:
         """Checks a request's JSON object and makes it a turn.
@@ -31,7 +39,7 @@ class ResponsesDialect:
         Raises:
             InvalidRequest: ``param`` names the path of the offending field.
         """
-        return parse(payload, caller)
+        return parse(payload, caller, self._pause)
 
     def bodies(self, turn: Turn) -> list[Body]:
         """The one body."""

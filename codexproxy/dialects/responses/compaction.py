@@ -81,8 +81,8 @@ def _kept(items: list[Any]) -> list[Json]:
             left -= count_input({"input": [item]})
             if left < 0:
                 break
-            kept.insert(0, item)
-    return kept
+            kept.append(item)
+    return kept[::-1]
 
 
 def _text(item: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from codexproxy.dialects.responses.fields import LIST, OBJECT, TEXT, Kind, missing, wrong_type
+from codexproxy.turns.pace import Pause, no_pause, paced
 
 Item = dict[str, Any]
 
@@ -32,7 +33,7 @@ NEEDED_BY_TOOLS: dict[str, tuple[tuple[str, Kind], ...]] = {
 }
 
 
-def input_items(value: str | list[Any]) -> list[Item]:
+def input_items(value: str | list[Any], pause: Pause = no_pause) -> list[Item]:
     """The request's input as a list of items.
 
     A string becomes one user message. An item without a type is a message
@@ -43,16 +44,16 @@ def input_items(value: str | list[Any]) -> list[Item]:
     """
     if isinstance(value, str):
         return [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": value}]}]
-    return [_typed(item, f"input[{position}]") for position, item in enumerate(value)]
+    return [_typed(item, f"input[{position}]", pause) for position, item in enumerate(paced(value, pause))]
 
 
-def _typed(item: Any, path: str) -> Item:
+def _typed(item: Any, path: str, pause: Pause) -> Item:
     if not isinstance(item, dict):
         raise wrong_type(path, OBJECT)
     typed: Item = item if item.get("type") is not None else {**item, "type": _type_of(item, path)}
     _require(typed, path, NEEDED)
     if isinstance(typed.get("content"), list):
-        _check_objects(typed["content"], f"{path}.content")
+        _check_objects(paced(typed["content"], pause), f"{path}.content")
     return typed
 
 
@@ -64,13 +65,13 @@ def _type_of(item: Item, path: str) -> str:
     raise missing(f"{path}.type")
 
 
-def check_tools(tools: list[Any]) -> None:
+def check_tools(tools: list[Any], pause: Pause = no_pause) -> None:
     """Looks whether each tool is an object with a type, and named where it must be.
 
     Raises:
         InvalidRequest: A tool is malformed; ``param`` is its path.
     """
-    for position, tool in enumerate(tools):
+    for position, tool in enumerate(paced(tools, pause)):
         path = f"tools[{position}]"
         if not isinstance(tool, dict):
             raise wrong_type(path, OBJECT)

@@ -6,11 +6,12 @@ from codexproxy.dialects.faults import wrong_value
 from codexproxy.dialects.responses.fields import ECHOED, TEXT, VERBOSITIES, missing, sort, wrong_type
 from codexproxy.dialects.responses.items import check_tools, input_items
 from codexproxy.errors import InvalidRequest
+from codexproxy.turns.pace import Pause, no_pause
 from codexproxy.turns.policy import SUMMARY_AS_ASKED
 from codexproxy.turns.turn import Caller, Turn
 
 
-def parse(payload: dict[str, Any], caller: Caller) -> Turn:
+def parse(payload: dict[str, Any], caller: Caller, pause: Pause = no_pause) -> Turn:
     """Checks a request and makes it a turn.
 
     The body stays in the public shape. The turn's options hold what is
@@ -30,8 +31,8 @@ def parse(payload: dict[str, Any], caller: Caller) -> Turn:
     fields = sort(payload)
     body, emulated = fields.mapped, fields.emulated
     options = _options(payload, emulated)
-    body["input"] = _input(body.get("input"), options)
-    check_tools(body.get("tools", []))
+    body["input"] = _input(body.get("input"), options, pause)
+    check_tools(body.get("tools", []), pause)
     _check_inner(body)
     return Turn(
         model=body.get("model", ""),
@@ -62,10 +63,10 @@ def _options(payload: dict[str, Any], emulated: dict[str, Any]) -> dict[str, Any
     return options
 
 
-def _input(value: str | list[Any] | None, options: dict[str, Any]) -> list[dict[str, Any]]:
+def _input(value: str | list[Any] | None, options: dict[str, Any], pause: Pause) -> list[dict[str, Any]]:
     if value is None and options["previous_response_id"] is None:
         raise missing("input")
-    items = input_items(value or [])
+    items = input_items(value or [], pause)
     if not items and options["previous_response_id"] is None:
         raise InvalidRequest("'input' is empty. Send a question, or at least one item.", param="input")
     return items

@@ -56,6 +56,14 @@ class OwnedResponses:
         """Stored items by their ids; unknown ids are absent."""
         return self.store.items(self.owner, ids)
 
+    def history_size(self, id: str) -> int:
+        """About how many bytes the conversation up to a response is; 0 when there is none."""
+        return self.store.history_size(self.owner, id)
+
+    def item_sizes(self, ids: Sequence[str]) -> dict[str, int]:
+        """About how many bytes each of these items is; unknown ids are absent."""
+        return self.store.item_sizes(self.owner, ids)
+
     def follow(
         self, id: str, after: int = -1, *, patience: float, sleep: Callable[[float], None]
     ) -> Iterator[list[Frame]]:

@@ -11,6 +11,9 @@ Frame = tuple[int, bytes]
 
 DAY = 86_400.0
 
+# Bytes that an item costs besides its content.
+PER_ITEM = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -132,6 +135,15 @@ class ResponseStore(Protocol):
 
     def items(self, owner: str, ids: Sequence[str]) -> dict[str, Json]:
         """Kept items by their ids; unknown ids are absent."""
+
+    def history_size(self, owner: str, id: str) -> int:
+        """About how many bytes the conversation up to a response is; 0 when there is none.
+
+        An item counts ``PER_ITEM`` bytes at least, since many small ones cost as well.
+        """
+
+    def item_sizes(self, owner: str, ids: Sequence[str]) -> dict[str, int]:
+        """The same for each of these items; unknown ids are absent."""
 
     def log(self, owner: str, id: str, after: int = -1, limit: int = 500) -> Excerpt | None:
         """Frames whose number is greater than ``after``, None when there is no such response."""

@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -136,14 +136,22 @@ class SqliteResponseStore:
 
     def items(self, owner: str, ids: Sequence[str]) -> dict[str, Json]:
         """Kept items by their ids; unknown ids are absent."""
-        found: dict[str, Json] = {}
+        return {item: item_of(item, body) for item, body in self._of_items(sql.ITEMS, owner, ids)}
+
+    def history_size(self, owner: str, id: str) -> int:
+        """About how many bytes the conversation up to a response is; 0 when there is none."""
+        rows = self._database.rows(sql.HISTORY_SIZE, (owner, id, self._oldest()))
+        return int(rows[0][0])
+
+    def item_sizes(self, owner: str, ids: Sequence[str]) -> dict[str, int]:
+        """About how many bytes each of these items is; unknown ids are absent."""
+        return dict(self._of_items(sql.ITEM_SIZES, owner, ids))
+
+    def _of_items(self, query: str, owner: str, ids: Sequence[str]) -> Iterator[Any]:
         for start in range(0, len(ids), _NAMES):
             names = ids[start : start + _NAMES]
-            query = sql.ITEMS.format(",".join("?" * len(names)))
-            rows = self._database.rows(query, (*names, owner, self._oldest()))
-            # Output items and later responses come last and win.
-            found |= {item: item_of(item, body) for item, body in rows}
-        return found
+            marks = ",".join("?" * len(names))
+            yield from self._database.rows(query.format(marks), (*names, owner, self._oldest()))
 
     def log(self, owner: str, id: str, after: int = -1, limit: int = 500) -> Excerpt | None:
         """Frames whose number is greater than ``after``, None when there is no such response."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from codexproxy.state.responses.encoding import Content, content_of, encode
-from codexproxy.state.responses.record import Frame
+from codexproxy.state.responses.record import PER_ITEM, Frame
 
 INPUT, OUTPUT = 0, 1
 
@@ -20,24 +20,33 @@ GET = f"""
     ORDER BY i.position
 """
 # A chain only ever leads to lower rows, so it cannot turn in a circle.
-HISTORY = """
+_CHAIN = """
     WITH RECURSIVE chain (row, parent, previous) AS (
         SELECT r.row, r.parent, r.previous FROM responses r JOIN threads t ON t.id = r.thread
         WHERE r.owner = ? AND r.id = ? AND t.touched >= ?
         UNION ALL
         SELECT r.row, r.parent, r.previous FROM chain c JOIN responses r ON r.row = c.parent
     )
+"""
+HISTORY = f"""{_CHAIN}
     SELECT chain.row, chain.previous, i.side, i.item, c.body
     FROM chain LEFT JOIN items i ON i.row = chain.row LEFT JOIN contents c ON c.hash = i.content
     ORDER BY chain.row, i.side, i.position
 """
-# Parameters: item ids, owner, oldest.
-ITEMS = """
-    SELECT i.item, c.body FROM items i
-    JOIN responses r ON r.row = i.row JOIN threads t ON t.id = r.thread JOIN contents c ON c.hash = i.content
-    WHERE i.item IN ({}) AND r.owner = ? AND t.touched >= ?
-    ORDER BY i.side, i.row
+HISTORY_SIZE = f"""{_CHAIN}
+    SELECT COALESCE(SUM(length(c.body) + {PER_ITEM}), 0)
+    FROM chain JOIN items i ON i.row = chain.row JOIN contents c ON c.hash = i.content
 """
+# Parameters: item ids, owner, oldest. Output items and later responses win; with ``max`` SQLite takes the other
+# columns from the row that has it. Contents are joined behind that, since one id may have stood in many responses.
+_FOUND = """
+    SELECT i.item AS item, i.content AS content, max(i.side * 4611686018427387904 + i.row) FROM items i
+    JOIN responses r ON r.row = i.row JOIN threads t ON t.id = r.thread
+    WHERE i.item IN ({}) AND r.owner = ? AND t.touched >= ?
+    GROUP BY i.item
+"""
+ITEMS = f"SELECT f.item, c.body FROM ({_FOUND}) f JOIN contents c ON c.hash = f.content"
+ITEM_SIZES = f"SELECT f.item, length(c.body) + {PER_ITEM} FROM ({_FOUND}) f JOIN contents c ON c.hash = f.content"
 # Parameters: those of FIND, after, limit.
 LOG = f"""
     SELECT f.lease, e.number, e.frame

@@ -54,7 +54,7 @@ def responses_routes(wiring: Wiring) -> Blueprint:
     @blueprint.post("/responses/input_tokens")
     def input_tokens() -> Response:
         payload = parse_object(read_body(request.environ, wiring.max_body_bytes))
-        turn = shelf.recall(ResponsesDialect().parse(payload, Caller(g.identity.name)))
-        return json_reply({"object": "response.input_tokens", "input_tokens": count_input(turn.body)})
+        turn = shelf.recall(ResponsesDialect(wiring.pause).parse(payload, Caller(g.identity.name)))
+        return json_reply({"object": "response.input_tokens", "input_tokens": count_input(turn.body, wiring.pause)})
 
     return blueprint

@@ -14,6 +14,7 @@ from codexproxy.state.responses.record import ResponseStore
 from codexproxy.turns.continuation import OWN_INPUT, PREVIOUS, continued, identified
 from codexproxy.turns.events import TERMINAL
 from codexproxy.turns.minutes import Minutes
+from codexproxy.turns.pace import Pause, no_pause
 from codexproxy.turns.turn import Turn
 from codexproxy.web.merge import Numbered
 
@@ -30,11 +31,15 @@ class Shelf:
         store: Keeps them for all processes of the host.
         keeps: Whether new ones are kept; what is there already can be read either way.
         grace: Seconds that a stored stream goes on after its client left; 0 ends it at once.
+        most_bytes: Most bytes of what one request may refer to; None for no limit.
+        pause: Lets others run, now and then in a long walk.
     """
 
     store: ResponseStore
     keeps: bool = True
     grace: float = 0.0
+    most_bytes: int | None = None
+    pause: Pause = no_pause
 
     def of(self, owner: str) -> OwnedResponses:
         """The responses of one key."""
@@ -45,6 +50,7 @@ class Shelf:
 
         Raises:
             InvalidRequest: That is not there, or the turn needs a shelf and there is none.
+            BodyTooLarge: That is more than a request may have.
         """
         if not self.keeps and turn.options.get("background"):
             raise InvalidRequest(
@@ -52,7 +58,7 @@ class Shelf:
                 code="unsupported_parameter",
                 param="background",
             )
-        turn = continued(turn, self.of(turn.caller.key))
+        turn = continued(turn, self.of(turn.caller.key), self.most_bytes, self.pause)
         return turn if self.keeps else replace(turn, options={**turn.options, "store": False})
 
     def outlives(self, turn: Turn) -> bool:
@@ -61,7 +67,7 @@ class Shelf:
 
     def keeping(self, dialect: Dialect, turn: Turn) -> "Keeping | None":
         """What keeps the answer to this turn; None for one that is not to be kept."""
-        return Keeping(dialect, turn, self.of(turn.caller.key)) if is_kept(turn) else None
+        return Keeping(dialect, turn, self.of(turn.caller.key), self.pause) if is_kept(turn) else None
 
 
 def is_kept(turn: Turn) -> bool:
@@ -69,15 +75,16 @@ def is_kept(turn: Turn) -> bool:
     return turn.options.get("store") is not False
 
 
-def own_input(turn: Turn) -> list[Json]:
+def own_input(turn: Turn, pause: Pause = no_pause) -> list[Json]:
     """The items that a turn adds to its conversation, each with an id."""
-    return identified(turn.options[OWN_INPUT], new_id)
+    return identified(turn.options[OWN_INPUT], new_id, pause)
 
 
 class Keeping:
     """Keeps one answer before its last bytes leave, so that whoever reads them can go on at once."""
 
-    def __init__(self, dialect: Dialect, turn: Turn, mine: OwnedResponses) -> None:
+    def __init__(self, dialect: Dialect, turn: Turn, mine: OwnedResponses, pause: Pause = no_pause) -> None:
+        self._pause = pause
         self._dialect = dialect
         self._turn = turn
         self._mine = mine
@@ -103,6 +110,6 @@ class Keeping:
     def save(self, response: Json) -> None:
         """Keeps the final Response object; an answer is given also where it cannot be kept."""
         try:
-            self._mine.save(response, own_input(self._turn), self._turn.options[PREVIOUS])
+            self._mine.save(response, own_input(self._turn, self._pause), self._turn.options[PREVIOUS])
         except DatabaseFailed as error:
             log.error("the response %s was not kept: %s", response.get("id"), error.message)
