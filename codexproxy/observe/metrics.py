@@ -6,9 +6,11 @@ variable ``FOLDER``, whether it does so; the master sets it (see ``web.serving.m
 Everything here happens once per turn, nothing once per event but for those that are broken.
 """
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -30,9 +32,27 @@ _QUEUE = (0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 30, 60)
 OTHER = "other"
 _MOST_MODELS = 50
 
+log = logging.getLogger(__name__)
+
+
+Counts = TypeVar("Counts", bound=Callable[..., None])
+
+
+def _harmless(count: Counts) -> Counts:
+    """A full disk, on which the library can make no file, costs a number and never the answer or the login."""
+
+    @wraps(count)
+    def counted(*arguments: Any, **named: Any) -> None:
+        try:
+            count(*arguments, **named)
+        except (OSError, ValueError) as error:
+            log.warning("something was not counted: %s", error)
+
+    return cast(Counts, counted)
+
 
 class Metrics:
-    """The metrics of one worker.
+    """The metrics of one worker; to count never raises.
 
     Args:
         folder: Where all workers count; None for a process by itself.
@@ -71,6 +91,7 @@ class Metrics:
             "codexproxy_skipped_events_total", "Events of upstream's that are not JSON.", ["backend"], **here
         )
 
+    @_harmless
     def turn_ended(self, record: TurnRecord, error: ProxyError | None) -> None:
         """Counts one turn."""
         model = self._label(record)
@@ -84,10 +105,12 @@ class Metrics:
         if error is not None:
             self._series(self.errors, error.type, error.code or "").inc()
 
+    @_harmless
     def queued(self, seconds: float, taken: bool) -> None:
         """Counts one wait for a place."""
         self.queue_wait.labels("taken" if taken else "timed_out").observe(seconds)
 
+    @_harmless
     def refreshed(self, succeeded: bool) -> None:
         """Counts one renewal of the login."""
         self.refreshes.labels("succeeded" if succeeded else "failed").inc()

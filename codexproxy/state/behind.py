@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 class WriteBehind(Generic[Row]):
     """Gathers rows and writes them in batches, in a thread of the worker's pool.
 
-    Nothing here waits or raises for the request that hands a row over.
+    Nothing here waits or raises for the request that hands a row over. A row that no
+    storage takes is dropped, and costs no other row.
 
     Args:
         write: Writes some rows; runs in one thread at a time.
@@ -65,28 +66,47 @@ class WriteBehind(Generic[Row]):
 
     def _work(self) -> None:
         pause = 0.0
-        while self._waiting:
-            gevent.sleep(pause)
-            pause = self._gather if self._save() else self._pause
-        self._writer = None
+        try:
+            while self._waiting:
+                gevent.sleep(pause)
+                pause = self._gather if self._save() else self._pause
+        finally:
+            # Whatever ended it, the next row begins another.
+            self._writer = None
 
     def _save(self) -> bool:
         with self._writing:
             rows = list(self._waiting)
             self._waiting.clear()
-            return not rows or self._saved(rows)
+            left = self._left_of(rows)
+            self._give_back(left)
+            if rows and not left and self._lost:
+                log.warning("%d of %s were lost, since they could not be written for too long", self._lost, self._what)
+                self._lost = 0
+            return not left
 
-    def _saved(self, rows: list[Row]) -> bool:
+    def _left_of(self, rows: list[Row]) -> list[Row]:
+        """Writes the rows; returns those to be tried again, without any that can never be written."""
+        failure = gevent.get_hub().threadpool.apply(self._attempt, (rows,)) if rows else None
+        if failure is None:
+            return []
+        if isinstance(failure, ProxyError):
+            log.warning("%s could not be written and will be tried again: %s", self._what, failure.message)
+            return rows
+        if len(rows) == 1:
+            log.error("one of %s was dropped, since it cannot be written: %r", self._what, failure)
+            return []
+        half = len(rows) // 2
+        left = self._left_of(rows[:half])
+        return left + (rows[half:] if left else self._left_of(rows[half:]))
+
+    def _attempt(self, rows: list[Row]) -> Exception | None:
+        # Returned, since the pool prints what is raised in its threads.
         try:
-            gevent.get_hub().threadpool.apply(self._write, (rows,))
-        except ProxyError as error:
-            self._give_back(rows)
-            log.warning("%s could not be written and will be tried again: %s", self._what, error.message)
-            return False
-        if self._lost:
-            log.warning("%d of %s were lost, since they could not be written for too long", self._lost, self._what)
-            self._lost = 0
-        return True
+            self._write(rows)
+        except Exception as failure:
+            return failure
+        return None
 
     def _give_back(self, rows: list[Row]) -> None:
         newer = list(self._waiting)

@@ -48,9 +48,9 @@ class Observation:
 
     def turn_ended(self, record: TurnRecord, error: ProxyError | None) -> None:
         """A turn is over, one way or the other."""
-        self.metrics.turn_ended(record, error)
         if self._ledger is not None:
             self._ledger.add(record)
+        self.metrics.turn_ended(record, error)
 
     def page(self) -> bytes:
         """The text that Prometheus reads."""

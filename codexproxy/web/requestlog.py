@@ -158,7 +158,7 @@ class RequestLog:
         # A client may leave at this very moment, which must not keep the rest from being freed.
         with ExitStack() as stack:
             for last in (self._let_go, self._record, self._log, *self._closers, *self._first_closers):
-                stack.callback(last)
+                stack.callback(_free, last)
 
     def _let_go(self) -> None:
         # What closes the request knows the request: a cycle, and with it the whole conversation would wait for
@@ -214,6 +214,16 @@ class RequestLog:
             adapted=",".join(dict.fromkeys((turn.adapted if turn else ()) + later)),
         )
         self._observation.turn_ended(record, error)
+
+
+def _free(close: Callable[[], object]) -> None:
+    """Does one thing that ends a request; what goes wrong with it is no matter of the answer."""
+    try:
+        close()
+    except (ProxyError, OSError) as error:
+        log.warning("not everything about a request was noted: %s", error)
+    except Exception:
+        log.exception("A bug interrupted the end of a request.")
 
 
 def _number_at(value: Any, path: Sequence[str]) -> int:

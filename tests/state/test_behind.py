@@ -21,6 +21,8 @@ class Store:
 
     def write(self, rows: Sequence[int]) -> None:
         self.threads.add(threading.get_ident())
+        if "poison" in rows:
+            raise OverflowError("Python int too large to convert to SQLite INTEGER")
         if self.broken:
             raise DatabaseFailed("the disk is full")
         self.batches.append(list(rows))
@@ -69,6 +71,27 @@ def test_after_a_failure_rows_are_written_in_order_once(caplog: pytest.LogCaptur
     assert "the disk is full" in caplog.text
     store.broken = False
     wait_for(store, [1, 2])
+
+
+@pytest.mark.parametrize("place", [0, 3, 6])
+def test_a_row_that_cannot_be_written_costs_no_other_and_does_not_end_the_writing(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], place: int
+) -> None:
+    store = Store()
+    behind = WriteBehind(store.write, "rows", gather=0.01, pause=0.05)
+    rows: list[object] = [1, 2, 3, 4, 5, 6]
+    with caplog.at_level(logging.ERROR):
+        for row in [*rows[:place], "poison", *rows[place:]]:
+            behind.add(row)  # type: ignore[arg-type]
+        wait_for(store, [1, 2, 3, 4, 5, 6])
+        behind.add(7)
+        wait_for(store, [1, 2, 3, 4, 5, 6, 7])
+    assert caplog.text.count("one of rows was dropped") == 1
+    assert "Traceback" not in capfd.readouterr().err
+    behind.add("poison")  # type: ignore[arg-type]
+    behind.add(8)
+    behind.close()
+    assert store.rows[-1] == 8
 
 
 def test_too_many_waiting_rows_cost_the_oldest_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
