@@ -5,8 +5,10 @@ URI whichever it is: ``memory://``, ``codexproxy+sqlite:///path/limits.db``,
 ``redis://host``.
 """
 
+import logging
+import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -27,6 +29,19 @@ SCHEMA = (
 
 # What has expired is swept once in so many writes of a process.
 SWEEP_EVERY = 200
+# Seconds that others of the host are waited for.
+PATIENCE = 2.0
+# Seconds by which an entry may be ahead of us; one that is further ahead was made before the clock was set back.
+AHEAD = 1.0
+
+_ADD = (
+    "INSERT INTO counters VALUES (?, ?, ?) "
+    "ON CONFLICT (key) DO UPDATE SET value = value + excluded.value RETURNING value"
+)
+_USED = "SELECT min(at), count(*) FROM entries WHERE key = ? AND at > ? AND at <= ?"
+_OUTSIDE = "DELETE FROM entries WHERE key = ? AND (at <= ? OR at > ?)"
+
+log = logging.getLogger(__name__)
 
 
 def storage_uri(path: Path) -> str:
@@ -36,6 +51,9 @@ def storage_uri(path: Path) -> str:
 
 class SQLiteStorage(Storage, MovingWindowSupport):
     """Counters and moving windows; every change is one transaction, so limits are exact.
+
+    While the file cannot be written, each process counts what it lets pass itself, on top of
+    what the file holds: a full disk neither refuses everybody nor lifts a limit.
 
     Args:
         uri: ``codexproxy+sqlite:///path``.
@@ -50,7 +68,8 @@ class SQLiteStorage(Storage, MovingWindowSupport):
         self, uri: str, wrap_exceptions: bool = False, clock: Callable[[], float] = time.time, **options: Any
     ) -> None:
         super().__init__(uri, wrap_exceptions)
-        self._database = Database(Path(unquote(uri.removeprefix(f"{SCHEME}://"))), SCHEMA)
+        self._database = Database(Path(unquote(uri.removeprefix(f"{SCHEME}://"))), SCHEMA, timeout=PATIENCE)
+        self._own = _in_memory()
         self._clock = clock
         self._writes = 0
 
@@ -61,48 +80,58 @@ class SQLiteStorage(Storage, MovingWindowSupport):
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """Adds to a counter and returns its value; ``expiry`` seconds run from its first use."""
-        now = self._clock()
-        with self._database.transaction() as connection:
+
+        def add(connection: sqlite3.Connection) -> int:
+            now = self._clock()
             self._sweep(connection, now)
             connection.execute("DELETE FROM counters WHERE key = ? AND expires <= ?", (key, now))
-            row = connection.execute(
-                "INSERT INTO counters VALUES (?, ?, ?) "
-                "ON CONFLICT (key) DO UPDATE SET value = value + excluded.value RETURNING value",
-                (key, amount, now + expiry),
-            ).fetchone()
-        return int(row[0])
+            return int(connection.execute(_ADD, (key, amount, now + expiry)).fetchone()[0])
+
+        try:
+            self._database.write(add)
+        except ProxyError as error:
+            self._counts_alone(error)
+            add(self._own)
+        return self.get(key)
 
     def get(self, key: str) -> int:
         """A counter's value."""
-        rows = self._database.rows("SELECT value FROM counters WHERE key = ? AND expires > ?", (key, self._clock()))
-        return int(rows[0][0]) if rows else 0
+        rows = self._both("SELECT value FROM counters WHERE key = ? AND expires > ?", (key, self._clock()))
+        return sum(int(value) for (value,) in rows)
 
     def get_expiry(self, key: str) -> float:
         """When a counter starts again, in epoch seconds; now for one that does not exist."""
         now = self._clock()
-        rows = self._database.rows("SELECT expires FROM counters WHERE key = ? AND expires > ?", (key, now))
-        return float(rows[0][0]) if rows else now
+        rows = self._both("SELECT expires FROM counters WHERE key = ? AND expires > ?", (key, now))
+        return min((float(expires) for (expires,) in rows), default=now)
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         """Takes ``amount`` places of a moving window, or none when they are not all free."""
-        now = self._clock()
-        with self._database.transaction() as connection:
+
+        def take(connection: sqlite3.Connection, elsewhere: int) -> bool:
+            now = self._clock()
             self._sweep(connection, now)
-            connection.execute("DELETE FROM entries WHERE key = ? AND at <= ?", (key, now - expiry))
-            (used,) = connection.execute("SELECT count(*) FROM entries WHERE key = ?", (key,)).fetchone()
-            if used + amount > limit:
+            connection.execute(_OUTSIDE, (key, now - expiry, now + AHEAD))
+            if elsewhere + _used(connection, key, now, expiry) + amount > limit:
                 return False
             connection.executemany("INSERT INTO entries VALUES (?, ?, ?)", [(key, now, now + expiry)] * amount)
-        return True
+            return True
+
+        try:
+            own = _used(self._own, key, self._clock(), expiry)
+            return self._database.write(lambda connection: take(connection, own))
+        except ProxyError as error:
+            self._counts_alone(error)
+            now = self._clock()
+            shared = self._shared(_USED, (key, now - expiry, now + AHEAD))
+            return take(self._own, sum(used for _, used in shared))
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
         """The oldest entry's time, now when there is none, and how many entries there are."""
         now = self._clock()
-        rows = self._database.rows(
-            "SELECT min(at), count(*) FROM entries WHERE key = ? AND at > ?", (key, now - expiry)
-        )
-        oldest, used = rows[0]
-        return (float(oldest) if oldest is not None else now), int(used)
+        rows = self._both(_USED, (key, now - expiry, now + AHEAD))
+        oldest = min((float(at) for at, _ in rows if at is not None), default=now)
+        return oldest, sum(int(used) for _, used in rows)
 
     def check(self) -> bool:
         """Whether the file can be used."""
@@ -114,22 +143,53 @@ class SQLiteStorage(Storage, MovingWindowSupport):
 
     def reset(self) -> int | None:
         """Forgets everything; returns how many counters and entries there were."""
-        with self._database.transaction() as connection:
+
+        def forget(connection: sqlite3.Connection) -> int:
             counters = connection.execute("DELETE FROM counters").rowcount
             return counters + connection.execute("DELETE FROM entries").rowcount
 
+        return forget(self._own) + self._database.write(forget)
+
     def clear(self, key: str) -> None:
         """Forgets one key."""
-        with self._database.transaction() as connection:
+
+        def forget(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM counters WHERE key = ?", (key,))
             connection.execute("DELETE FROM entries WHERE key = ?", (key,))
+
+        forget(self._own)
+        self._database.write(forget)
 
     def close(self) -> None:
         """Closes the file."""
         self._database.close()
 
-    def _sweep(self, connection: Any, now: float) -> None:
+    def _both(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        return [*self._shared(sql, parameters), *self._own.execute(sql, parameters)]
+
+    def _shared(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        try:
+            return self._database.rows(sql, parameters)
+        except ProxyError as error:
+            self._counts_alone(error)
+            return []
+
+    def _counts_alone(self, error: ProxyError) -> None:
+        log.warning("this process alone counts what keys use: %s", error.message)
+
+    def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
         self._writes += 1
         if self._writes % SWEEP_EVERY == 0:
             connection.execute("DELETE FROM counters WHERE expires <= ?", (now,))
             connection.execute("DELETE FROM entries WHERE expires <= ?", (now,))
+
+
+def _in_memory() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    for statement in SCHEMA:
+        connection.execute(statement)
+    return connection
+
+
+def _used(connection: sqlite3.Connection, key: str, now: float, expiry: int) -> int:
+    return int(connection.execute(_USED, (key, now - expiry, now + AHEAD)).fetchone()[1])

@@ -5,7 +5,9 @@ places back, and no count can be wrong.
 """
 
 import fcntl
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,11 +17,16 @@ from pathlib import Path
 from codexproxy.errors import RateLimited
 from codexproxy.guard.identity import Identity
 from codexproxy.guard.slots import Slot, too_many_answers
+from codexproxy.state.durable import make_private_folder
 from codexproxy.state.lock import try_lock
+
+log = logging.getLogger(__name__)
 
 
 class ParallelTurns:
     """The places of all keys.
+
+    While the folder cannot be written, each process counts its own turns only.
 
     Args:
         folder: Where the lock files are; made when missing.
@@ -29,6 +36,7 @@ class ParallelTurns:
     def __init__(self, folder: Path, most: int | None = None) -> None:
         self._folder = folder
         self._most = most
+        self._own: Counter[str] = Counter()
 
     def acquire(self, identity: Identity, count: int = 1) -> Slot:
         """Takes the places of one request, all or none; they must be released together.
@@ -48,27 +56,41 @@ class ParallelTurns:
             return Slot(lambda: None, 0.0)
         if count > allowed:
             raise too_many_answers(count, allowed, f"The key '{identity.name}'")
-        taken = self._take(identity.name, allowed, count)
-        if taken:
-            return Slot(partial(_unlock, taken), 0.0)
+        try:
+            slot = self._on_disk(identity.name, allowed, count)
+        except OSError as error:
+            log.warning("this process alone counts the turns of a key: %s", error.strerror)
+            slot = self._in_process(identity.name, allowed, count)
+        if slot is not None:
+            return slot
         raise RateLimited(
             f"The key '{identity.name}' may run {allowed} turns at the same time, and does. "
             "Please wait for one of them to end.",
             retry_after=1,
         )
 
-    def _take(self, name: str, allowed: int, count: int) -> list[int]:
+    def _on_disk(self, name: str, allowed: int, count: int) -> Slot | None:
         taken: list[int] = []
-        for path in self._places(name, allowed):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if try_lock(descriptor):
-                taken.append(descriptor)
-            else:
-                os.close(descriptor)
-            if len(taken) == count:
-                return taken
+        try:
+            for path in self._places(name, allowed):
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                if try_lock(descriptor):
+                    taken.append(descriptor)
+                else:
+                    os.close(descriptor)
+                if len(taken) == count:
+                    return Slot(partial(_unlock, taken), 0.0)
+        except OSError:
+            _unlock(taken)
+            raise
         _unlock(taken)
-        return []
+        return None
+
+    def _in_process(self, name: str, allowed: int, count: int) -> Slot | None:
+        if self._own[name] + count > allowed:
+            return None
+        self._own[name] += count
+        return Slot(partial(self._own.subtract, {name: count}), 0.0)
 
     @contextmanager
     def held(self, identity: Identity) -> Iterator[None]:
@@ -84,7 +106,7 @@ class ParallelTurns:
             slot.release()
 
     def _places(self, name: str, allowed: int) -> Iterator[Path]:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self._folder)
         stem = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         yield from (self._folder / f"{stem}-{number}" for number in range(allowed))
 

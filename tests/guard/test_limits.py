@@ -2,6 +2,8 @@
 
 import multiprocessing
 import random
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,6 @@ from codexproxy.errors import InvalidRequest, RateLimited
 from codexproxy.guard.identity import Allowance, Identity
 from codexproxy.guard.limits import Limiter, duration, open_storage
 from codexproxy.guard.limitstore import SQLiteStorage, storage_uri
-from codexproxy.state.database import DatabaseFailed
 from tests.fakes.clock import Clock
 
 # 2026-11-21 00:00:00 UTC
@@ -203,12 +204,45 @@ def test_a_moving_window_agrees_with_a_plain_model(storage: SQLiteStorage, clock
         assert storage.get_moving_window("k", 7, 60) == (kept[0], len(kept))
 
 
-def test_a_storage_that_cannot_be_used_says_so(tmp_path: Path) -> None:
+def test_a_storage_that_cannot_be_used_says_so_and_counts_in_this_process(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "limits.db").mkdir()
-    storage = SQLiteStorage(storage_uri(tmp_path / "limits.db"))
+    storage = SQLiteStorage(storage_uri(tmp_path / "limits.db"), clock=clock)
     assert not storage.check()
-    with pytest.raises(DatabaseFailed):
-        storage.incr("c", 10)
+    limits, ann = limiter(storage, clock), key(rate_per_minute=3, tokens_per_day=100)
+    assert answers(limits, ann, 5) == 3
+    assert limits.standing(ann).headers()["x-ratelimit-remaining-requests"] == "0"
+    clock.now += 61
+    limits.spend(ann, 100)
+    with pytest.raises(RateLimited, match="100 tokens a day"):
+        limits.admit(ann)
+
+
+def test_what_was_counted_while_the_file_could_not_be_written_is_added_to_what_it_holds(
+    storage: SQLiteStorage, clock: Clock, tmp_path: Path
+) -> None:
+    limits, ann = limiter(storage, clock), key(rate_per_minute=4, tokens_per_day=100)
+    limits.admit(ann)
+    limits.spend(ann, 40)
+    with closing(sqlite3.connect(tmp_path / "a folder" / "limits.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        limits.admit(ann)
+        limits.spend(ann, 40)
+        # What the file holds can still be read.
+        assert limits.standing(ann).headers()["x-ratelimit-remaining-tokens"] == "20"
+        writer.execute("ROLLBACK")
+    assert answers(limits, ann, 5) == 2
+    assert limits.standing(ann).headers()["x-ratelimit-remaining-tokens"] == "20"
+
+
+@pytest.mark.parametrize("hours", [1, 2, 24 * 365])
+def test_a_clock_set_back_locks_no_key(storage: SQLiteStorage, clock: Clock, hours: int) -> None:
+    limits, ann = limiter(storage, clock), key(rate_per_minute=3)
+    assert answers(limits, ann, 5) == 3
+    clock.now -= 3600 * hours
+    assert limits.standing(ann).headers()["x-ratelimit-reset-requests"] == "0ms"
+    assert answers(limits, ann, 5) == 3
+    clock.now += 61
+    assert answers(limits, ann, 5) == 3
 
 
 @pytest.mark.parametrize(

@@ -99,3 +99,16 @@ def test_a_request_that_could_never_run_is_refused_for_good(tmp_path: Path, own:
     with pytest.raises(InvalidRequest) as refusal:
         turns.acquire(key(most=own), 3)
     assert (refusal.value.status, refusal.value.code, refusal.value.param) == (400, "invalid_value", "n")
+
+
+def test_a_folder_that_cannot_be_written_refuses_nobody_and_lifts_no_limit_of_this_process(tmp_path: Path) -> None:
+    (tmp_path / "parallel").write_text("no folder")
+    turns, ann = ParallelTurns(tmp_path / "parallel"), key("ann", 2)
+    slots = [turns.acquire(ann), turns.acquire(ann)]
+    with pytest.raises(RateLimited):
+        turns.acquire(ann)
+    slots[0].release()
+    slots[0].release()
+    turns.acquire(ann).release()
+    with turns.held(key("bob", 1)):
+        pass
