@@ -103,6 +103,8 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
     providers = made.all()
     login = made.login("default")
     seed_login(login)
+    for one in made.logins.values():
+        one.credentials.reserve()
     catalogue = LiveCatalogue(
         keeping(first_models(providers), store),
         aliases=settings.model_aliases,

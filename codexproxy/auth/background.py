@@ -90,6 +90,7 @@ class BackgroundRefresh:
         tokens = self._credentials.peek()
         if tokens is None or tokens.refresh_error or not tokens.refresh_token:
             return LONGEST_SLEEP
+        self._credentials.reserve()
         now = int(self._clock() * 1000)
         moment = self._moment(tokens)
         if now >= moment:

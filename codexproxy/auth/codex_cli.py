@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from codexproxy.auth.store import encode, file_version, parse_object, read_file, remove_file, write_file
+from codexproxy.auth.store import encode, file_version, make_room, parse_object, read_file, remove_file, write_spared
 from codexproxy.auth.tokens import BrokenLogin, Tokens
 from codexproxy.errors import ProxyError
-from codexproxy.state.durable import Disk
+from codexproxy.state.durable import Disk, Spare
 from codexproxy.state.lock import HostLock, LockTimeout
 
 # Beside auth.json in 0.169.0; whoever takes both must let go of the first when
@@ -47,7 +47,7 @@ class CodexCliStore:
     def __init__(self, path: Path, *, disk: Disk | None = None, sleep: Callable[[float], None] | None = None) -> None:
         self.path = path
         self.name = f"the Codex CLI's {path.name}"
-        self._disk = disk or Disk()
+        self._spare = Spare(path, disk)
         self._sleep = sleep
         self._locks = [HostLock(path.with_name(name)) for name in LOCK_NAMES]
 
@@ -70,11 +70,16 @@ class CodexCliStore:
         document["tokens"] = {**(kept if isinstance(kept, dict) else {}), **renewed}
         document["last_refresh"] = _timestamp(tokens.updated_at)
         document.setdefault("OPENAI_API_KEY", None)
-        write_file(self.path, encode(document), self.name, self._disk)
+        write_spared(self._spare, encode(document), self.name)
+
+    def reserve(self) -> None:
+        """See ``TokenStore``."""
+        make_room(self._spare, self.path, self.name)
 
     def delete(self) -> None:
         """Deletes the file, as the CLI's own logout does."""
         remove_file(self.path, self.name)
+        remove_file(self._spare.path, self.name)
 
     def version(self) -> object:
         """See ``TokenStore``."""
@@ -134,6 +139,9 @@ class ReadOnlyStore:
             NotOurs: Always.
         """
         raise NotOurs(f"{self.name} is only read here and was not changed.")
+
+    def reserve(self) -> None:
+        """Needs no room, since nothing is written."""
 
     def delete(self) -> None:
         """Refuses.

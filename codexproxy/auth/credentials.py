@@ -9,13 +9,15 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from codexproxy.auth.flight import SingleFlight
 from codexproxy.auth.held import HeldLogin
 from codexproxy.auth.oauth import RefreshFailed
 from codexproxy.auth.pause import Pause
-from codexproxy.auth.renewal import COMMAND, Refresher, Renewal, not_logged_in
-from codexproxy.auth.store import TokenStore, storage_failed
+from codexproxy.auth.refuge import Refuge
+from codexproxy.auth.renewal import COMMAND, PROACTIVE, UNAUTHORIZED, Refresher, Renewal, not_logged_in
+from codexproxy.auth.store import StorageFailed, TokenStore, storage_failed
 from codexproxy.auth.tokens import Tokens
 from codexproxy.errors import LoginExpired, NotLoggedIn, ProxyError, UpstreamTimeout
 from codexproxy.state.lock import LockTimeout
@@ -29,9 +31,6 @@ LOCK_TIMEOUT = 60.0
 COURTESY = 5.0
 # Longer than a flight can take: the lock, the issuer's time limits, the re-reads.
 LONGEST_FLIGHT = 120.0
-
-PROACTIVE = "proactive_expiry"
-UNAUTHORIZED = "unauthorized_recovery"
 
 
 class Credentials:
@@ -47,6 +46,7 @@ class Credentials:
         lock_timeout: Seconds to wait for another process's refresh once the token has ended.
         command: What to run to log in, for messages.
         renewed: Told of each new pair.
+        refuge: Where a renewed pair waits that the store does not take.
     """
 
     def __init__(
@@ -61,12 +61,13 @@ class Credentials:
         lock_timeout: float = LOCK_TIMEOUT,
         command: str = COMMAND,
         renewed: Callable[[Tokens], None] = lambda tokens: None,
+        refuge: Refuge | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._lock_timeout = lock_timeout
         self._command = command
-        self._login = HeldLogin(store, int(look_every * 1000))
+        self._login = HeldLogin(store, int(look_every * 1000), refuge or Refuge())
         self._failures = Pause(1_000, 15_000, chance)
         self._recoveries = Pause(2_000, 60_000, chance)
         self._flights: SingleFlight[Tokens] = SingleFlight()
@@ -122,6 +123,12 @@ class Credentials:
             BrokenLogin, StorageFailed: It cannot be read, and nothing is known from before.
         """
         return self._login.read()
+
+    def reserve(self) -> None:
+        """Makes room for the next pair while the disk has some; what it says otherwise is told at the renewal."""
+        if self._store.refreshes:
+            with suppress(StorageFailed):
+                self._login.reserve()
 
     def settle(self, timeout: float) -> bool:
         """Waits for a refresh under way and writes its outcome, before the process ends; whether none is left."""
@@ -185,6 +192,9 @@ class Credentials:
         except RefreshFailed as failure:
             self._failures.lengthen(self._now())
             log.warning("%s", failure)
+            raise
+        except StorageFailed:  # logged where it happened
+            self._failures.lengthen(self._now())
             raise
         self._failures.reset()
         return fresh

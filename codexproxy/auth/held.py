@@ -2,6 +2,7 @@
 
 import logging
 
+from codexproxy.auth.refuge import Refuge
 from codexproxy.auth.store import StorageFailed, TokenStore
 from codexproxy.auth.tokens import BrokenLogin, Tokens
 from codexproxy.state.lock import LockTimeout
@@ -14,16 +15,19 @@ _UNREAD = object()
 class HeldLogin:
     """The newest login this process knows of.
 
-    A pair that the disk would not take is held here and written as soon as it will.
+    A pair that the disk would not take is held here, shared with the host's other processes
+    where that is possible, and written as soon as the disk will.
 
     Args:
         store: Where the login is kept.
         look_every: Milliseconds between two looks at whether another process changed it.
+        refuge: Where a pair waits that the store does not take.
     """
 
-    def __init__(self, store: TokenStore, look_every: int) -> None:
+    def __init__(self, store: TokenStore, look_every: int, refuge: Refuge) -> None:
         self.tokens: Tokens | None = None
         self._store = store
+        self._refuge = refuge
         self._look_every = look_every
         self._looked_at = -look_every
         self._version: object = _UNREAD
@@ -63,11 +67,20 @@ class HeldLogin:
             self._version = version
             return self.tokens
         self._version = version
-        if self._outdated is None or stored != self._outdated:
-            self._outdated = None
+        if not self._is_outdated(stored):
+            self._forget_outdated()
             # Not every store has a place for the verdict.
             self.tokens = stored and stored.with_verdict_of(self.tokens)
+        self._follow(stored)
         return self.tokens
+
+    def reserve(self) -> None:
+        """Makes sure that the next pair can be written.
+
+        Raises:
+            StorageFailed: It could not be, now.
+        """
+        self._store.reserve()
 
     def keep(self, tokens: Tokens) -> None:
         """Takes a newer login and writes it; the caller holds the store's lock."""
@@ -79,6 +92,8 @@ class HeldLogin:
             if self._outdated is None:
                 log.error("%s The renewed login is kept in memory until it can be written.", error)
             self._outdated = outdated
+            if outdated is not None:
+                self._refuge.leave(outdated, tokens)
         else:
             self._written()
 
@@ -86,7 +101,11 @@ class HeldLogin:
         """Writes what could not be written before, for the last time: the process ends."""
         if self._outdated is not None:
             self._write_again()
-        if self._outdated is not None:
+        if self._outdated is None:
+            return
+        if self._refuge.successor(self._outdated) is not None:
+            log.error("The renewed login could not be written; it waits in this host's memory until it is restarted.")
+        else:
             log.error("The renewed login is lost with this process, since it could not be written. Sign in again.")
 
     def _write_again(self) -> None:
@@ -102,6 +121,24 @@ class HeldLogin:
             self._written()
             log.info("The renewed login has been written at last.")
 
-    def _written(self) -> None:
+    def _is_outdated(self, stored: Tokens | None) -> bool:
+        # Another process may have noted its verdict on the spent token, which makes the pair no newer.
+        if self._outdated is None or stored is None:
+            return False
+        return stored.refresh_token == self._outdated.refresh_token
+
+    def _follow(self, stored: Tokens | None) -> None:
+        """Adopts what another process has in place of the stored pair and could not write either."""
+        successor = self._refuge.successor(stored) if stored is not None else None
+        if successor is None or (self.tokens is not None and successor.updated_at < self.tokens.updated_at):
+            return
+        self.tokens, self._outdated = successor, stored
+
+    def _forget_outdated(self) -> None:
+        if self._outdated is not None:
+            self._refuge.clear(self._outdated)
         self._outdated = None
+
+    def _written(self) -> None:
+        self._forget_outdated()
         self._version = self._store.version()

@@ -81,6 +81,10 @@ class LinkedTokenStore:
         """Keeps a renewed pair where its predecessor was; see ``TokenStore``."""
         self._store().save(tokens)
 
+    def reserve(self) -> None:
+        """Makes room where ``save`` will write; see ``TokenStore``."""
+        self._store().reserve()
+
     def version(self) -> object:
         """See ``TokenStore``."""
         try:

@@ -7,12 +7,17 @@ from typing import Protocol
 
 from codexproxy.auth.held import HeldLogin
 from codexproxy.auth.oauth import TERMINAL, RefreshFailed, RefreshRefused
+from codexproxy.auth.store import StorageFailed
 from codexproxy.auth.tokens import Grant, Tokens
 from codexproxy.errors import LoginExpired, NotLoggedIn
 
 log = logging.getLogger(__name__)
 
 COMMAND = "codexproxy login"
+
+# Why a login is renewed: soon it will be due, or upstream refused it.
+PROACTIVE = "proactive_expiry"
+UNAUTHORIZED = "unauthorized_recovery"
 
 # A program that does not know our lock may have spent the token a moment before
 # us; its new pair then shows up within these seconds.
@@ -97,11 +102,22 @@ class Renewal:
     def _spend(self, latest: Tokens, reason: str) -> Tokens:
         if not latest.refresh_token:
             raise self._bury(latest, "no_refresh_token")
+        self._make_room(latest, reason)
         try:
             grant = self._oauth.refresh(latest.refresh_token, reason)
         except RefreshRefused as refusal:
             return self._reconsider(latest, refusal.code or "")
         return self._accept(latest, grant, reason)
+
+    def _make_room(self, latest: Tokens, reason: str) -> None:
+        """Before the token is spent there has to be room for its successor, unless nobody can wait for that."""
+        try:
+            self._login.reserve()
+        except StorageFailed as failure:
+            if reason != UNAUTHORIZED and latest.usable(self._now()):
+                log.warning("%s The login is renewed once there is, or when it ends.", failure)
+                raise
+            log.warning("%s The login is renewed all the same, since it has ended.", failure)
 
     def _reconsider(self, latest: Tokens, code: str) -> Tokens:
         for delay in REREADS:

@@ -11,13 +11,16 @@ from typing import Any, Protocol
 
 from codexproxy.auth.tokens import BrokenLogin, Tokens
 from codexproxy.errors import ProxyError
-from codexproxy.state.durable import Disk, read_regular, sweep, write_durably
+from codexproxy.state.durable import Disk, Spare, read_regular, sweep, write_durably
 from codexproxy.state.lock import HostLock, LockTimeout
 
 LITTER_AGE = 3600.0
+# Bytes that are kept free for the next pair: more than any login that was seen.
+ROOM = 16 * 1024
 
 _ADVICE = {
     errno.ENOSPC: "The disk is full; free some space.",
+    errno.EFBIG: "The disk quota is used up; free some space.",
     errno.EDQUOT: "The disk quota is used up; free some space.",
     errno.EROFS: "The disk is read-only; mount it writable or set DATA_DIR to a folder that is.",
     errno.EACCES: "Permission is denied; check who owns DATA_DIR.",
@@ -60,6 +63,13 @@ class TokenStore(Protocol):
             StorageFailed: The disk would not; what was there is still there.
         """
 
+    def reserve(self) -> None:
+        """Makes sure that the next pair can be kept even if the disk gets full; cheap when that is so.
+
+        Raises:
+            StorageFailed: The disk has no room, or cannot be written.
+        """
+
     def delete(self) -> None:
         """Forgets the login; harmless when there is none.
 
@@ -98,7 +108,7 @@ class FileTokenStore:
     def __init__(self, path: Path, *, disk: Disk | None = None, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self.name = f"{path.name} in the data folder"
-        self._disk = disk or Disk()
+        self._spare = Spare(path, disk)
         self._clock = clock
         self._lock = HostLock(path.with_name(path.name + ".lock"))
 
@@ -107,11 +117,15 @@ class FileTokenStore:
         return None if data is None else Tokens.from_json(parse_object(data, self.name), self.name)
 
     def save(self, tokens: Tokens) -> None:
-        write_file(self.path, encode(tokens.to_json()), self.name, self._disk)
+        write_spared(self._spare, encode(tokens.to_json()), self.name)
         sweep(self.path, LITTER_AGE, self._clock)
+
+    def reserve(self) -> None:
+        make_room(self._spare, self.path, self.name)
 
     def delete(self) -> None:
         remove_file(self.path, self.name)
+        remove_file(self._spare.path, self.name)
 
     def version(self) -> object:
         return file_version(self.path)
@@ -137,6 +151,9 @@ class MemoryTokenStore:
     def save(self, tokens: Tokens) -> None:
         self._tokens = tokens
         self._changes += 1
+
+    def reserve(self) -> None:
+        pass
 
     def delete(self) -> None:
         self._tokens = None
@@ -187,6 +204,31 @@ def write_file(path: Path, data: bytes, name: str, disk: Disk) -> None:
         write_durably(path, data, disk)
     except OSError as error:
         raise storage_failed("written", name, error) from error
+
+
+def write_spared(spare: Spare, data: bytes, name: str) -> None:
+    """As ``write_file``, into the room that was kept when there is no other.
+
+    Raises:
+        StorageFailed: The disk would not.
+    """
+    try:
+        spare.write(data)
+    except OSError as error:
+        raise storage_failed("written", name, error) from error
+
+
+def make_room(spare: Spare, path: Path, name: str) -> None:
+    """Keeps room for the next content of a login file.
+
+    Raises:
+        StorageFailed: The disk would not.
+    """
+    try:
+        size = path.stat().st_size
+        spare.keep(ROOM if size <= ROOM else 2 * size)
+    except OSError as error:
+        raise storage_failed("given room for the next login", name, error) from error
 
 
 def remove_file(path: Path, name: str) -> None:

@@ -167,7 +167,8 @@ class Database:
         if isinstance(error, sqlite3.DatabaseError) and not _is_of_the_file(error):
             return error
         lost = isinstance(error, sqlite3.DatabaseError) and _code(error) in _RUINED | _STALE
-        self.failure = f"{self.path.name} in the data folder cannot be used: {error}."
+        reason = error.strerror if isinstance(error, OSError) else error
+        self.failure = f"{self.path.name} in the data folder cannot be used: {reason}."
         return (ConnectionLost if lost else DatabaseFailed)(self.failure)
 
     def _give_up(self, error: sqlite3.DatabaseError) -> None:

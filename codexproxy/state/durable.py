@@ -1,6 +1,7 @@
 """Files that are whole at every moment, also when the process or the host dies."""
 
 import errno
+import mmap
 import os
 import stat
 import tempfile
@@ -13,6 +14,7 @@ PRIVATE_FOLDER = 0o700
 
 # A file mounted by itself into a container cannot be renamed over.
 _MOUNTED = frozenset({errno.EBUSY, errno.EXDEV})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Disk:
@@ -23,6 +25,18 @@ class Disk:
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
+
+    def overwrite(self, descriptor: int, data: bytes) -> None:
+        """Writes ``data`` over a file of the same length, for which a full disk has room already."""
+        try:
+            self.write(descriptor, data)
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
+            # A process that may write no file at all may still change a mapped one.
+            with mmap.mmap(descriptor, len(data)) as content:
+                content[:] = data
+                content.flush()
 
     def flush(self, descriptor: int) -> None:
         """Waits until the file's content has reached the disk."""
@@ -72,7 +86,7 @@ def write_durably(path: Path, data: bytes, disk: Disk | None = None) -> None:
     make_private_folder(target.parent)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     try:
-        _fill(descriptor, data, disk)
+        _fill(descriptor, data, disk.write, disk)
         _put_in_place(temporary, target, data, disk)
     except BaseException:
         _remove(temporary)
@@ -80,9 +94,81 @@ def write_durably(path: Path, data: bytes, disk: Disk | None = None) -> None:
     disk.flush_folder(target.parent)
 
 
-def _fill(descriptor: int, data: bytes, disk: Disk) -> None:
+class Spare:
+    """Room on the disk that is kept for the next content of a file, so that a full disk can take it.
+
+    A second file, blank at first, takes the place of the first when it is needed. What it
+    replaces becomes the room for the content after that.
+
+    Args:
+        target: The file.
+        disk: The steps of writing, for tests.
+    """
+
+    def __init__(self, target: Path, disk: Disk | None = None) -> None:
+        self._target = target
+        self._disk = disk or Disk()
+
+    @property
+    def path(self) -> Path:
+        """The second file."""
+        target = Path(os.path.realpath(self._target))
+        return target.with_name(f".{target.name}.spare")
+
+    def keep(self, size: int) -> None:
+        """Makes sure that a content of so many bytes fits; only asks for the file's size when it does.
+
+        Raises:
+            OSError: The disk is full, read-only, ….
+        """
+        try:
+            fits = self.path.stat().st_size >= size
+        except FileNotFoundError:
+            fits = False
+        if not fits:
+            write_durably(self.path, b" " * size, self._disk)
+
+    def write(self, data: bytes) -> None:
+        """Replaces the file's content as ``write_durably`` does, and uses the room when there is no other.
+
+        Raises:
+            OSError: The disk is full, read-only, …; the old content is still there.
+        """
+        try:
+            write_durably(self._target, data, self._disk)
+        except OSError as error:
+            if error.errno not in _FULL or not self._fits(data):
+                raise
+            self._use(data)
+
+    def remove(self) -> None:
+        """Gives the room back; harmless when there is none."""
+        self.path.unlink(missing_ok=True)
+
+    def _fits(self, data: bytes) -> bool:
+        try:
+            return self.path.stat().st_size >= len(data)
+        except OSError:
+            return False
+
+    def _use(self, data: bytes) -> None:
+        target, spare = Path(os.path.realpath(self._target)), self.path
+        replaced = f"{spare}.next"
+        descriptor = os.open(spare, os.O_RDWR | os.O_CLOEXEC)
+        # Readers of JSON ignore blanks at its end.
+        _fill(descriptor, data.ljust(os.fstat(descriptor).st_size), self._disk.overwrite, self._disk)
+        _remove(replaced)
+        with suppress(OSError):
+            os.link(target, replaced)
+        _put_in_place(str(spare), target, data, self._disk)
+        with suppress(OSError):
+            os.rename(replaced, spare)
+        self._disk.flush_folder(target.parent)
+
+
+def _fill(descriptor: int, data: bytes, write: Callable[[int, bytes], None], disk: Disk) -> None:
     try:
-        disk.write(descriptor, data)
+        write(descriptor, data)
         disk.flush(descriptor)
     finally:
         os.close(descriptor)

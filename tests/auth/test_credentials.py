@@ -1,6 +1,7 @@
 import errno
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -12,11 +13,12 @@ import pytest
 
 from codexproxy.auth.credentials import Credentials
 from codexproxy.auth.oauth import TERMINAL, RefreshFailed, RefreshRefused
+from codexproxy.auth.refuge import Refuge
 from codexproxy.auth.renewal import VERDICT_LASTS
 from codexproxy.auth.store import FileTokenStore
 from codexproxy.auth.tokens import Grant, Tokens
 from codexproxy.errors import LoginExpired, NotLoggedIn, ProxyError, UpstreamFailed
-from tests.fakes.disk import RefusingDisk
+from tests.fakes.disk import FullDisk, RefusingDisk
 from tests.fakes.issuer import TEN_DAYS, FakeClock, FakeIssuer
 from tests.fakes.jwt import make_jwt
 
@@ -31,11 +33,19 @@ class World:
         self.disk.refuses = False
         self.path = folder / "tokens.json"
         self.store = FileTokenStore(self.path, disk=self.disk)
+        self.memory = folder / "memory"
+        self.memory.mkdir()
 
     def process(self, **options: object) -> Credentials:
         """Another process's view, by a store of its own."""
         store = FileTokenStore(self.path, disk=self.disk)
-        settings = {"clock": self.clock, "sleep": self.clock.sleep, "chance": lambda: 0.0, "lock_timeout": 5.0}
+        settings = {
+            "clock": self.clock,
+            "sleep": self.clock.sleep,
+            "chance": lambda: 0.0,
+            "lock_timeout": 5.0,
+            "refuge": Refuge(self.memory),
+        }
         return Credentials(store, self.issuer, **{**settings, **options})  # type: ignore[arg-type]
 
     def login(self) -> Tokens:
@@ -546,7 +556,7 @@ def test_a_pair_that_cannot_be_written_is_used_from_memory_and_written_when_it_c
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     old = world.login()
-    world.until_due()
+    world.until_ended()
     world.disk.refuses = True
     credentials = world.process()
     fresh = credentials.current()
@@ -568,19 +578,120 @@ def test_a_pair_in_memory_is_written_before_the_process_ends(
     world: World, caplog: pytest.LogCaptureFixture, recovered: bool
 ) -> None:
     old = world.login()
-    world.until_due()
+    world.until_ended()
     world.disk.refuses = True
     credentials = world.process()
     fresh = credentials.current()
     world.disk.refuses = not recovered
     assert credentials.settle(1)
     assert world.stored().access == (fresh if recovered else old.access)
-    assert ("lost with this process" in caplog.text) is not recovered
+    assert ("waits in this host's memory" in caplog.text) is not recovered
+
+
+def test_a_pair_that_no_other_process_can_find_is_lost_with_its_own(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.login()
+    world.until_ended()
+    world.disk.refuses = True
+    credentials = world.process(refuge=Refuge(world.memory / "missing"))
+    credentials.current()
+    credentials.settle(1)
+    assert "lost with this process" in caplog.text
+
+
+def test_without_room_for_the_next_pair_a_token_that_works_is_not_renewed(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = world.login()
+    world.until_due()
+    world.disk.refuses = True
+    credentials = world.process()
+    assert [credentials.current() for _ in range(3)] == [old.access] * 3
+    assert world.issuer.asked == 0
+    assert "disk is full" in caplog.text
+    world.disk.refuses = False
+    world.clock.now += 5
+    fresh = credentials.current()
+    assert fresh == world.stored().access != old.access
+
+
+def test_a_disk_that_got_full_after_room_was_made_takes_pair_after_pair(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.disk = disk = FullDisk()  # type: ignore[assignment]
+    world.login()
+    first, second = world.process(), world.process()
+    first.reserve()
+    disk.full = True
+    for renewals in range(1, 5):
+        world.until_ended()
+        fresh = first.current()
+        assert (world.stored().access, second.current()) == (fresh, fresh)
+        assert world.issuer.asked == renewals
+        first, second = second, first
+    assert sorted(path.name for path in tmp_path.glob(".tokens*")) == [".tokens.json.spare"]
+    world.store.delete()
+    assert not list(tmp_path.glob(".tokens*"))
+
+
+def test_a_pair_that_cannot_be_written_is_found_by_every_process_and_spent_by_none_twice(world: World) -> None:
+    old = world.login()
+    world.until_ended()
+    world.disk.refuses = True
+    first, second = world.process(), world.process()
+    fresh = first.current()
+    assert second.current() == fresh
+    assert world.process().current() == fresh
+    assert second.recover(old.access_token) == fresh
+    world.until_ended()
+    world.clock.now += TEN_DAYS
+    newest = second.current()
+    assert first.current() == newest != fresh
+    assert world.issuer.asked == 2
+    world.disk.refuses = False
+    world.clock.now += 5
+    assert (second.current(), first.current(), world.stored().access) == (newest, newest, newest)
+    assert not [path for path in world.memory.rglob("*") if path.is_file()]
+
+
+def test_a_pair_that_cannot_be_written_outlives_its_process(world: World) -> None:
+    world.login()
+    world.until_ended()
+    world.disk.refuses = True
+    fresh = world.process().current()
+    restarted = world.process()
+    assert restarted.current() == fresh
+    world.disk.refuses = False
+    assert restarted.settle(1)
+    assert world.stored().access == fresh
+
+
+def test_a_folder_in_memory_that_others_may_read_is_not_used(world: World) -> None:
+    world.login()
+    world.until_ended()
+    world.disk.refuses = True
+    (world.memory / f"codexproxy-{os.geteuid()}").mkdir(mode=0o755)
+    world.process().current()
+    assert not [path for path in world.memory.rglob("*") if path.is_file()]
+
+
+def test_a_verdict_on_the_spent_token_does_not_displace_the_pair_in_memory(world: World) -> None:
+    old = world.login()
+    world.until_ended()
+    world.disk.refuses = True
+    credentials = world.process()
+    fresh = credentials.current()
+    world.disk.refuses = False
+    # Another program spent the old token again, and wrote down what it was told.
+    world.store.save(old.buried("refresh_token_reused", int(world.clock.now * 1000)))
+    world.clock.now += 5
+    assert credentials.current() == fresh == world.stored().access
+    assert world.stored().refresh_error == ""
 
 
 def test_a_pair_in_memory_is_renewed_from_itself(world: World) -> None:
     old = world.login()
-    world.until_due()
+    world.until_ended()
     world.disk.refuses = True
     credentials = world.process()
     credentials.current()
@@ -596,7 +707,7 @@ def test_a_pair_in_memory_is_renewed_from_itself(world: World) -> None:
 
 def test_an_unwritten_pair_gives_way_to_a_new_login(world: World) -> None:
     world.login()
-    world.until_due()
+    world.until_ended()
     world.disk.refuses = True
     credentials = world.process()
     credentials.current()
@@ -609,7 +720,7 @@ def test_an_unwritten_pair_gives_way_to_a_new_login(world: World) -> None:
 
 def test_an_unwritten_pair_does_not_survive_a_logout(world: World) -> None:
     world.login()
-    world.until_due()
+    world.until_ended()
     world.disk.refuses = True
     credentials = world.process()
     credentials.current()

@@ -50,6 +50,8 @@ def ended_login(path: Path) -> tuple[Tokens, Tokens]:
     issuer = FakeIssuer(time.time, lifetime=-1.0)
     old = issuer.login()
     FileTokenStore(path).save(old)
+    # As a running service has done before; the moments are those of the renewal.
+    FileTokenStore(path).reserve()
     issuer.lifetime = 1000.0
     return old, issuer.login()
 

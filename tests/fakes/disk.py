@@ -1,5 +1,6 @@
 """Disks that fail on purpose."""
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -12,17 +13,17 @@ class RefusingDisk(Disk):
 
     Args:
         step: ``write``, ``flush``, ``rename`` or ``flush_folder``.
-        errno: What it says.
+        number: The errno it says.
     """
 
-    def __init__(self, step: str, errno: int) -> None:
+    def __init__(self, step: str, number: int) -> None:
         self.step = step
-        self.errno = errno
+        self.number = number
         self.refuses = True
 
     def _check(self, step: str) -> None:
         if self.refuses and step == self.step:
-            raise OSError(self.errno, os.strerror(self.errno))
+            raise OSError(self.number, os.strerror(self.number))
 
     def write(self, descriptor: int, data: bytes) -> None:
         self._check("write")
@@ -39,6 +40,18 @@ class RefusingDisk(Disk):
     def flush_folder(self, folder: Path) -> None:
         self._check("flush_folder")
         super().flush_folder(folder)
+
+
+class FullDisk(Disk):
+    """Takes nothing while ``full`` is set for which it has no room already."""
+
+    def __init__(self) -> None:
+        self.full = False
+
+    def write(self, descriptor: int, data: bytes) -> None:
+        if self.full and os.fstat(descriptor).st_blocks * 512 < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().write(descriptor, data)
 
 
 class FatalDisk(Disk):

@@ -3,8 +3,8 @@
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from codexproxy.guard.keys import hash_key
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.process import SimulatorProcess
 from tests.faults import outcome
+from tests.faults.company import in_company, looked_at
 from tests.faults.outcome import HostFault
 from tests.faults.playing import House
 from tests.faults.table import HOST
@@ -54,7 +55,19 @@ def simulator() -> Iterator[SimulatorProcess]:
 @pytest.fixture
 def row(request: pytest.FixtureRequest) -> HostFault:
     """The row of the table that the test is named in."""
-    return HOST[request.node.name]
+    return HOST[request.node.originalname]
+
+
+@pytest.fixture(params=["alone", "in company"])
+def company(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """Settings of a service with one worker and no key, and of one with two, a limited key and commands beside it."""
+    return in_company(tmp_path / "settings") if request.param == "in company" else {}
+
+
+@pytest.fixture
+def beside(company: dict[str, str]) -> Callable[[Service], AbstractContextManager[object]]:
+    """Lets commands look at the service's data folder for the length of a ``with`` block, where there is company."""
+    return looked_at if company else nullcontext
 
 
 @pytest.fixture(scope="module")

@@ -175,8 +175,8 @@ HOST: dict[str, HostFault] = {
             "the disk is full",
             WHOLE,
             WHOLE,
-            _UNKEPT,
-            ("was not kept", _IN_MEMORY),
+            "the answer is not stored; the login is, in the room that is kept for it",
+            ("was not kept",),
             "test_a_full_disk",
         ),
         HostFault(

@@ -16,7 +16,7 @@ from tests.service import Service, wait_until
 def opened(service: Service, *arguments: str) -> Iterator[House]:
     """A house around a service, which is well, keeps its login and leaves nothing behind."""
     try:
-        house = House(service.start(*arguments), service.sim)
+        house = House(service.start(*arguments), service.sim, keyed="CONFIG_PATH" in service.environ)
         if (service.data_dir / "ledger.sqlite3").exists():
             house.ledger = ledger_of(service.data_dir)
         yield house
