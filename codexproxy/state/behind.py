@@ -104,7 +104,7 @@ class WriteBehind(Generic[Row]):
         # Returned, since the pool prints what is raised in its threads.
         try:
             self._write(rows)
-        except Exception as failure:
+        except Exception as failure:  # judged by the caller, outside of the thread
             return failure
         return None
 

@@ -222,7 +222,7 @@ def _free(close: Callable[[], object]) -> None:
         close()
     except (ProxyError, OSError) as error:
         log.warning("not everything about a request was noted: %s", error)
-    except Exception:
+    except Exception:  # a bug, which must not become the answer
         log.exception("A bug interrupted the end of a request.")
 
 
