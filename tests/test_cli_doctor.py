@@ -55,6 +55,14 @@ def test_a_fresh_machine_is_told_to_log_in_and_to_serve(tmp_path: Path, sim: Sim
     assert states(doctor(tmp_path, sim, "--json"))["instructions"] == "warn"
 
 
+def test_settings_that_let_every_page_in_are_a_warning_with_what_to_do(tmp_path: Path, sim: SimulatorClient) -> None:
+    done = doctor(tmp_path, sim, CORS_ALLOW_ORIGINS="*")
+    assert "WARN  access: CORS_ALLOW_ORIGINS" in done.output
+    assert "set PROXY_API_KEY" in done.output
+    for environ in ({}, {"CORS_ALLOW_ORIGINS": "*", "PROXY_API_KEY": KEY}):
+        assert states(doctor(tmp_path, sim, "--json", **environ))["access"] == "ok"
+
+
 def test_official_instructions_are_counted_and_checked(tmp_path: Path, sim: SimulatorClient) -> None:
     store = PromptStore(tmp_path / "data" / "prompts")
     store.save({"gpt-5.2": ["You are."], "gpt-5.1": ["You are."]}, "catalogue", NOW)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from codexproxy.settings import is_loopback_host, load_settings, refuse_public_bind
+from codexproxy.settings import dangers, is_loopback_host, load_settings, refuse_public_bind
 
 # A home without a config file.
 EMPTY = {"HOME": "/nowhere"}
@@ -52,7 +52,7 @@ def test_an_address_others_can_reach_is_refused_in_one_sentence(bind: str) -> No
     assert "\n" not in sentence
 
 
-@pytest.mark.parametrize("environ", [{"PROXY_API_KEY": "key"}, {"ALLOW_UNAUTHENTICATED": "1"}])
+@pytest.mark.parametrize("environ", [{"PROXY_API_KEY": "sixteen-letters!"}, {"ALLOW_UNAUTHENTICATED": "1"}])
 def test_a_key_or_a_clear_word_opens_it(environ: dict[str, str]) -> None:
     assert refuse_public_bind(load_settings(EMPTY | environ), ["0.0.0.0:3000"]) is None
 
@@ -101,3 +101,28 @@ def test_a_pipe_in_the_key_files_place_is_not_waited_for(tmp_path: Path) -> None
     os.mkfifo(tmp_path / "keys.json")
     settings = load_settings({**EMPTY, "DATA_DIR": str(tmp_path)})
     assert refuse_public_bind(settings, ["0.0.0.0:3000"])
+
+
+@pytest.mark.parametrize("more", [{}, {"ALLOW_UNAUTHENTICATED": "1"}])
+@pytest.mark.parametrize("key", ["0123", "fifteen-letters"])
+def test_a_key_that_can_be_guessed_is_refused_where_others_can_reach_it(key: str, more: dict[str, str]) -> None:
+    settings = load_settings({**EMPTY, **more, "PROXY_API_KEY": key})
+    refusal = refuse_public_bind(settings, ["127.0.0.1:1", "0.0.0.0:3000"])
+    assert refusal is not None
+    assert "0.0.0.0:3000" in refusal and "16 characters" in refusal and "openssl rand" in refusal
+    assert key not in refusal.split() and "\n" not in refusal
+    assert refuse_public_bind(settings, ["127.0.0.1:3000", "unix:/run/x.sock"]) is None
+    assert any("PROXY_API_KEY has fewer than 16" in danger for danger in dangers(settings))
+
+
+def test_what_lets_others_in_is_named_and_nothing_else(tmp_path: Path) -> None:
+    def words(**environ: str) -> list[str]:
+        return [danger.split()[0] for danger in dangers(load_settings({**EMPTY, "DATA_DIR": str(tmp_path), **environ}))]
+
+    long = "a-long-random-text"
+    assert words() == words(PROXY_API_KEY=long) == words(PROXY_API_KEY=long, CORS_ALLOW_ORIGINS="*") == []
+    assert words(CORS_ALLOW_ORIGINS="https://page.example") == []
+    assert words(CORS_ALLOW_ORIGINS="*") == ["CORS_ALLOW_ORIGINS"]
+    assert words(ALLOW_UNAUTHENTICATED="1", PROXY_API_KEY="k") == ["ALLOW_UNAUTHENTICATED", "PROXY_API_KEY"]
+    (tmp_path / "keys.json").write_text('{"users": [{"name": "ann", "apiKeyHash": "sha256:aa:bb"}]}')
+    assert words(CORS_ALLOW_ORIGINS="*") == []

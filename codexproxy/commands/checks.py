@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from codexproxy.commands.findings import FAIL, OK, SKIPPED, WARN, Finding
 from codexproxy.commands.local_server import LocalServer, ServerRefused
 from codexproxy.commands.ports import is_taken
-from codexproxy.settings import Settings
+from codexproxy.settings import Settings, dangers
 from codexproxy.state.prompts import PromptStore
 
 if TYPE_CHECKING:
@@ -29,6 +29,14 @@ def settings_found(settings: Settings) -> Finding:
     """Which settings are in force."""
     place = settings.config_path if settings.config_path.exists() else "defaults and the environment"
     return Finding("settings", OK, f"{place}; data in {settings.data_dir}")
+
+
+def access(settings: Settings) -> list[Finding]:
+    """Whether these settings let others than the owner in."""
+    found = dangers(settings)
+    if not found:
+        return [Finding("access", OK, "for you, and for holders of your keys")]
+    return [Finding("access", WARN, *danger.split(". ", 1)) for danger in found]
 
 
 def login_found(settings: Settings) -> Finding:

@@ -52,6 +52,7 @@ def doctor(thorough: bool, url: str | None, origin: str, model: str | None, as_j
 
 def _all(settings: Settings, thorough: bool, url: str | None, origin: str, model: str | None) -> Iterator[Finding]:
     yield checks.settings_found(settings)
+    yield from _several("access", lambda: checks.access(settings))
     yield outcome("token file", lambda: checks.token_file(settings.data_dir))
     yield outcome("login", lambda: checks.login_found(settings))
     yield outcome("callback port", lambda: checks.callback_port(settings.callback_port))

@@ -13,24 +13,43 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from codexproxy.errors import PermissionRefused
-from codexproxy.guard.headers import Headers
 
 # Marks of a proxy in front of us: behind one, a loopback Host proves nothing,
 # since nginx writes ``Host: 127.0.0.1`` by default.
 FORWARDING_HEADERS = (
     "forwarded",
     "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-port",
-    "x-forwarded-server",
     "x-real-ip",
     "x-client-ip",
+    "x-cluster-client-ip",
+    "x-proxyuser-ip",
+    "x-amzn-trace-id",
+    "x-request-start",
     "true-client-ip",
+    "cdn-loop",
     "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "cf-ipcountry",
     "cf-ray",
-    "fly-client-ip",
+    "cf-visitor",
+    "cf-worker",
+    "client-ip",
+    "do-connecting-ip",
+    "proxy-client-ip",
+    "wl-proxy-client-ip",
+)
+# And all that begin so: x-forwarded-for, x-original-host, x-envoy-external-address, tailscale-user-login …
+FORWARDING_PREFIXES = (
+    "x-forwarded",
+    "x-original-",
+    "x-envoy-",
+    "x-azure-",
+    "x-appengine-",
+    "x-arr-",
+    "x-vercel-",
+    "fastly-",
+    "fly-",
+    "tailscale-",
 )
 
 _PORT = re.compile(r"\d{1,5}")
@@ -55,7 +74,7 @@ class Approach:
         origin: Its ``Origin`` header, None when absent.
         remote_is_loopback: Whether the connection's other end is a loopback address;
             a Unix socket has none and is not.
-        forwarded: Whether a header of ``FORWARDING_HEADERS`` is there.
+        proxy: What shows that a proxy passed the request on, a sentence's beginning; empty when nothing does.
         has_key: Whether it presented a valid key.
         key_configured: Whether any key exists.
     """
@@ -63,7 +82,7 @@ class Approach:
     host: str | None
     origin: str | None = None
     remote_is_loopback: bool = True
-    forwarded: bool = False
+    proxy: str = ""
     has_key: bool = False
     key_configured: bool = False
 
@@ -92,8 +111,8 @@ class OriginPolicy:
             return
         if not self.allow_unauthenticated and (reason := _foreign(approach)):
             raise PermissionRefused(
-                f"{reason}, and this service has no API key, so only local requests are served. "
-                "Set PROXY_API_KEY and send that key, or call http://127.0.0.1 directly.",
+                f"{reason}. Without an API key this service answers this machine alone. Set PROXY_API_KEY (or run "
+                "'codexproxy keys add NAME') and send that key, or call http://127.0.0.1 directly.",
                 code="origin_not_allowed",
             )
         if approach.origin is not None and not self._is_known(approach.origin, approach.host):
@@ -155,8 +174,8 @@ class OriginPolicy:
 
 def _foreign(approach: Approach) -> str:
     # Why a request is not one of this machine; empty when it is.
-    if approach.forwarded:
-        return "The request came through a proxy"
+    if approach.proxy:
+        return approach.proxy
     if not approach.remote_is_loopback:
         return "The request came from outside this machine"
     if not is_loopback_host(approach.host):
@@ -186,9 +205,29 @@ def _is_same_local_service(origin: str, host: str | None) -> bool:
     return origin in (normal_origin(f"http://{host}"), normal_origin(f"https://{host}"))
 
 
-def forwarding_header(headers: Headers) -> str | None:
-    """The first header that shows a proxy in front of us, None when there is none."""
-    return next((name for name in FORWARDING_HEADERS if headers.get(name) is not None), None)
+_SPELLED = {f"HTTP_{name.upper().replace('-', '_')}": name for name in FORWARDING_HEADERS}
+_BEGINNINGS = tuple(f"HTTP_{name.upper().replace('-', '_')}" for name in FORWARDING_PREFIXES)
+# nginx before 1.29.7 speaks so to what is behind it, unless it is told otherwise; hardly any client does.
+_AS_NGINX = "which is how nginx passes requests on; please keep the connection open with HTTP/1.1"
+
+
+def proxy_mark(environ: Mapping[str, object]) -> str:
+    """What shows a proxy in front of us, as a sentence's beginning; empty when nothing does.
+
+    A proxy that adds no header and speaks HTTP/1.1 as browsers do cannot be told from a client.
+
+    Args:
+        environ: The request's WSGI environment.
+    """
+    for name in environ:
+        if name in _SPELLED or name.startswith(_BEGINNINGS):
+            header = _SPELLED.get(name) or name.removeprefix("HTTP_").replace("_", "-").lower()
+            return f"The request came through a proxy, as its header '{header}' tells"
+    if environ.get("SERVER_PROTOCOL") in ("HTTP/1.0", "HTTP/0.9"):
+        return f"The request uses {environ.get('SERVER_PROTOCOL')}, {_AS_NGINX}"
+    if "close" in str(environ.get("HTTP_CONNECTION", "")).lower().replace(",", " ").split():
+        return f"The request says 'Connection: close', {_AS_NGINX}"
+    return ""
 
 
 @lru_cache(maxsize=64)

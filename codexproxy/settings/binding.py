@@ -1,4 +1,4 @@
-"""Whether an address to listen on is open to others, and what to do about it."""
+"""Whether others than the owner can reach the service or use it, and what to do about it."""
 
 import json
 import re
@@ -6,6 +6,9 @@ from pathlib import Path
 
 from codexproxy.settings.model import Settings
 from codexproxy.settings.parsing import is_loopback_host
+
+# Characters of a key that nobody guesses, as long as they are random.
+SHORTEST_KEY = 16
 
 
 def refuse_public_bind(settings: Settings, binds: list[str]) -> str | None:
@@ -16,16 +19,55 @@ def refuse_public_bind(settings: Settings, binds: list[str]) -> str | None:
         binds: Addresses as gunicorn writes them: ``host:port``, ``[v6]:port``,
             ``tcp://…``, ``unix:…``, ``fd://…``.
     """
-    if settings.has_keys or settings.allow_unauthenticated or holds_keys(settings.data_dir / "keys.json"):
-        return None
     public = next((bind for bind in binds if is_public_bind(bind)), None)
     if public is None:
+        return None
+    if is_short_key(settings.api_key):
+        return (
+            f"codexproxy will not listen on {public}, which others may reach, with a PROXY_API_KEY of fewer than "
+            f"{SHORTEST_KEY} characters, which can be guessed: take a long random one (`openssl rand -hex 32`), "
+            "or set HOST=127.0.0.1."
+        )
+    if _has_keys(settings) or settings.allow_unauthenticated:
         return None
     return (
         f"codexproxy will not listen on {public}, which others may reach, without a key: set PROXY_API_KEY, "
         "or make a key with `codexproxy keys add NAME`, or set HOST=127.0.0.1, "
         "or ALLOW_UNAUTHENTICATED=1 if anybody may use your account."
     )
+
+
+def dangers(settings: Settings) -> list[str]:
+    """What in these settings lets others than the owner in, or soon may; a sentence each, with what to do."""
+    found = [
+        (settings.allow_unauthenticated, _OPEN),
+        ("*" in settings.cors_allow_origins and not _has_keys(settings), _EVERY_PAGE),
+        (is_short_key(settings.api_key), _SHORT),
+    ]
+    return [text for is_so, text in found if is_so]
+
+
+_OPEN = (
+    "ALLOW_UNAUTHENTICATED is set: everybody who can reach this address may use your account. "
+    "Set PROXY_API_KEY instead if that is not what you want."
+)
+_EVERY_PAGE = (
+    "CORS_ALLOW_ORIGINS (server.corsAllowOrigins) is *, and there is no key: every web page that is open in a browser "
+    "of this machine may use your account. Name the pages' origins, or set PROXY_API_KEY."
+)
+_SHORT = (
+    f"PROXY_API_KEY has fewer than {SHORTEST_KEY} characters and can be guessed by whoever reaches this address, "
+    "through a proxy or a tunnel for instance. Take a long random one: `openssl rand -hex 32`."
+)
+
+
+def is_short_key(key: str | None) -> bool:
+    """Whether a key is there and short enough to be guessed."""
+    return key is not None and len(key) < SHORTEST_KEY
+
+
+def _has_keys(settings: Settings) -> bool:
+    return settings.has_keys or holds_keys(settings.data_dir / "keys.json")
 
 
 def holds_keys(path: Path) -> bool:

@@ -24,8 +24,9 @@ The config file is JSON with nested keys, `{"server": {"port": 3000}}`. Its time
 for your home folder; relative paths begin at the working directory. A key that does not exist is a mistake, and
 the answer names the nearest one that does; `null` stands for the default.
 
-Listening on an address that others can reach needs a key (`PROXY_API_KEY` or a user); without one the server does
-not start. `ALLOW_UNAUTHENTICATED=1` switches that off, for networks where everybody may use your account.
+Listening on an address that others can reach needs a key (`PROXY_API_KEY` of at least 16 characters, or a user);
+without one the server does not start. `ALLOW_UNAUTHENTICATED=1` switches that off, for networks where everybody may
+use your account.
 """
 
 _LISTS: tuple[tuple[str, type, str], ...] = (
@@ -41,7 +42,7 @@ _LISTS: tuple[tuple[str, type, str], ...] = (
 _EXAMPLE = """\
 ```json
 {
-  "server": {"port": 3000, "corsAllowOrigins": ["*"]},
+  "server": {"port": 3000, "corsAllowOrigins": ["https://app.example.com"]},
   "backend": {"idleTimeout": 300000},
   "models": {"default": "gpt-5.2-codex", "aliases": {"gpt-4o": "gpt-5.2"}},
   "providers": [{"name": "main"}, {"name": "local", "providerType": "codex-cli", "priority": 1}]

@@ -9,7 +9,7 @@ from flask import Flask, Response, g, request
 from codexproxy.errors import AuthenticationFailed
 from codexproxy.guard.identity import KEYLESS_OWNER, Identity, authorize
 from codexproxy.guard.keys import presented_key
-from codexproxy.guard.origin import Approach, forwarding_header, is_loopback_address, merge_vary
+from codexproxy.guard.origin import Approach, is_loopback_address, merge_vary, proxy_mark
 from codexproxy.observe.context import bind_request_id
 from codexproxy.web.operations import OPEN_PATHS, right_needed
 from codexproxy.web.requestlog import RequestLog
@@ -113,6 +113,6 @@ def approach(key_configured: bool) -> Approach:
         host=request.headers.get("host"),
         origin=request.headers.get("origin"),
         remote_is_loopback=is_loopback_address(request.environ.get("REMOTE_ADDR")),
-        forwarded=forwarding_header(request.headers) is not None,
+        proxy=proxy_mark(request.environ),
         key_configured=key_configured,
     )

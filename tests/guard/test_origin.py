@@ -7,14 +7,15 @@ import pytest
 from codexproxy.errors import PermissionRefused
 from codexproxy.guard.origin import (
     FORWARDING_HEADERS,
+    FORWARDING_PREFIXES,
     Approach,
     OriginPolicy,
-    forwarding_header,
     host_name,
     is_loopback_address,
     is_loopback_host,
     merge_vary,
     normal_origin,
+    proxy_mark,
 )
 
 POLICY = OriginPolicy(
@@ -104,7 +105,7 @@ def test_every_other_host_is_refused_without_a_key(host: str | None) -> None:
 @pytest.mark.parametrize("host", OTHER_HOSTS)
 @pytest.mark.parametrize("origin", [None, "https://evil.example", "null"])
 def test_a_valid_key_makes_host_and_origin_no_reason_to_refuse(host: str | None, origin: str | None) -> None:
-    far = Approach(host, origin, remote_is_loopback=False, forwarded=True, has_key=True, key_configured=True)
+    far = Approach(host, origin, remote_is_loopback=False, proxy="Via", has_key=True, key_configured=True)
     assert is_refused(POLICY, far) is PASSES
 
 
@@ -146,7 +147,7 @@ def test_only_our_own_and_allowed_origins_are_served_without_a_key(origin: str, 
 @pytest.mark.parametrize(("origin", "refused"), ORIGINS)
 def test_allow_unauthenticated_takes_any_host_but_keeps_the_origin_rule(origin: str, refused: bool) -> None:
     policy = replace(POLICY, allow_unauthenticated=True)
-    far = Approach("proxy.example", origin, remote_is_loopback=False, forwarded=True)
+    far = Approach("proxy.example", origin, remote_is_loopback=False, proxy="Via")
     assert is_refused(policy, far) is refused
     assert is_refused(policy, replace(far, origin=None)) is PASSES
     assert is_refused(policy, replace(far, key_configured=True)) is refused
@@ -166,15 +167,45 @@ def test_a_star_allows_every_origin_but_no_foreign_host() -> None:
     assert is_refused(policy, Approach("evil.example", "https://anything.example")) is REFUSED
 
 
-@pytest.mark.parametrize("name", FORWARDING_HEADERS)
+def environ(protocol: str = "HTTP/1.1", **headers: str) -> dict[str, str]:
+    """The WSGI environment of a request with these headers, written with underscores."""
+    return {"SERVER_PROTOCOL": protocol, **{f"HTTP_{name.upper()}": value for name, value in headers.items()}}
+
+
+# The proxies of this list add these headers by themselves; the last ones are those of forms of ours above.
+MARKS = """
+    forwarded via x-forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-port x-forwarded-server
+    x-real-ip x-client-ip true-client-ip cf-connecting-ip cf-ray fly-client-ip x-original-forwarded-for x-original-host
+    x-cluster-client-ip x-envoy-external-address x-azure-clientip fastly-client-ip tailscale-user-login cdn-loop
+    x-amzn-trace-id x-vercel-forwarded-for x-appengine-user-ip x-arr-log-id
+""".split()
+
+
+@pytest.mark.parametrize("name", sorted({*MARKS, *FORWARDING_HEADERS, *(f"{name}x" for name in FORWARDING_PREFIXES)}))
 def test_a_proxy_in_front_is_refused_without_a_key_although_its_host_is_loopback(name: str) -> None:
-    forwarded = forwarding_header({name: "203.0.113.9"})
-    assert forwarded == name
-    assert is_refused(POLICY, replace(LOCAL, forwarded=bool(forwarded))) is REFUSED
+    mark = proxy_mark(environ(**{name.replace("-", "_"): "203.0.113.9"}))
+    assert f"'{name}'" in mark
+    assert is_refused(POLICY, replace(LOCAL, proxy=mark)) is REFUSED
 
 
-def test_plain_requests_carry_no_forwarding_header() -> None:
-    assert forwarding_header({"host": "localhost", "user-agent": "curl/8"}) is None
+@pytest.mark.parametrize("connection", ["close", "Close", "keep-alive, close", "TE,close"])
+def test_a_connection_that_is_to_be_closed_looks_like_one_of_nginx(connection: str) -> None:
+    assert "nginx" in proxy_mark(environ(connection=connection))
+
+
+@pytest.mark.parametrize("protocol", ["HTTP/1.0", "HTTP/0.9"])
+def test_an_old_protocol_looks_like_one_of_nginx(protocol: str) -> None:
+    mark = proxy_mark(environ(protocol, connection="keep-alive"))
+    assert protocol in mark and "nginx" in mark
+
+
+@pytest.mark.parametrize("connection", ["keep-alive", "Keep-Alive", "Upgrade", "", "closed"])
+def test_plain_requests_carry_no_mark_of_a_proxy(connection: str) -> None:
+    plain = environ(
+        host="localhost", user_agent="curl/8", connection=connection, x_request_id="1", origin="http://localhost"
+    )
+    assert proxy_mark(plain) == ""
+    assert proxy_mark(environ()) == ""
 
 
 @pytest.mark.parametrize(
@@ -206,7 +237,7 @@ def test_only_loopback_addresses_are_local_and_a_unix_socket_is_not(address: str
         (replace(LOCAL, origin="https://evil.example"), False),
         (replace(LOCAL, host="proxy.example"), False),
         (replace(LOCAL, remote_is_loopback=False), False),
-        (replace(LOCAL, forwarded=True), False),
+        (replace(LOCAL, proxy="Via"), False),
         (replace(LOCAL, key_configured=True), False),
     ],
 )

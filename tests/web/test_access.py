@@ -111,6 +111,30 @@ def test_a_public_bind_without_a_key_does_not_start(tmp_path: Path, arguments: l
     assert "Traceback" not in done.stderr
 
 
+def test_a_public_bind_with_a_key_that_can_be_guessed_does_not_start(tmp_path: Path) -> None:
+    environ = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PORT": str(free_port()), "PROXY_API_KEY": "s3cret"}
+    command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "--bind", "0.0.0.0:0", "wsgi:app"]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode != 0
+    assert "16 characters" in done.stderr and "openssl rand -hex 32" in done.stderr
+    assert "Traceback" not in done.stderr and "s3cret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"CORS_ALLOW_ORIGINS": "*"}, "every web page"),
+        ({"PROXY_API_KEY": "s3cret", "CORS_ALLOW_ORIGINS": "*"}, "can be guessed"),
+        ({"ALLOW_UNAUTHENTICATED": "1"}, "everybody who can reach"),
+    ],
+)
+def test_settings_that_let_others_in_are_warned_of_at_the_start(
+    serve: Callable[..., Service], environ: dict[str, str], words: str
+) -> None:
+    service = serve(**environ)
+    assert sum(words in line and "[WARN]" in line for line in service.log.splitlines()) == 1
+
+
 def test_a_bad_setting_stops_gunicorn_with_all_problems(tmp_path: Path) -> None:
     environ = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PORT": "many", "CODEX_TIMEOUT": "soon"}
     command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]

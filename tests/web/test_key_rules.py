@@ -102,14 +102,14 @@ def test_a_guess_is_counted_where_asking_is_open_to_all_and_the_login_is_not(tmp
     assert status("/auth/status", OWNER) == 429
 
 
-@pytest.fixture
-def limited(serve: Callable[..., Service], tmp_path: Path) -> Service:
+@pytest.fixture(params=["", "1"], ids=["lenient", "strict"])
+def limited(request: pytest.FixtureRequest, serve: Callable[..., Service], tmp_path: Path) -> Service:
     """A service with a key for one model and one alias."""
     users = [{"name": "ann", "apiKeyHash": hash_key("ann-key"), "models": ["gpt-5.2", "mine"]}]
     config = tmp_path / "config.json"
     aliases = {"mine": "gpt-5.1-codex-mini", "theirs": "gpt-5.1"}
     config.write_text(json.dumps({"users": users, "models": {"aliases": aliases}}))
-    return serve(CONFIG_PATH=str(config), PROXY_API_KEY=OWNER)
+    return serve(CONFIG_PATH=str(config), PROXY_API_KEY=OWNER, CODEX_MODELS_STRICT=request.param)
 
 
 def test_a_limited_key_sees_only_its_models_in_every_list_and_by_id(limited: Service, sim: SimulatorClient) -> None:

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, request
 
 from codexproxy.auth.callback import Callback, parse_pasted
 from codexproxy.errors import InvalidRequest
-from codexproxy.guard.origin import forwarding_header, is_loopback_address
+from codexproxy.guard.origin import is_loopback_address, proxy_mark
 from codexproxy.turns.events import encode_json
 from codexproxy.web.body import parse_object, read_body
 from codexproxy.web.wiring import Wiring
@@ -51,7 +51,7 @@ def auth_routes(wiring: Wiring) -> Blueprint:
 
 
 def _is_from_here() -> bool:
-    return is_loopback_address(request.environ.get("REMOTE_ADDR")) and forwarding_header(request.headers) is None
+    return is_loopback_address(request.environ.get("REMOTE_ADDR")) and not proxy_mark(request.environ)
 
 
 def _body() -> bytes:

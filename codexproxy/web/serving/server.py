@@ -9,7 +9,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from codexproxy.observe.log import configure_logging
-from codexproxy.settings import Settings, SettingsError, refuse_public_bind
+from codexproxy.settings import Settings, SettingsError, dangers, refuse_public_bind
 from codexproxy.web.serving.gunicornlog import GunicornLog
 from codexproxy.web.serving.master import MetricsFolder, Replacements, allow_open_files
 
@@ -160,8 +160,7 @@ def _on_starting(settings: Settings) -> Any:
     def on_starting(server: Any) -> None:
         if refusal := refuse_public_bind(settings, _effective_binds(server)):
             sys.exit(refusal)
-        if settings.allow_unauthenticated:
-            log.warning("%s", _OPEN)
+        _warn(settings)
         allow_open_files()
         _METRICS.on_starting(server)
 
@@ -180,17 +179,15 @@ def _on_reload(settings: Settings) -> Any:
             log.error("%s", refusal)
             server.stop(graceful=True)
             sys.exit(refusal)
-        if settings.allow_unauthenticated:
-            log.warning("%s", _OPEN)
+        _warn(settings)
         _REPLACEMENTS.on_reload(server)
 
     return on_reload
 
 
-_OPEN = (
-    "ALLOW_UNAUTHENTICATED is set: everybody who can reach this address may use your account. "
-    "Set PROXY_API_KEY instead if that is not what you want."
-)
+def _warn(settings: Settings) -> None:
+    for danger in dangers(settings):
+        log.warning("%s", danger)
 
 
 def _effective_binds(server: Any) -> list[str]:
