@@ -54,7 +54,7 @@ def plan(turn: Turn, catalogue: Catalogue, policy: Policy) -> Turn:
             param="model",
         )
     meant = catalogue.aliases.get(name, name)
-    setting = Setting(policy, catalogue, _wanted(meant.removeprefix(LOCAL_PREFIX), catalogue, policy.strict))
+    setting = Setting(policy, catalogue, _wanted(meant.removeprefix(LOCAL_PREFIX), name, catalogue, policy.strict))
     draft = Draft(turn)
     if meant.startswith(LOCAL_PREFIX):
         draft.options["local"] = True
@@ -77,10 +77,10 @@ def _default_model(catalogue: Catalogue, policy: Policy) -> str:
     return name
 
 
-def _wanted(name: str, catalogue: Catalogue, strict: bool) -> Wanted:
+def _wanted(name: str, asked: str, catalogue: Catalogue, strict: bool) -> Wanted:
     wanted = catalogue.find(name)
     if strict and (wanted is None or not catalogue.offers(wanted.slug)):
-        raise ModelNotFound(f"The model `{name}` does not exist here.{usable(catalogue)}", param="model")
+        raise ModelNotFound(f"The model `{asked}` does not exist here.{usable(catalogue)}", param="model")
     return wanted or Wanted(catalogue.aliases.get(name, name))
 
 
