@@ -18,10 +18,11 @@ class Draft:
         body: A body of its own; what the body holds belongs to the turn and is replaced, never changed.
         options: The turn's options, to be added to.
         cache_key: Identity of the conversation, once it is settled.
+        tool_names: Name sent upstream -> the caller's own.
         as_sent: Whether nothing is added that the client did not ask for.
     """
 
-    __slots__ = ("_adapted", "_ignored", "as_sent", "body", "cache_key", "caller", "options", "turn")
+    __slots__ = ("_adapted", "_ignored", "as_sent", "body", "cache_key", "caller", "options", "tool_names", "turn")
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
@@ -29,6 +30,7 @@ class Draft:
         self.body = dict(turn.body)
         self.options: dict[str, Any] = dict(turn.options)
         self.cache_key = turn.cache_key
+        self.tool_names = turn.tool_names
         self.as_sent = bool(turn.options.get(AS_SENT))
         self._ignored = list(turn.ignored)
         self._adapted = list(turn.adapted)
@@ -53,6 +55,7 @@ class Draft:
             body=self.body,
             options=self.options,
             cache_key=self.cache_key,
+            tool_names=self.tool_names,
             ignored=tuple(dict.fromkeys(self._ignored)),
             adapted=tuple(dict.fromkeys(self._adapted)),
         )

@@ -26,11 +26,11 @@ def rename_tools(body: Body, pause: Pause = no_pause) -> tuple[Body, dict[str, s
     if not wrong:
         return body, {}
     new = {name: fitting(name, names) for name in paced(wrong, pause)}
-    renamed = dict(body)
+    changed = dict(body)
     for key in ("tools", "tool_choice", "input"):
         if key in body:
-            renamed[key] = _renamed(body[key], new, pause)
-    return renamed, {short: name for name, short in new.items()}
+            changed[key] = renamed(body[key], new, pause)
+    return changed, {short: name for name, short in new.items()}
 
 
 def is_fitting(name: str) -> bool:
@@ -67,13 +67,20 @@ def _is_one_of(value: Any, types: frozenset[str]) -> bool:
     return isinstance(value, str) and value in types
 
 
-def _renamed(value: Any, new: Mapping[str, str], pause: Pause) -> Any:
+def renamed(value: Any, new: Mapping[str, str], pause: Pause = no_pause) -> Any:
+    """Tools, choices or calls with new names.
+
+    Args:
+        value: One of them, or a list.
+        new: Old name -> new one.
+        pause: Lets others run.
+    """
     if isinstance(value, list):
-        return [_renamed(entry, new, pause) for entry in paced(value, pause)]
+        return [renamed(entry, new, pause) for entry in paced(value, pause)]
     if not isinstance(value, dict):
         return value
     if value.get("type") == "allowed_tools":
-        return {**value, "tools": _renamed(value.get("tools"), new, pause)}
+        return {**value, "tools": renamed(value.get("tools"), new, pause)}
     name = value.get("name")
     if isinstance(name, str) and name in new and _is_one_of(value.get("type"), _CALLS | _NAMED_TOOLS):
         return {**value, "name": new[name]}

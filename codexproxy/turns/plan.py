@@ -13,8 +13,9 @@ from codexproxy.turns.catalogue import EFFORTS, LOCAL_PREFIX, Catalogue, Wanted
 from codexproxy.turns.draft import Draft
 from codexproxy.turns.instructions import settle_instructions
 from codexproxy.turns.lite import settle_shape
+from codexproxy.turns.names import rename_tools
 from codexproxy.turns.pace import paced
-from codexproxy.turns.policy import EFFORT_PARAM, SUMMARY_AS_ASKED, Policy, Setting
+from codexproxy.turns.policy import EFFORT_PARAM, RESPONSES_API, Policy, Setting
 from codexproxy.turns.repair import repair
 from codexproxy.turns.turn import Turn
 
@@ -110,6 +111,16 @@ def settle_input(draft: Draft, setting: Setting) -> None:
     draft.adapt(*notes)
 
 
+def settle_names(draft: Draft, setting: Setting) -> None:
+    """Names of tools that upstream takes, in a continued conversation as well."""
+    if not draft.options.get(RESPONSES_API):
+        return
+    draft.body, names = rename_tools(draft.body, setting.policy.pause)
+    if names:
+        draft.tool_names = {**draft.tool_names, **names}
+        draft.adapt("tools:names_shortened")
+
+
 def _is_system(item: Any) -> bool:
     return isinstance(item, dict) and item.get("role") == "system"
 
@@ -136,7 +147,7 @@ def settle_reasoning(draft: Draft, setting: Setting) -> None:
     if effort != used:
         draft.adapt(f"reasoning.effort:{effort}->{used}" if effort in EFFORTS else f"reasoning.effort:{used}")
     reasoning["effort"] = used
-    silent = draft.as_sent or draft.options.get(SUMMARY_AS_ASKED)
+    silent = draft.as_sent or draft.options.get(RESPONSES_API)
     older = reasoning.pop("generate_summary", None)
     summary = reasoning.pop("summary", None) or older
     if summary and summary not in SUMMARIES:
@@ -226,6 +237,7 @@ def settle_keys(draft: Draft, setting: Setting) -> None:
 STEPS: tuple[Callable[[Draft, Setting], None], ...] = (
     settle_model,
     settle_input,
+    settle_names,
     settle_instructions,
     settle_reasoning,
     settle_text,

@@ -9,8 +9,9 @@ from codexproxy.turns.pace import Pause, no_pause
 # Option of a turn whose client writes upstream's own language: nothing is added that it did not ask for.
 AS_SENT = "as_sent"
 
-# Option of a turn whose API sends no reasoning summary unless the caller asks for one.
-SUMMARY_AS_ASKED = "summary_as_asked"
+# Option of a turn whose client writes the Responses API: no reasoning summary unless it is asked for, and
+# names of tools that have to be changed after a stored conversation was put before the input.
+RESPONSES_API = "responses_api"
 
 # Option that holds the path of the field that names the effort, for error messages.
 EFFORT_PARAM = "effort_param"

@@ -87,7 +87,7 @@ def test_upstreams_word_counts_and_the_request_fills_its_gaps():
     upstream = {"id": "r", "instructions": "Family prompt.", "tools": [], "temperature": 1.0, "user": None}
     tool = {"type": "function", "name": "f", "parameters": {}, "strict": True}
     response = complete(upstream, instructions="Mine.", tools=[tool], temperature=0.2, user="u1")
-    assert response["instructions"] == "Family prompt."
+    assert response["instructions"] == "Mine."
     assert response["tools"] == [tool]
     assert response["temperature"] == 1.0
     assert response["user"] == "u1"

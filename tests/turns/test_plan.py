@@ -9,7 +9,7 @@ from codexproxy.errors import InvalidRequest, ModelNotFound
 from codexproxy.turns.catalogue import FALLBACK, Catalogue
 from codexproxy.turns.instructions import NEUTRAL_INSTRUCTIONS
 from codexproxy.turns.plan import ALLOWED, plan
-from codexproxy.turns.policy import EFFORT_PARAM, SUMMARY_AS_ASKED, Policy
+from codexproxy.turns.policy import EFFORT_PARAM, RESPONSES_API, Policy
 from codexproxy.turns.turn import Body, Caller, Turn
 
 FAMILY = "You are a coding assistant."
@@ -92,7 +92,7 @@ def test_a_summary_that_does_not_exist_is_refused_with_those_there_are(field: st
 @pytest.mark.parametrize("asked", [{}, {"summary": None}, {"summary": "none"}])
 def test_where_an_api_promises_no_summary_none_is_asked_for(asked: dict[str, Any]) -> None:
     body: Body = {"input": HELLO, "reasoning": {"effort": "low", **asked}}
-    turn = plan(Turn("gpt-5.2", body, options={SUMMARY_AS_ASKED: True}), Catalogue(), POLICY)
+    turn = plan(Turn("gpt-5.2", body, options={RESPONSES_API: True}), Catalogue(), POLICY)
     assert turn.body["reasoning"] == {"effort": "low"}
 
 

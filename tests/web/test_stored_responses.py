@@ -1,9 +1,11 @@
 """Stored responses with the official SDK: created, fetched, listed, continued, deleted."""
 
+import json
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -13,7 +15,7 @@ from codexproxy.state.database import Database
 from codexproxy.state.responses.record import Limits, Stored
 from codexproxy.state.responses.schema import SCHEMA
 from codexproxy.state.responses.sqlite import SqliteResponseStore
-from tests.service import Service
+from tests.service import Service, wait_until
 from tests.web.talk import MODEL, frames, sdk, sent, texts, two_users
 
 Serve = Callable[..., Service]
@@ -224,3 +226,101 @@ def test_ten_thousand_responses_stay_within_the_bound_and_are_found_at_once(serv
     assert database.rows("SELECT bytes FROM totals")[0][0] <= bound
     assert service.get("/v1/responses/resp_0").status == 404
     assert service.get("/v1/responses/resp_17999").status == 200
+
+
+OURS = {"instructions": "A prompt of the service's.", "safety_identifier": "user-of-the-account"}
+ITEM = {"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "hi"}]}
+
+
+def told_by_upstream() -> dict[str, str]:
+    response = {"id": "resp_up", "object": "response", "status": "in_progress", "output": [], **OURS}
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": response},
+        {"type": "response.in_progress", "response": response},
+        {"type": "response.output_item.done", "output_index": 0, "item": ITEM},
+        {"type": "response.completed", "response": {**response, "status": "completed", "output": [ITEM]}},
+    ]
+    frames = [{**event, "sequence_number": number} for number, event in enumerate(events)]
+    return {"raw_text": "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in frames)}
+
+
+@pytest.mark.parametrize("way", ["whole", "stream", "background"])
+@pytest.mark.parametrize("own", [{}, {"instructions": "Mine.", "safety_identifier": "my-user"}])
+def test_answers_hold_the_callers_instructions_and_identifier_and_no_others(
+    service: Service, sim: SimulatorClient, way: str, own: dict[str, str]
+) -> None:
+    sim.script(told_by_upstream())
+    body = {"model": MODEL, "input": "hi", **own, **({way: True} if way != "whole" else {})}
+    answer = service.post("/v1/responses", body)
+    events = [json.loads(line[6:]) for line in answer.body.decode().splitlines() if line.startswith("data: ")]
+    objects = [event["response"] for event in events if "response" in event] or [answer.json]
+    assert len(objects) == (3 if way == "stream" else 1)
+    path = f"/v1/responses/{objects[-1]['id']}"
+    wait_until(lambda: service.get(path).json["status"] == "completed", "the end of the answer")
+    for response in (*objects, service.get(path).json):
+        assert {name: response[name] for name in OURS} == {name: own.get(name) for name in OURS}
+
+
+LONG = "read_the_very_long_name_of_a_tool_that_somebody_generated_from_a_path_of_theirs"
+ODD = "mcp.files:read"
+
+
+def tool(name: str) -> dict[str, Any]:
+    return {"type": "function", "name": name, "parameters": {"type": "object", "properties": {}}}
+
+
+@pytest.mark.parametrize("client", ["curl/8", "OpenAI/Python 2.1"])
+@pytest.mark.parametrize("way", ["whole", "stream", "background"])
+def test_tool_names_that_upstream_refuses_are_changed_there_and_restored_in_every_event(
+    service: Service, sim: SimulatorClient, way: str, client: str
+) -> None:
+    body = {
+        "model": MODEL,
+        "input": "hi",
+        "tools": [tool(LONG), tool(ODD), tool("plain")],
+        "tool_choice": {"type": "function", "name": LONG},
+        **({way: True} if way != "whole" else {}),
+    }
+    headers = {"user-agent": client}
+    dry = service.post("/v1/responses", body, {**headers, "x-codexproxy-dry-run": "1"}).json
+    names = [offered["name"] for offered in dry["upstream"][0]["body"]["tools"]]
+    assert all(len(name) <= 64 and name.replace("_", "").isalnum() for name in names)
+    call = {"type": "function_call", "name": names[0], "arguments": "{}", "call_id": "call_1"}
+    sim.script({"items": [call, {**call, "name": names[1], "call_id": "call_2"}]})
+    answer = service.post("/v1/responses", body, headers)
+    sent_body = sim.last_turn()["json"] if way != "background" else None
+    assert answer.headers["x-codexproxy-adapted"] == "tools:names_shortened"
+    frames = [json.loads(line[6:]) for line in answer.body.decode().splitlines() if line.startswith("data: ")]
+    id = frames[-1]["response"]["id"] if frames else answer.json["id"]
+    wait_until(lambda: service.get(f"/v1/responses/{id}").json["status"] == "completed", "the end of the answer")
+    stored = service.get(f"/v1/responses/{id}").json
+    assert [item["name"] for item in stored["output"]] == [LONG, ODD]
+    assert [offered["name"] for offered in stored["tools"]] == [LONG, ODD, "plain"]
+    assert all(name not in answer.body.decode() for name in names[:2])
+    if sent_body:
+        assert sent_body["tool_choice"] == {"type": "function", "name": names[0]}
+    # The stored calls have the caller's names, and upstream gets its own again.
+    outputs = [{"type": "function_call_output", "call_id": f"call_{n}", "output": "done"} for n in (1, 2)]
+    service.post("/v1/responses", {**body, "input": outputs, "previous_response_id": id, "stream": True})
+    calls = [item for item in sim.last_turn()["json"]["input"] if item["type"] == "function_call"]
+    assert [item["name"] for item in calls] == names[:2]
+
+
+@pytest.mark.parametrize("route", ["/v1/responses", "/v1/chat/completions"])
+def test_marks_of_other_apis_prompt_caches_are_left_out_and_named(
+    service: Service, sim: SimulatorClient, route: str
+) -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    kind = "input_text" if route == "/v1/responses" else "text"
+    items = [{"role": "user", **mark, "content": [{"type": kind, "text": "hi", **mark}]}]
+    function = {"name": "f", "parameters": {"type": "object", "properties": {"cache_control": {"type": "string"}}}}
+    tools = [{"type": "function", **function, **mark}, {"type": "web_search", **mark}]
+    body = {"model": MODEL, "tools": tools, ("input" if kind == "input_text" else "messages"): items}
+    for fields in ({**body, "max_output_tokens": 500}, {**body, **mark, "max_output_tokens": 500}):
+        answer = service.post(route, fields)
+        assert answer.status == 200
+        assert answer.headers["x-codexproxy-ignored"] == "cache_control"
+        assert "tokens:emulated" in answer.headers["x-codexproxy-adapted"]
+        sent_body = sim.last_turn()["json"]
+        assert "ephemeral" not in json.dumps(sent_body)
+        assert "cache_control" in sent_body["tools"][0]["parameters"]["properties"]

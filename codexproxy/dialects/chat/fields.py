@@ -47,7 +47,12 @@ _SAMPLING = "The backend samples by its own settings."
 
 PLATFORM = (
     Field("model", MAPPED, "Names, aliases, reversed names and effort suffixes; the answer echoes it."),
-    Field("messages", MAPPED, "All roles and part types but audio; leading system text becomes the instructions."),
+    Field(
+        "messages",
+        MAPPED,
+        "All roles and part types but audio; leading system text becomes the instructions. "
+        "`cache_control` is left out and named, here and in tools.",
+    ),
     Field("stream", MAPPED, "Chunks as they come, or one object."),
     Field("tools", MAPPED, "Function and custom tools, nested or flat, and web search."),
     Field("tool_choice", MAPPED, "All forms, allowed_tools included."),

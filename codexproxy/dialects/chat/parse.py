@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from codexproxy.dialects.cache_marks import without_marks
 from codexproxy.dialects.chat.fields import ignored
 from codexproxy.dialects.chat.formats import read_text
 from codexproxy.dialects.chat.limits import read_cap, read_count, read_stop, wants_usage
@@ -63,8 +64,9 @@ def parse(payload: dict[str, Any], caller: Caller, style: str, pause: Pause = no
         InvalidRequest: ``param`` names the path of the offending field.
     """
     fields, notes = load(payload)
+    fields, marks = without_marks(fields, pause)
     body = {"model": fields.get("model", "")}
-    draft = Draft(fields, body, notes, list(ignored(fields)), pause, schema_steps(pause))
+    draft = Draft(fields, body, notes, [*ignored(fields), *marks], pause, schema_steps(pause))
     for step in _STEPS:
         step(draft)
     draft.options["reasoning_compat"] = read_style(fields, style)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
-from codexproxy.turns.events import written
+from codexproxy.turns.events import Event, written
+from codexproxy.turns.names import renamed
 from codexproxy.turns.transcript import WRITTEN
 from codexproxy.turns.turn import Turn
 
@@ -31,7 +32,11 @@ _BLANK: Json = {
 }
 
 # What the backend is never told, so that only the request can say it.
-_KEPT_HERE = frozenset({"max_output_tokens", "user", "safety_identifier"})
+_KEPT_HERE = frozenset({"max_output_tokens", "user"})
+
+# What upstream tells of its own: the instructions it was sent, which may be ours, and a name of the
+# account. The caller gets back what he sent, and null where he sent nothing.
+_CALLERS = ("instructions", "safety_identifier")
 
 # The lite shape moves tools and instructions into the input, and upstream then
 # repeats empty ones (UPSTREAM.md §3.4).
@@ -79,6 +84,7 @@ class Envelope:
         self, turn: Turn, clock: Callable[[], float] = time.time, identify: Callable[[str], str] = new_id
     ) -> None:
         self._given: Json = turn.options.get("given", {})
+        self._names = turn.tool_names
         self._stores = turn.options.get("store") is not False
         self._clock = clock
         self._identify = identify
@@ -89,7 +95,26 @@ class Envelope:
 
         Fields that upstream left out are no reason to touch its frame.
         """
-        return {name: value for name, value in self._asked.items() if name in response and response[name] != value}
+        changes = {name: value for name, value in self._asked.items() if name in response and response[name] != value}
+        return {**changes, **self._own_names(response)} if self._names else changes
+
+    def event(self, event: Event) -> Event:
+        """An event inside an answer, with the tool's name as the caller knows it."""
+        data = event.data
+        if isinstance(data.get("item"), dict):
+            return Event.of({**data, "type": event.type, "item": renamed(data["item"], self._names)})
+        if data.get("name") in self._names:
+            return Event.of({**data, "type": event.type, "name": self._names[data["name"]]})
+        return event
+
+    def _own_names(self, response: Json) -> Json:
+        told = {name: response[name] for name in ("tools", "tool_choice", "output") if name in response}
+        return {name: renamed(value, self._names) for name, value in told.items()}
+
+    @property
+    def renames(self) -> bool:
+        """Whether the names of tools had to be changed for upstream."""
+        return bool(self._names)
 
     def begun(self, response: Json) -> Json:
         """The Response object of an answer that only begins; the id it is given here stays."""
@@ -108,6 +133,8 @@ class Envelope:
             if name in _KEPT_HERE or filled.get(name) in _EMPTY:
                 filled[name] = value
         filled |= self._asked
+        if self._names:
+            filled |= self._own_names(filled)
         filled["store"] = self._stores
         filled["id"] = filled.get("id") or self._identify("resp")
         filled.setdefault("created_at", int(self._clock()))
@@ -139,7 +166,8 @@ class Envelope:
 
 def _asked(turn: Turn) -> Json:
     # Only what the caller said himself: a frame is touched for nothing less.
-    asked: Json = {"model": turn.model}
+    given = turn.options.get("given", {})
+    asked: Json = {"model": turn.model, **{name: given.get(name) for name in _CALLERS}}
     for name in ("previous_response_id", "metadata", "store", "background"):
         if turn.options.get(name):
             asked[name] = turn.options[name]

@@ -98,10 +98,13 @@ FIELDS: dict[str, Field] = {
     "input": Field(
         Fate.MAPPED,
         TEXT_OR_LIST,
-        note="A string or items; orphans, foreign ids and parts of the wrong kind are put right.",
+        note="A string or items; orphans, foreign ids and parts of the wrong kind are put right. "
+        "`cache_control` is left out and named, here and in tools.",
     ),
     "instructions": Field(Fate.MAPPED, TEXT, note="As they are; without any, the model family's prompt (codex.mode)."),
-    "tools": Field(Fate.MAPPED, LIST, note="As they are."),
+    "tools": Field(
+        Fate.MAPPED, LIST, note="As they are; names that the backend refuses are changed there and restored."
+    ),
     "tool_choice": Field(Fate.MAPPED, TEXT_OR_OBJECT, note="As it is."),
     "parallel_tool_calls": Field(Fate.MAPPED, FLAG, note="Sent when there are tools."),
     "reasoning": Field(

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from codexproxy.dialects.cache_marks import without_marks
 from codexproxy.dialects.faults import wrong_value
 from codexproxy.dialects.responses.fields import ECHOED, TEXT, VERBOSITIES, missing, sort, wrong_type
 from codexproxy.dialects.responses.items import check_tools, input_items
 from codexproxy.errors import InvalidRequest
 from codexproxy.turns.pace import Pause, no_pause
-from codexproxy.turns.policy import SUMMARY_AS_ASKED
+from codexproxy.turns.policy import RESPONSES_API
 from codexproxy.turns.turn import Caller, Turn
 
 
@@ -28,22 +29,25 @@ def parse(payload: dict[str, Any], caller: Caller, pause: Pause = no_pause) -> T
     Raises:
         InvalidRequest: ``param`` names the path of the offending field.
     """
+    payload, marks = without_marks(payload, pause)
     fields = sort(payload)
     body, emulated = fields.mapped, fields.emulated
     options = _options(payload, emulated)
     body["input"] = _input(body.get("input"), options, pause)
     check_tools(body.get("tools", []), pause)
     _check_inner(body)
-    return Turn(
+    cap = _max_tokens(emulated.get("max_output_tokens"))
+    turn = Turn(
         model=body.get("model", ""),
         body=body,
         stream=emulated.get("stream", False),
         caller=caller,
         cache_key=body.get("prompt_cache_key", ""),
-        max_tokens=_max_tokens(emulated.get("max_output_tokens")),
+        max_tokens=cap,
         options=options,
-        ignored=fields.ignored,
     )
+    adapted = ("max_output_tokens:emulated",) if cap else ()
+    return turn.with_notes(ignored=(*fields.ignored, *marks), adapted=adapted)
 
 
 def _options(payload: dict[str, Any], emulated: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +56,7 @@ def _options(payload: dict[str, Any], emulated: dict[str, Any]) -> dict[str, Any
         "background": emulated.get("background", False),
         "previous_response_id": emulated.get("previous_response_id"),
         "metadata": emulated.get("metadata", {}),
-        SUMMARY_AS_ASKED: True,
+        RESPONSES_API: True,
         "given": {name: payload[name] for name in ECHOED if payload.get(name) is not None},
     }
     if options["background"] and options["store"] is False:

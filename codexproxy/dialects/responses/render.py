@@ -3,7 +3,7 @@
 Frames are forwarded as they came. Only those that carry a Response object are
 looked into, and only the ones that say otherwise than the caller asked are
 written anew: another model name, ``previous_response_id``, ``metadata`` and
-``store`` where the caller sent them, ``response.done`` for what is
+``store`` where the caller sent them, instructions and names that are not his, ``response.done`` for what is
 ``response.completed`` to every client (UPSTREAM.md §4.1).
 
 The backend may leave the final ``output`` empty (COMPAT.md U6). The items were
@@ -25,12 +25,16 @@ from codexproxy.turns.events import COMPLETED, ERROR, FAILED, INCOMPLETE, Batch,
 from codexproxy.turns.failures import error_object, text_of
 from codexproxy.turns.fold import is_lost
 from codexproxy.turns.minutes import Minutes
+from codexproxy.turns.places import ADDED
+from codexproxy.turns.places import DONE as DONE_ITEM
 
 DONE = "response.done"
 
 _ENDS = frozenset({COMPLETED, INCOMPLETE, FAILED, DONE})
 _CARRIERS = frozenset({"response.created", "response.queued", "response.in_progress"}) | _ENDS
 _WATCHED = _CARRIERS | {ERROR}
+# Events that name a tool.
+_NAMING = frozenset({ADDED, DONE_ITEM, "response.function_call_arguments.done"})
 
 _DONE_TYPES = {"incomplete": INCOMPLETE, "cancelled": INCOMPLETE, "failed": FAILED}
 
@@ -58,6 +62,7 @@ class ResponsesRenderer:
         self._seen = 0
         # Whether the answer said anything yet, be it a single delta.
         self._says = False
+        self._watched = _WATCHED | _NAMING if envelope.renames else _WATCHED
         self._response: dict[str, Any] = {}
         self._error: Event | None = None
         self._ended = False
@@ -77,7 +82,7 @@ class ResponsesRenderer:
         if self._fills or not self._says:
             self._minutes.note(batch)
             self._says = self._says or any(event.type.endswith(".delta") for event in batch)
-        if _WATCHED.isdisjoint(map(_type, batch)):
+        if self._watched.isdisjoint(map(_type, batch)):
             return b"".join(map(_raw, batch))
         for event in batch:
             self._out.append(self._frame(event))
@@ -116,7 +121,7 @@ class ResponsesRenderer:
             return self._carrier(event)
         if event.type == ERROR:
             self._error = event
-        return event.raw
+        return (self._envelope.event(event) if event.type in self._watched else event).raw
 
     def _carrier(self, event: Event) -> bytes:
         response = event.data.get("response")
@@ -148,7 +153,7 @@ class ResponsesRenderer:
         if not response.get("id"):
             changes["id"] = self._envelope.whole(self._response)["id"]
         output = self._told() if self._fills and not response.get("output") else []
-        return {**changes, "output": output} if output else changes
+        return {**changes, "output": output, **self._envelope.changes({"output": output})} if output else changes
 
     def _told(self) -> list[Any]:
         try:
