@@ -13,12 +13,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "codexproxy"
 
 # Part of the house -> parts it may import. Parts on one line are strangers unless named.
-PLAIN = {"errors", "turns", "observe", "state"}
+PLAIN = {"errors", "turns", "observe", "outbound", "state"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "settings": set(),
     "instructions": set(),
     "turns": {"errors"},
+    "outbound": set(),
     "state": {"errors"},
     "observe": {"errors", "turns", "state"},
     "dialects": PLAIN,
@@ -38,8 +39,8 @@ HOMES = {
     "flask": ("web/", "simulator/", "app/"),
     "werkzeug": ("web/", "simulator/", "app/"),
     "marshmallow": ("dialects/", "settings/", "web/"),
-    "requests": ("backends/", "auth/", "commands/"),
-    "urllib3": ("backends/", "auth/"),
+    "requests": ("outbound.py", "backends/", "auth/", "commands/"),
+    "urllib3": ("outbound.py", "backends/", "auth/"),
     "gevent": ("web/", "backends/codex_exec/", "guard/", "state/", "simulator/"),
     "gunicorn": ("web/",),
     "apispec": ("web/",),

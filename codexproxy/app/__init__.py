@@ -18,7 +18,8 @@ from codexproxy.app.standing import quota_of, readiness, warnings
 from codexproxy.backends.affinity import HostAffinity
 from codexproxy.backends.catalogue import LiveCatalogue
 from codexproxy.backends.healing import Healing
-from codexproxy.backends.images import ImageFetcher, Inliner
+from codexproxy.backends.images import ImageFetcher, is_own_address
+from codexproxy.backends.inlining import Inliner
 from codexproxy.backends.provider import Provider
 from codexproxy.backends.quotabook import QuotaBook
 from codexproxy.backends.remedybook import RemedyBook
@@ -263,4 +264,7 @@ def _slots(settings: Settings, metrics: Metrics) -> Slots | None:
 def _inliner(settings: Settings) -> Inliner | None:
     if not settings.fetch_remote_images or settings.local_only:
         return None
-    return Inliner(ImageFetcher(is_public_address), settings.max_body_bytes)
+    return Inliner(
+        ImageFetcher(lambda address: is_public_address(address) and not is_own_address(address)),
+        settings.max_body_bytes,
+    )

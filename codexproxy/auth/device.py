@@ -5,11 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import requests
-
 from codexproxy.auth.oauth import OAuthClient, exchange_failed, json_object, succeeded
 from codexproxy.auth.tokens import Grant
 from codexproxy.errors import InvalidRequest, ProxyError, UpstreamFailed
+from codexproxy.outbound import Fetched
 
 CODE_LASTS = 900.0
 USUAL_INTERVAL = 5.0
@@ -158,7 +157,7 @@ class DeviceLogin:
             return None
 
 
-def _approval(response: requests.Response) -> Approval:
+def _approval(response: Fetched) -> Approval:
     body = json_object(response)
     code, verifier = _text(body, "authorization_code"), _text(body, "code_verifier")
     if not code or not verifier:

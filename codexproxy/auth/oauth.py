@@ -2,20 +2,23 @@
 
 import json
 from collections.abc import Mapping
-from http.cookiejar import DefaultCookiePolicy
+from dataclasses import replace
 from typing import Any
 
 import requests
 
 from codexproxy.auth.tokens import Grant
 from codexproxy.errors import AuthenticationFailed, InvalidRequest, UpstreamFailed
+from codexproxy.outbound import Fetched, Limits, fetch
+from codexproxy.outbound import new_session as new_session
 
 ISSUER = "https://auth.openai.com"
 CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann"
 SCOPE = "openid profile email offline_access"
 
-TIMEOUT = (10.0, 30.0)  # seconds to connect, seconds of silence
-REVOKE_TIMEOUT = 10.0
+# A token answer is some 5 KB. The time is for all of it: whoever waits for a renewal holds the host's lock.
+LIMITS = Limits(seconds=60.0, size=256 * 1024)
+REVOKE_SECONDS = 10.0
 
 # What is said of a refresh token that will never work again. Everything that is
 # neither here nor a 401 is a passing failure (UPSTREAM.md §2.3).
@@ -57,7 +60,7 @@ class OAuthClient:
         client_id: Ours.
         originator: Value of the ``originator`` header.
         user_agent: Value of the ``user-agent`` header.
-        timeout: Seconds to connect, seconds of silence.
+        limits: What each request may take.
     """
 
     def __init__(
@@ -68,13 +71,13 @@ class OAuthClient:
         client_id: str = CLIENT_ID,
         originator: str = "codex_cli_rs",
         user_agent: str = "codexproxy",
-        timeout: tuple[float, float] = TIMEOUT,
+        limits: Limits = LIMITS,
     ) -> None:
         self.issuer = issuer.rstrip("/")
         self.client_id = client_id
         self._session = session
         self._headers = {"originator": originator, "user-agent": user_agent, "accept": "*/*"}
-        self._timeout = timeout
+        self._limits = limits
 
     def exchange(self, code: str, verifier: str, redirect_uri: str) -> Grant:
         """Turns an authorization code into the first pair.
@@ -128,7 +131,7 @@ class OAuthClient:
             raise RefreshFailed(error.message) from None
         raise refresh_refusal(response.status_code, error_of(response).code)
 
-    def revoke(self, refresh_token: str, access_token: str, timeout: float = REVOKE_TIMEOUT) -> None:
+    def revoke(self, refresh_token: str, access_token: str, seconds: float = REVOKE_SECONDS) -> None:
         """Tells the issuer to forget the pair.
 
         Raises:
@@ -138,21 +141,28 @@ class OAuthClient:
             body = {"token": refresh_token, "token_type_hint": "refresh_token", "client_id": self.client_id}
         else:
             body = {"token": access_token, "token_type_hint": "access_token"}
-        response = self.post("/oauth/revoke", json=body, timeout=(timeout, timeout))
+        response = self.post("/oauth/revoke", json=body, seconds=seconds)
         if not succeeded(response):
             raise UpstreamFailed(f"The login service answered {response.status_code} to the revocation.")
 
-    def post(self, path: str, *, timeout: tuple[float, float] | None = None, **body: Any) -> requests.Response:
+    def post(self, path: str, *, seconds: float | None = None, **body: Any) -> Fetched:
         """Posts to the issuer; a redirect is not followed, since the body is secret.
+
+        Args:
+            path: Where to, below the issuer.
+            seconds: What it may take, where that is less than usual.
+            body: ``json`` or ``data``.
 
         Raises:
             UpstreamFailed: No complete answer came.
         """
         try:
-            return self._session.post(
+            return fetch(
+                self._session,
+                "POST",
                 self.issuer + path,
+                self._limits if seconds is None else replace(self._limits, seconds=seconds),
                 headers=self._headers,
-                timeout=timeout or self._timeout,
                 allow_redirects=False,
                 auth=_no_auth,
                 **body,
@@ -170,14 +180,7 @@ def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def new_session() -> requests.Session:
-    """A session that keeps no cookies; make it after the worker's fork."""
-    session = requests.Session()
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    return session
-
-
-def succeeded(response: requests.Response) -> bool:
+def succeeded(response: Fetched) -> bool:
     """Whether the status is 2xx; a redirect is no success here."""
     return 200 <= response.status_code < 300
 
@@ -200,7 +203,7 @@ class ErrorBody:
         self.message = _first_text(body.get("error_description"), nested.get("message"), body.get("message"))
 
 
-def error_of(response: requests.Response) -> ErrorBody:
+def error_of(response: Fetched) -> ErrorBody:
     """The error an answer holds; empty for an answer that is no JSON."""
     return ErrorBody(_json(response))
 
@@ -214,7 +217,7 @@ def refresh_refusal(status: int, code: str) -> RefreshRefused | RefreshFailed:
     return RefreshFailed(f"The login service answered {status} to the renewal. It will be tried again.")
 
 
-def exchange_failed(response: requests.Response, secrets: tuple[str, ...] = ()) -> ExchangeFailed:
+def exchange_failed(response: Fetched, secrets: tuple[str, ...] = ()) -> ExchangeFailed:
     """The failure for a refused login, with the issuer's reason when it gave one."""
     error = error_of(response)
     reason = error.message.rstrip(".") or error.code or f"status {response.status_code}"
@@ -223,7 +226,7 @@ def exchange_failed(response: requests.Response, secrets: tuple[str, ...] = ()) 
     return ExchangeFailed(f"The login service refused the login: {reason[:_LONGEST_QUOTE]}. Please log in again.")
 
 
-def json_object(response: requests.Response) -> dict[str, Any]:
+def json_object(response: Fetched) -> dict[str, Any]:
     """The JSON object of an answer.
 
     Raises:
@@ -235,13 +238,13 @@ def json_object(response: requests.Response) -> dict[str, Any]:
     return body
 
 
-def _grant(response: requests.Response) -> Grant:
+def _grant(response: Fetched) -> Grant:
     body = json_object(response)
     texts = {name: _first_text(body.get(name)) for name in ("access_token", "refresh_token", "id_token")}
     return Grant(**texts, expires_in=_seconds(body.get("expires_in")))
 
 
-def _json(response: requests.Response) -> Any:
+def _json(response: Fetched) -> Any:
     try:
         return json.loads(response.content)
     except (ValueError, RecursionError):

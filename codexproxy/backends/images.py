@@ -9,17 +9,15 @@ starts over.
 import base64
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
-from codexproxy.errors import BodyTooLarge, InvalidRequest
-from codexproxy.turns.turn import Turn
+from codexproxy.errors import InvalidRequest
+from codexproxy.outbound import Overdue, WatchedAdapter, ending_within
 
 MAX_BYTES = 20 * 1024 * 1024
 TIMEOUT = 20.0
@@ -48,6 +46,18 @@ def resolve(host: str, port: int) -> Sequence[str]:
     return [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
+def is_own_address(address: str) -> bool:
+    """Whether an address is this host's own, also where it is a public one: what listens there may trust its host."""
+    kind = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(kind, socket.SOCK_DGRAM) as probe:
+            # Nothing is sent; the system only chooses the address that it would come from.
+            probe.connect((address, 9))
+            return str(probe.getsockname()[0]) == address
+    except OSError:
+        return False
+
+
 class ImageFetcher:
     """Fetches images from addresses that are allowed.
 
@@ -74,18 +84,19 @@ class ImageFetcher:
         self._timeout = timeout
         self._clock = clock
 
-    def data_url(self, url: str, param: str | None = None) -> str:
+    def data_url(self, url: str, param: str | None = None, within: float = float("inf")) -> str:
         """The image as a data URL.
 
         Args:
             url: Where it is, ``http`` or ``https``.
             param: Path of the field that holds the URL, for the error.
+            within: Seconds that are left for it, where that is less than usual.
 
         Raises:
             InvalidRequest: It cannot or must not be fetched, or is no image.
         """
         try:
-            data = self._follow(url, self._clock() + self._timeout)
+            data = self._follow(url, self._clock() + min(self._timeout, within))
         except _Refused as refusal:
             raise InvalidRequest(
                 f"The image {_shown(url)} cannot be used: {refusal}. Send it as a data URL instead.",
@@ -124,15 +135,21 @@ class ImageFetcher:
             # A proxy would resolve the name again, and cookies are nobody's business here.
             session.trust_env = False
             session.mount(f"{parts.scheme}://", PinnedAdapter(address, parts.hostname or ""))
+            left = self._left(deadline)
             try:
-                with session.get(
-                    parts.geturl(), headers=headers, timeout=self._left(deadline), stream=True, allow_redirects=False
-                ) as response:
-                    return self._read(response, deadline)
+                with (
+                    ending_within(left),
+                    session.get(
+                        parts.geturl(), headers=headers, timeout=left, stream=True, allow_redirects=False
+                    ) as response,
+                ):
+                    return self._read(response)
+            except Overdue:
+                raise self._late() from None
             except (requests.RequestException, HTTPError, OSError) as error:
                 raise _Refused("its server cannot be reached or broke off") from error
 
-    def _read(self, response: requests.Response, deadline: float) -> bytes | str:
+    def _read(self, response: requests.Response) -> bytes | str:
         if response.is_redirect:
             return response.headers["location"]
         if response.status_code != 200:
@@ -142,14 +159,16 @@ class ImageFetcher:
             data += chunk
             if len(data) > self._max_bytes:
                 raise _Refused(f"it is larger than {self._max_bytes} bytes")
-            self._left(deadline)
         return bytes(data)
 
     def _left(self, deadline: float) -> float:
         left = deadline - self._clock()
         if left <= 0:
-            raise _Refused(f"it took longer than {self._timeout:g} seconds")
+            raise self._late()
         return left
+
+    def _late(self) -> "_Refused":
+        return _Refused(f"it took longer than {self._timeout:g} seconds")
 
 
 def _shown(url: str) -> str:
@@ -161,7 +180,7 @@ class _Refused(Exception):
     """Why an image is not fetched."""
 
 
-class PinnedAdapter(HTTPAdapter):
+class PinnedAdapter(WatchedAdapter):
     """Connects to one address, whatever the URL's name resolves to by now.
 
     Args:
@@ -206,68 +225,3 @@ def _checked(url: str) -> SplitResult:
 
 def _port(parts: SplitResult) -> int:
     return parts.port or _PORTS.get(parts.scheme, 0)
-
-
-class Inliner:
-    """Puts remote images of a turn into its body.
-
-    Args:
-        fetcher: Gets one image.
-        most_bytes: Most bytes that all images of one turn may add, each counted as often as it is named.
-    """
-
-    def __init__(self, fetcher: ImageFetcher, most_bytes: int) -> None:
-        self._fetcher = fetcher
-        self._most_bytes = most_bytes
-
-    def __call__(self, turn: Turn) -> Turn:
-        """The turn whose images all are data URLs.
-
-        Raises:
-            InvalidRequest: One of them cannot or must not be fetched, or is no image.
-            BodyTooLarge: They are more than may be sent.
-        """
-        fetched: dict[str, str] = {}
-        left = self._most_bytes
-
-        def fetch(url: str, path: str) -> str:
-            nonlocal left
-            if url not in fetched:
-                # Where the image stands in the caller's own words is not known any more.
-                fetched[url] = self._fetcher.data_url(url)
-            # An image that is fetched once is sent as often as it is named.
-            left -= len(fetched[url])
-            if left < 0:
-                raise BodyTooLarge(f"The images are larger than {self._most_bytes} bytes together.")
-            return fetched[url]
-
-        body = inlined(turn.body, fetch)
-        return replace(turn, body=body) if fetched else turn
-
-
-def inlined(body: Mapping[str, Any], fetch: Callable[[str, str], str]) -> dict[str, Any]:
-    """A Responses body whose remote images were fetched.
-
-    Args:
-        body: The body; it is not changed.
-        fetch: Gets a data URL for a URL and the path of its field.
-    """
-    items = body.get("input")
-    if not isinstance(items, list):
-        return dict(body)
-    return {**body, "input": [_inlined_item(item, f"input[{n}]", fetch) for n, item in enumerate(items)]}
-
-
-def _inlined_item(item: Any, path: str, fetch: Callable[[str, str], str]) -> Any:
-    for field in ("content", "output"):
-        parts = item.get(field) if isinstance(item, dict) else None
-        if isinstance(parts, list):
-            item = {**item, field: [_inlined_part(part, f"{path}.{field}[{n}]", fetch) for n, part in enumerate(parts)]}
-    return item
-
-
-def _inlined_part(part: Any, path: str, fetch: Callable[[str, str], str]) -> Any:
-    url = part.get("image_url") if isinstance(part, dict) and part.get("type") == "input_image" else None
-    if not isinstance(url, str) or not url.lower().startswith(("http://", "https://")):
-        return part
-    return {**part, "image_url": fetch(url, f"{path}.image_url")}

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from codexproxy.backends.images import ImageFetcher, Inliner, inlined, media_type
+from codexproxy.backends.images import ImageFetcher, is_own_address, media_type
+from codexproxy.backends.inlining import Inliner, inlined
 from codexproxy.errors import BodyTooLarge, InvalidRequest
 from codexproxy.guard.addresses import is_public_address
 from codexproxy.turns.turn import Turn
@@ -204,7 +205,7 @@ def silent(visitor: BaseHTTPRequestHandler) -> None:
 
 def test_a_server_that_falls_silent_is_left(gallery: Gallery) -> None:
     gallery.replies["/silent"] = silent
-    with pytest.raises(InvalidRequest, match="broke off"):
+    with pytest.raises(InvalidRequest, match=r"longer than 0\.3 seconds"):
         fetcher(Names(p=["127.0.0.1"]), timeout=0.3).data_url(f"http://p:{gallery.port}/silent")
 
 
@@ -309,3 +310,8 @@ def test_a_refusal_names_the_image_without_what_may_be_a_signature(gallery: Gall
     with pytest.raises(InvalidRequest) as caught:
         Inliner(fetcher(Names(p=["127.0.0.1"])), 1000)(turn_with(f"http://p:{gallery.port}/missing?sig=s3cret"))
     assert "/missing'" in caught.value.message and "s3cret" not in caught.value.message
+
+
+def test_the_hosts_own_addresses_are_known_as_its_own() -> None:
+    assert is_own_address("127.0.0.1") and is_own_address("::1") == socket.has_dualstack_ipv6()
+    assert not is_own_address("192.0.2.7") and not is_own_address("nonsense")

@@ -82,7 +82,7 @@ class ChatGptBackend:
         def attempt(access: Access) -> requests.Response:
             return self._send("POST", "/codex/responses", turn_headers(self._identity, access, turn), body, deadlines)
 
-        response = self._authorised(attempt)
+        response = self._authorised(attempt, deadlines)
         if is_no_stream(response.headers.get("content-type", "")):
             raise self._refused(response)
         answerer = Answerer(self.name, lower_names(response.headers))
@@ -123,14 +123,16 @@ class ChatGptBackend:
                 headers["content-type"] = "application/json"
             return self._send(method, path, headers, body, deadlines)
 
-        return self._exchange.whole(self._authorised(attempt), deadlines)
+        return self._exchange.whole(self._authorised(attempt, deadlines), deadlines)
 
-    def _authorised(self, attempt: Callable[[Access], requests.Response]) -> requests.Response:
-        access = self._credentials.current()
-        response = attempt(access)
-        if response.status_code == 401:
-            response.close()
-            response = attempt(self._credentials.recover(access.token))
+    def _authorised(self, attempt: Callable[[Access], requests.Response], deadlines: Deadlines) -> requests.Response:
+        # Around the login, too: its renewal may take longer than the turn has.
+        with self._exchange.within(deadlines):
+            access = self._credentials.current()
+            response = attempt(access)
+            if response.status_code == 401:
+                response.close()
+                response = attempt(self._credentials.recover(access.token))
         quota = quota_from_headers(lower_names(response.headers), time.time())
         if self._heard is not None:
             self._heard(self.name, quota)
@@ -143,7 +145,7 @@ class ChatGptBackend:
     def _send(
         self, method: str, path: str, headers: dict[str, str], body: bytes, deadlines: Deadlines
     ) -> requests.Response:
-        return self._exchange.send(method, self._base_url + path, headers, body, deadlines)
+        return self._exchange.begun(method, self._base_url + path, headers, body, deadlines)
 
     def _refused(self, response: requests.Response) -> ProxyError:
         body = self._exchange.refused(response)

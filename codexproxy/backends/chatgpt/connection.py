@@ -11,6 +11,8 @@ from typing import Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from codexproxy.outbound import FinalResponse
+
 # Joining head and body copies the body; a larger one is written by itself.
 LARGEST_COPY = 256 * 1024
 
@@ -18,6 +20,7 @@ LARGEST_COPY = 256 * 1024
 class OneWrite(HTTPConnection):
     """A connection that writes a request in one piece."""
 
+    response_class = FinalResponse
     _gathered: list[Any] | None = None
 
     def request(self, *args: Any, **options: Any) -> None:

@@ -14,11 +14,14 @@ from urllib3.exceptions import HTTPError
 from codexproxy.backends.chatgpt.refusals import MAX_BODY_BYTES
 from codexproxy.backends.chatgpt.transport import Transport
 from codexproxy.errors import ProxyError, UpstreamFailed, UpstreamTimeout
+from codexproxy.outbound import TooLarge, read_within
 from codexproxy.turns.deadlines import Deadlines, timed_out
 from codexproxy.turns.events import decode_object
 
 # Seconds for which the words of a refusal are waited for; its status alone says what matters.
 REFUSAL_SECONDS = 5.0
+# Of an answer that is read as a whole: a compacted conversation is the largest.
+MOST_BYTES = 64 * 2**20
 
 # Raises the error in the greenlet that is inside the context when the seconds have passed.
 Alarm = Callable[[float, BaseException], AbstractContextManager[object]]
@@ -56,11 +59,25 @@ class Exchange:
             UpstreamTimeout: The connect, first-event or total limit ran out.
             UpstreamFailed: Nothing, or nothing valid, came back.
         """
+        with self.within(deadlines):
+            return self.begun(method, url, headers, body, deadlines)
+
+    def within(self, deadlines: Deadlines) -> AbstractContextManager[object]:
+        """Ends what is waited for inside the block when the nearest limit runs out.
+
+        Raises:
+            UpstreamTimeout: It has.
+        """
+        return self._alarm(deadlines.left(self._clock()), deadlines.overdue())
+
+    def begun(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, deadlines: Deadlines
+    ) -> requests.Response:
+        """As ``send``, for callers that are inside of ``within`` already."""
         left = deadlines.left(self._clock())
         timeout = (deadlines.limits.connect, None if left == float("inf") else left)
         try:
-            with self._alarm(left, deadlines.overdue()):
-                return self._transport.send(method, url, headers, body, timeout)
+            return self._transport.send(method, url, headers, body, timeout)
         except requests.RequestException as error:
             raise self._unsent(error, deadlines) from error
 
@@ -79,11 +96,13 @@ class Exchange:
 
         Raises:
             UpstreamTimeout: The first-event or total limit ran out.
-            UpstreamFailed: The connection broke, or it is no object.
+            UpstreamFailed: The connection broke, or it is no object, or too large.
         """
         try:
-            with self._alarm(deadlines.left(self._clock()), deadlines.overdue()):
-                return decode_object(response.content)
+            with self.within(deadlines):
+                return decode_object(read_within(response, MOST_BYTES))
+        except TooLarge as error:
+            raise UpstreamFailed(f"Upstream's answer is larger than {MOST_BYTES} bytes.", retryable=False) from error
         except requests.RequestException as error:
             raise self._unsent(error, deadlines) from error
         finally:

@@ -14,6 +14,8 @@ from codexproxy.web.serving.listening import ClientStalled
 RETRY_AFTER = 1.0
 # A turn's own clocks come first and tell it in its own words; this is for what they do not see.
 GRACE = 0.5
+# Seconds after which one that went on all the same is told again.
+AGAIN = 5.0
 _INFINITE = float("inf")
 
 
@@ -44,12 +46,13 @@ class Underway:
     def __init__(self, longest: float | None = None) -> None:
         # In the order in which they began; no request has a timer of its own, since hardly any needs it.
         self._requests: dict[Followed, tuple[Any, float]] = {}
+        self._overdue: dict[Followed, tuple[Any, float]] = {}
         self._longest = longest
         self._clock: Any = None
         self._ending = False
 
     def __len__(self) -> int:
-        return len(self._requests)
+        return len(self._requests) + len(self._overdue)
 
     def enter(self, request: Followed, *, limited: bool = True) -> Callable[[], None]:
         """Registers a request that the calling greenlet serves.
@@ -71,21 +74,30 @@ class Underway:
             due = time.monotonic() + self._longest + GRACE
             self._clock = self._clock or gevent.spawn(self._watch)
         self._requests[request] = gevent.getcurrent(), due
-        return lambda: self._requests.pop(request, None) and None
+        return lambda: self._left(request)
+
+    def _left(self, request: Followed) -> None:
+        self._requests.pop(request, None)
+        self._overdue.pop(request, None)
 
     def _watch(self) -> None:
-        while (due := next((due for _, due in self._requests.values() if due < _INFINITE), None)) is not None:
-            # Later requests are due later, so that nothing is missed meanwhile.
+        while (due := self._next_due()) < _INFINITE:
             gevent.sleep(max(0.0, due - time.monotonic()))
             self._end_overdue(time.monotonic())
         self._clock = None
 
+    def _next_due(self) -> float:
+        # Later requests are due later, so that the first one's moment is all that has to be known.
+        first = next((due for _, due in self._requests.values() if due < _INFINITE), _INFINITE)
+        return min([first, *(due for _, due in self._overdue.values())])
+
     def _end_overdue(self, now: float) -> None:
-        for request, (greenlet, due) in list(self._requests.items()):
-            if now < due < _INFINITE:
+        for request, (greenlet, due) in [*self._overdue.items(), *self._requests.items()]:
+            if now < due < _INFINITE and request in self._requests:
                 return
             if due <= now:
-                del self._requests[request]
+                self._requests.pop(request, None)
+                self._overdue[request] = greenlet, now + AGAIN
                 # Somebody who reads too slowly cannot be told so.
                 gevent.kill(greenlet, ClientStalled() if _is_writing(request) else timed_out("total", self._longest))
 
@@ -96,9 +108,9 @@ class Underway:
         would only cut the line; call it again for them.
         """
         self._ending = True
-        for request, (greenlet, _) in list(self._requests.items()):
+        for request, (greenlet, _) in [*self._requests.items(), *self._overdue.items()]:
             if not _is_writing(request):
-                del self._requests[request]
+                self._left(request)
                 gevent.kill(greenlet, stopping())
 
 
