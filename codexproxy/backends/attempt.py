@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from codexproxy.backends.provider import Provider
-from codexproxy.errors import ProxyError, UpstreamFailed
+from codexproxy.errors import ProxyError, UpstreamFailed, UpstreamTimeout
+from codexproxy.turns.charge import begin_charge, charged
 from codexproxy.turns.ciphertext import has_ciphertext, without_encrypted_reasoning
 from codexproxy.turns.events import COMPLETED, PREAMBLE, Batch
 from codexproxy.turns.failures import failure_of
@@ -91,13 +92,20 @@ def attempt(provider: Provider, turn: Turn, clock: Callable[[], float]) -> Outco
         clock: Monotonic seconds.
     """
     began = clock()
+    charge = begin_charge(turn)
     stream: EventStream | None = None
     try:
-        stream = provider.backend.open(turn)
-        error, inside = failure_among(stream.prime())
+        stream = provider.backend.open(charged(turn, charge))
+        stream.heard = charge.heard
+        held = stream.prime()
+        error, inside = failure_among(held)
         if error is not None:
+            charge.heard(held)
             error.quota_told = any(name.endswith(QUOTA_HEADER) for name in stream.answerer.headers)
     except ProxyError as failure:
+        # Upstream is at work still when our own patience ends.
+        if stream is None or not isinstance(failure, UpstreamTimeout):
+            charge.refused()
         _close(stream)
         return Outcome(provider, turn, None, failure, False, clock() - began)
     except BaseException:

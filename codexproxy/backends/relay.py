@@ -16,6 +16,7 @@ from codexproxy.backends.chatgpt.sse import untold
 from codexproxy.backends.chatgpt.transport import Transport
 from codexproxy.errors import LoginExpired, NotLoggedIn, NotOffered, ProxyError, UpstreamFailed, UpstreamRejected
 from codexproxy.observe.bodies import log_body
+from codexproxy.turns.charge import note_sent
 from codexproxy.turns.deadlines import Deadlines, TimeLimits
 from codexproxy.turns.events import encode_json
 from codexproxy.turns.stream import Answerer, EventStream
@@ -86,7 +87,9 @@ class RelayBackend:
         """See ``Backend.open``."""
         deadlines = Deadlines(self._limits, self._clock())
         headers = {"accept": "text/event-stream", **_conversation(turn)}
-        response = self._send("POST", "/responses", headers, encode_json(turn.body), deadlines)
+        body = encode_json(turn.body)
+        note_sent(turn, len(body))
+        response = self._send("POST", "/responses", headers, body, deadlines)
         answerer = Answerer(self.name, {name.lower(): value for name, value in response.headers.items()})
         source = ResponseSource(response, deadlines, self._wait, self._clock, self._skipped)
         return EventStream(source, self._patience, answerer)

@@ -19,6 +19,7 @@ from codexproxy.backends.health import Health
 from codexproxy.backends.provider import Provider
 from codexproxy.backends.selection import LOCAL_KIND, Route, members, ranked
 from codexproxy.errors import ModelNotFound, ProxyError, UpstreamFailed
+from codexproxy.turns.charge import charge_whole
 from codexproxy.turns.ciphertext import has_compaction
 from codexproxy.turns.stream import EventStream
 from codexproxy.turns.turn import Turn
@@ -140,15 +141,17 @@ class Router:
         course = self._course(turn, route)
         failure: ProxyError | None = None
         while (provider := self._take(course)) is not None:
-            body = self._prepared(provider, course).body
+            whole = self._prepared(provider, course).body
+            body = {key: whole[key] for key in keys if key in whole}
             try:
-                summary = provider.backend.compact({key: body[key] for key in keys if key in body})
+                summary = provider.backend.compact(body)
             except ProxyError as error:
                 failure = self._explain(provider.name, error)
                 if not disposition_of(error).elsewhere:
                     break
             else:
                 self._remember(provider, course)
+                charge_whole(turn, body, summary)
                 return summary
             finally:
                 self.health.release(provider.name)

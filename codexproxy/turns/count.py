@@ -9,7 +9,7 @@ or how large remote images are.
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import ceil
 from typing import Any
 
@@ -18,7 +18,6 @@ from codexproxy.turns.image_size import size_of
 from codexproxy.turns.pace import Pause, no_pause, paced
 from codexproxy.turns.schemas import names_in
 from codexproxy.turns.token_estimate import tokens_in
-from codexproxy.turns.turn import Body
 
 Json = dict[str, Any]
 
@@ -33,6 +32,9 @@ PER_CUSTOM_TOOL = 22
 # Ciphertext of recorded reasoning: so many characters around it, then so many per token.
 _CIPHER_FRAME, _CIPHER_PER_TOKEN = 650, 7.3
 
+# Text and its JSON, most of it Latin.
+_BYTES_PER_TOKEN = 4.2
+
 # The published rule of the gpt-5 family: scaled to fit a square, then its
 # shorter side, then counted in tiles.
 _IMAGE_BASE, _IMAGE_TILE = 70, 140
@@ -42,7 +44,7 @@ _UNKNOWN_SIZE = (1024, 1024)
 _IMAGE_HEAD = 64 * 1024
 
 
-def count_input(body: Body, pause: Pause = no_pause) -> int:
+def count_input(body: Mapping[str, Any], pause: Pause = no_pause) -> int:
     """About how many input tokens a Responses request is.
 
     Args:
@@ -58,7 +60,42 @@ def count_input(body: Body, pause: Pause = no_pause) -> int:
         raise InvalidRequest("The request is nested too deeply. Please flatten its items or schemas.") from None
 
 
-def _request(body: Body, pause: Pause) -> float:
+def count_item(item: Json) -> float:
+    """About how many tokens an item is, 0 for one that is nested too deeply to be looked through."""
+    try:
+        return _item(item)
+    except RecursionError:
+        return 0.0
+
+
+def count_lightly(body: Mapping[str, Any], size: int) -> int:
+    """About how many input tokens a long request is, by its length; text is not looked at.
+
+    Args:
+        body: The request.
+        size: Its bytes as JSON.
+    """
+    tokens, heavy = 0.0, 0
+    for item in body.get("input") or ():
+        if not isinstance(item, dict):
+            continue
+        ciphertext = item.get("encrypted_content")
+        if isinstance(ciphertext, str):
+            heavy += len(ciphertext)
+            tokens += _ciphered(item)
+        for part in _parts(item.get("content")) + _parts(item.get("output")):
+            url = part.get("image_url")
+            if part.get("type") == "input_image" and isinstance(url, str):
+                heavy += len(url)
+                tokens += _image(part)
+    return round(tokens + max(size - heavy, 0) / _BYTES_PER_TOKEN)
+
+
+def _parts(content: Any) -> list[Json]:
+    return [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+
+
+def _request(body: Mapping[str, Any], pause: Pause) -> float:
     total = float(PER_REQUEST)
     if body.get("instructions"):
         total += PER_MESSAGE + tokens_in(str(body["instructions"]))

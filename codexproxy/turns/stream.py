@@ -56,6 +56,8 @@ class EventStream:
         self.answerer = answerer
         self.patience = patience
         self.terminal: Event | None = None
+        # Told of each batch before the reader has it, since the reader may leave with it.
+        self.heard: Callable[[Batch], object] | None = None
         self._source = source
         self._held: Batch = []
         self._closers: list[Callable[[], object]] = []
@@ -81,13 +83,15 @@ class EventStream:
         return self._held
 
     def __iter__(self) -> Iterator[Batch]:
-        read, patience = self._source.read, self.patience
+        read, patience, heard = self._source.read, self.patience, self.heard
         batch: Batch | None = self._held or read(patience)
         self._held = []
         while batch is not None:
             # One event that ends nothing is the rule, and 50 times a second.
             if len(batch) != 1 or batch[0].type in TERMINAL:
                 batch = self._until_terminal(batch)
+            if heard is not None:
+                heard(batch)
             yield batch
             if self.terminal is not None:
                 if self.terminal.type != ERROR or not batch:

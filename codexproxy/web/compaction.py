@@ -8,6 +8,7 @@ from flask import Response, g
 from codexproxy.dialects.responses import ResponsesDialect
 from codexproxy.dialects.responses.compaction import KEYS, summarised, summarising
 from codexproxy.errors import NotOffered
+from codexproxy.turns.charge import spread
 from codexproxy.web.entry import Entry, admit, dry_run, open_turns, read_entry
 from codexproxy.web.replies import json_reply
 from codexproxy.web.whole import folded
@@ -24,7 +25,7 @@ def compact(dialect: ResponsesDialect, wiring: Wiring) -> Response:
         return shown
     admit(entry, wiring, g.log)
     try:
-        return json_reply(wiring.router.compact(entry.turn, KEYS, entry.held.route))
+        return json_reply(wiring.router.compact(spread(entry.turns, g.log.tally)[0], KEYS, entry.held.route))
     except NotOffered:
         return json_reply(_emulated(entry, wiring))
 

@@ -9,6 +9,7 @@ from codexproxy.backends.slotted import together
 from codexproxy.dialects.base import Dialect
 from codexproxy.errors import BodyTooLarge, RateLimited
 from codexproxy.observe.bodies import log_body
+from codexproxy.turns.charge import spread
 from codexproxy.turns.turn import Turn
 from codexproxy.web import dryrun
 from codexproxy.web.body import parse_object, read_body
@@ -98,7 +99,7 @@ def admit(entry: Entry, wiring: Wiring, requestlog: RequestLog) -> None:
 
 def open_turns(entry: Entry, wiring: Wiring, requestlog: RequestLog) -> Opening:
     """Begins to open an admitted request's turns; closed when ``requestlog`` ends."""
-    turns, party = together(entry.turns)
+    turns, party = together(spread(entry.turns, requestlog.tally))
     opening = Opening(wiring.opener(entry.held.route, entry.held.identity), turns, party)
     requestlog.on_end(opening.close)
     return opening

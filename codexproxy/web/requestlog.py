@@ -12,19 +12,12 @@ from flask import Response
 from codexproxy.errors import ProxyError, forget_frames
 from codexproxy.observe.log import fields
 from codexproxy.state.ledger import TurnRecord
+from codexproxy.turns.charge import Tally
 from codexproxy.turns.failures import failure_of
-from codexproxy.turns.stream import Answerer, EventStream, usage_of
+from codexproxy.turns.stream import Answerer, EventStream
 from codexproxy.turns.turn import Turn
 from codexproxy.web.codex_client import headers_for
 from codexproxy.web.observation import Observation
-
-# Where a usage report keeps what we count (UPSTREAM.md §4).
-_USAGE: dict[str, tuple[str, ...]] = {
-    "in": ("input_tokens",),
-    "out": ("output_tokens",),
-    "cached": ("input_tokens_details", "cached_tokens"),
-    "reasoning": ("output_tokens_details", "reasoning_tokens"),
-}
 
 CLIENT_LEFT = 499
 # Characters of a header that tells what was ignored or adapted; a request may have any number of unknown fields.
@@ -57,7 +50,7 @@ class RequestLog:
         self._observation = observation
         self._clock = clock
         self._began = clock()
-        self._usage: dict[str, int] = {}
+        self.tally = Tally()
         self._first: int | None = None
         self._error: ProxyError | None = None
         self._closers: list[Callable[[], object]] = []
@@ -71,8 +64,8 @@ class RequestLog:
 
     @property
     def tokens(self) -> int:
-        """Tokens spent, in and out, as far as upstream told."""
-        return self._usage.get("in", 0) + self._usage.get("out", 0)
+        """Tokens spent, in and out, by all that was asked upstream for this request."""
+        return self.tally.counted().total
 
     @property
     def backend(self) -> str | None:
@@ -133,11 +126,8 @@ class RequestLog:
             self._first = self.milliseconds
 
     def ended(self, streams: Sequence[EventStream]) -> None:
-        """Takes usage, or the reason of a failure, from the terminal events."""
+        """Takes the reason of a failure from the terminal events."""
         for stream in streams:
-            usage = usage_of(stream.terminal)
-            for key, path in _USAGE.items() if usage else ():
-                self._usage[key] = self._usage.get(key, 0) + _number_at(usage, path)
             failure = failure_of(stream.terminal) if stream.terminal else None
             if failure is not None:
                 self.failed(failure)
@@ -164,6 +154,7 @@ class RequestLog:
         # What closes the request knows the request: a cycle, and with it the whole conversation would wait for
         # the collector, which comes after hundreds of requests. An error holds the frames that it came through.
         self._closers, self._first_closers = [], []
+        self.tally.settle()
         if self._error is not None:
             forget_frames(self._error)
         self.turn = self.followed = self._error = None
@@ -171,7 +162,7 @@ class RequestLog:
     def _log(self) -> None:
         if not self.logged:
             return
-        turn = self.turn
+        turn, usage = self.turn, self.tally.counted()
         log.info(
             f"{self.what} end",
             extra=fields(
@@ -180,9 +171,9 @@ class RequestLog:
                 ms=self.milliseconds,
                 model=turn.model if turn else None,
                 backend=self.backend,
-                tokens_in=self._usage.get("in"),
-                tokens_cached=self._usage.get("cached"),
-                tokens_out=self._usage.get("out"),
+                tokens_in=usage.input if usage.total else None,
+                tokens_cached=usage.cached if usage.total else None,
+                tokens_out=usage.output if usage.total else None,
             ),
         )
 
@@ -191,7 +182,7 @@ class RequestLog:
             self._observation.stream_ended()
         if not self.dialect:
             return
-        turn, usage, error = self.turn, self._usage, self._error
+        turn, usage, error = self.turn, self.tally.counted(), self._error
         later = self.answerer.adapted if self.answerer else ()
         body = turn.body if turn else {}
         reasoning = body.get("reasoning")
@@ -205,10 +196,10 @@ class RequestLog:
             backend=self.backend or "",
             status=self.status,
             code=(error.code if error else None) or "",
-            input_tokens=usage.get("in", 0),
-            cached_tokens=usage.get("cached", 0),
-            output_tokens=usage.get("out", 0),
-            reasoning_tokens=usage.get("reasoning", 0),
+            input_tokens=usage.input,
+            cached_tokens=usage.cached,
+            output_tokens=usage.output,
+            reasoning_tokens=usage.reasoning,
             first_ms=self._first,
             total_ms=self.milliseconds,
             adapted=",".join(dict.fromkeys((turn.adapted if turn else ()) + later)),
@@ -224,12 +215,6 @@ def _free(close: Callable[[], object]) -> None:
         log.warning("not everything about a request was noted: %s", error)
     except Exception:  # a bug, which must not become the answer
         log.exception("A bug interrupted the end of a request.")
-
-
-def _number_at(value: Any, path: Sequence[str]) -> int:
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value if isinstance(value, int) else 0
 
 
 def _without_conversation(turn: Turn) -> Turn:

@@ -17,6 +17,7 @@ from codexproxy.backends.chatgpt.transport import Transport
 from codexproxy.errors import LoginExpired, NotOffered, ProxyError, UpstreamFailed, UpstreamRejected
 from codexproxy.observe.bodies import log_body
 from codexproxy.turns.access import Access, CredentialSource
+from codexproxy.turns.charge import note_sent
 from codexproxy.turns.deadlines import Deadlines, TimeLimits
 from codexproxy.turns.events import encode_json
 from codexproxy.turns.quota import Quota
@@ -80,6 +81,7 @@ class ChatGptBackend:
         deadlines = Deadlines(self._limits, self._clock())
 
         def attempt(access: Access) -> requests.Response:
+            note_sent(turn, len(body))
             return self._send("POST", "/codex/responses", turn_headers(self._identity, access, turn), body, deadlines)
 
         response = self._authorised(attempt, deadlines)

@@ -19,7 +19,9 @@ from codexproxy.backends.codex_exec.permits import Permits
 from codexproxy.backends.codex_exec.run_folder import sweep
 from codexproxy.backends.codex_exec.sandbox import DANGER, check_access
 from codexproxy.errors import InvalidRequest, NotOffered, PermissionRefused, UpstreamFailed, UpstreamTimeout
+from codexproxy.turns.charge import note_sent
 from codexproxy.turns.deadlines import Deadlines
+from codexproxy.turns.events import encode_json
 from codexproxy.turns.stream import Answerer, EventStream, Source
 from codexproxy.turns.turn import Turn
 
@@ -123,6 +125,7 @@ class CodexCliBackend:
             if job.sandbox.mode != DANGER:
                 self._inquiries.require_confinement()
             source = self._source(job, turn.body, around, Deadlines(self._options.limits, self._clock()))
+        note_sent(turn, len(encode_json(turn.body)))
         return EventStream(source, self._patience, Answerer(self.name, ignored=job.ignored))
 
     def _job(self, turn: Turn) -> Job:

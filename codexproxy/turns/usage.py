@@ -1,0 +1,65 @@
+"""A usage report as numbers (UPSTREAM.md §4)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from operator import add
+from typing import Any
+
+from codexproxy.turns.events import Event
+from codexproxy.turns.stream import usage_of
+
+# More tokens than any answer has; JavaScript and SQLite hold sums of it exactly.
+MOST_TOKENS = 2**53
+
+_PLACES: Mapping[str, tuple[str, ...]] = {
+    "input": ("input_tokens",),
+    "output": ("output_tokens",),
+    "cached": ("input_tokens_details", "cached_tokens"),
+    "reasoning": ("output_tokens_details", "reasoning_tokens"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one or several turns.
+
+    Attributes:
+        input: Sent, cached ones included.
+        output: Received, those of reasoning included.
+        cached: Sent and known to upstream's cache.
+        reasoning: Received as reasoning.
+    """
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    reasoning: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        names = [field.name for field in fields(self)]
+        return Usage(*(min(add(getattr(self, name), getattr(other, name)), MOST_TOKENS) for name in names))
+
+    @property
+    def total(self) -> int:
+        """Tokens in and out."""
+        return self.input + self.output
+
+
+def read_usage(report: Any) -> Usage | None:
+    """The numbers of a usage report, each within 0 and ``MOST_TOKENS``; None for what is no report."""
+    if not isinstance(report, dict) or not report:
+        return None
+    return Usage(**{name: _number_at(report, path) for name, path in _PLACES.items()})
+
+
+def told_usage(event: Event) -> Usage | None:
+    """The usage that a terminal event tells; None where it tells none."""
+    return read_usage(usage_of(event))
+
+
+def _number_at(value: Any, path: Sequence[str]) -> int:
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int):
+        return 0
+    return min(max(value, 0), MOST_TOKENS)
