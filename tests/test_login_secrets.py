@@ -203,7 +203,7 @@ def test_no_representation_holds_a_secret(tmp_path: Path, sim: SimulatorClient) 
     login = make_login(settings)
     login.store.replace(Tokens.from_json(tokens))
     attempt = login.flow.begin()
-    server = CallbackServer(make_landing(settings), login.flow.receive, 60)
+    server = CallbackServer(make_landing(settings), login.flow, 60)
     code = "ac_planted-code"
     things = [
         settings,

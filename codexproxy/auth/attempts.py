@@ -79,6 +79,19 @@ class Attempts:
         """How many attempts wait."""
         return int(self._database.rows("SELECT COUNT(*) FROM attempts WHERE expires_at > ?", (self._now(),))[0][0])
 
+    def is_pending(self, digest: str) -> bool:
+        """Whether the attempt filed under this digest waits."""
+        found = self._database.rows("SELECT 1 FROM attempts WHERE digest = ? AND expires_at > ?", (digest, self._now()))
+        return bool(found)
+
+    def newest(self) -> str | None:
+        """The digest that the newest attempt is filed under; None when none waits."""
+        found = self._database.rows(
+            "SELECT digest FROM attempts WHERE expires_at > ? ORDER BY begun_at DESC, rowid DESC LIMIT 1",
+            (self._now(),),
+        )
+        return str(found[0][0]) if found else None
+
     def tidy(self) -> None:
         """Forgets what has expired.
 

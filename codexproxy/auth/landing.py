@@ -29,6 +29,11 @@ class Landing:
         """The landing of these settings; the first registered port brings the second along."""
         return cls(host, REGISTERED_PORTS if port == REGISTERED_PORTS[0] else (port,), redirect_uri)
 
+    @property
+    def redirect_host(self) -> str | None:
+        """The name that the issuer sends the browser to, in lower case."""
+        return urlsplit(self.redirect_uri).hostname
+
     def redirect_uri_at(self, port: int) -> str:
         """What the issuer has to be told when ``port`` is the one that was free.
 

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlencode
 
-from codexproxy.auth.attempts import Attempt, Attempts
+from codexproxy.auth.attempts import Attempt, Attempts, digest_of
 from codexproxy.auth.callback import Callback
 from codexproxy.auth.jwt import read_claims
 from codexproxy.auth.oauth import SCOPE, ExchangeFailed, OAuthClient
 from codexproxy.auth.pkce import RandomBytes, new_pkce, new_state
 from codexproxy.auth.tokens import Grant, Tokens
-from codexproxy.errors import InvalidRequest
+from codexproxy.errors import InvalidRequest, ProxyError
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +104,23 @@ class LoginFlow:
         attempt = Attempt(state, pkce.verifier, redirect_uri, url, expires_at)
         self._attempts.add(attempt)
         return attempt
+
+    def is_pending(self, state: str | None, digest: str | None) -> bool:
+        """Whether a login waits here that somebody knows by its state, or by the digest it is filed under."""
+        known = digest_of(state) if state is not None else digest
+        try:
+            return known is not None and self._attempts.is_pending(known)
+        except ProxyError as failure:
+            log.warning("Whether a login waits is not known: %s", failure)
+            return False
+
+    def newest_pending(self) -> str | None:
+        """The digest of the newest login that waits; None when none does, or nobody can tell."""
+        try:
+            return self._attempts.newest()
+        except ProxyError as failure:
+            log.warning("Which login waits is not known: %s", failure)
+            return None
 
     def receive(self, callback: Callback) -> Tokens:
         """Finishes a login with what came back.

@@ -53,7 +53,7 @@ class Terminal:
         Raises:
             ProxyError: It did not work.
         """
-        server = CallbackServer(self._landing, self._login.flow.receive, self._timeout)
+        server = CallbackServer(self._landing, self._login.flow, self._timeout)
         arrivals = Arrivals(self._login.flow, self._lines, self._timeout + LINGER)
         try:
             self._send_browser(server, arrivals)

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -12,10 +13,11 @@ from markupsafe import Markup, escape
 from werkzeug.exceptions import HTTPException
 
 from codexproxy.auth.callback import Callback
-from codexproxy.auth.login import LoginDenied, StateMismatch
+from codexproxy.auth.login import LoginDenied, LoginFlow, StateMismatch
 from codexproxy.auth.pkce import same
 from codexproxy.auth.tokens import Tokens
 from codexproxy.errors import InvalidRequest, ProxyError
+from codexproxy.guard.origin import host_name, is_loopback_host
 
 log = logging.getLogger(__name__)
 
@@ -56,26 +58,25 @@ class Reception:
     """The pages of one callback app.
 
     Args:
-        receive: Finishes a login; ``LoginFlow.receive``.
+        flow: The logins that wait; finishes them.
         ended: Told once how a login ended, before its page is sent.
         left: Called when the browser has the last page it needs.
     """
 
-    def __init__(
-        self, receive: Callable[[Callback], Tokens], ended: Callable[[Ended], None], left: Callable[[], None]
-    ) -> None:
-        self._receive = receive
+    def __init__(self, flow: LoginFlow, ended: Callable[[Ended], None], left: Callable[[], None]) -> None:
+        self._flow = flow
         self._ended = ended
         self._left = left
         self._finished: tuple[str, Tokens] | None = None
+        self._mark = secrets.token_urlsafe()
 
     def callback(self) -> Response:
         """``/auth/callback``: finishes the login."""
         callback = Callback.of(request.args.to_dict())
         if self._finished and same(self._finished[0], callback.state or ""):
-            return _to_success()  # the browser loaded the address twice
+            return self._to_success()  # the browser loaded the address twice
         try:
-            tokens = self._receive(callback)
+            tokens = self._flow.receive(callback)
         except StateMismatch as failure:
             return failure_page(failure)
         except ProxyError as failure:
@@ -83,21 +84,30 @@ class Reception:
             return self._failed(failure)
         self._finished = (callback.state or "", tokens)
         self._ended(Ended(tokens))
-        return _to_success()
+        return self._to_success()
 
     def success(self) -> Response:
-        """``/success``: who is signed in."""
+        """``/success``: who is signed in, for the browser that did it; others learn that somebody is."""
         if self._finished is None:
             return _page("login_note.html", title="Nobody has signed in here yet", text=_WAITING)
+        if not same(self._mark, request.cookies.get(_COOKIE, "")):
+            return _page("login_success.html", email="", plan="")
         identity = self._finished[1].identity
         return self._last(_page("login_success.html", email=identity.email, plan=identity.plan))
 
     def cancel(self) -> Response:
-        """``/cancel``: a newer login asks this one to leave the port."""
-        if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-            return Response("Forbidden", HTTPStatus.FORBIDDEN, content_type="text/plain")
+        """``/cancel``: a newer login asks this one to leave the port, and shows that it knows one that waits here."""
+        if not self._flow.is_pending(request.args.get("state"), request.args.get("attempt")):
+            return Response(_NOT_YOURS, HTTPStatus.FORBIDDEN, content_type="text/plain")
         self._ended(Ended(failure=LoginCancelled("Login cancelled: another login took its place.")))
         return self._last(Response("Login cancelled", content_type="text/plain"))
+
+    def _to_success(self) -> Response:
+        # Takes the code out of the address bar; relative, since a container may publish another port.
+        response = Response(status=HTTPStatus.FOUND, headers={"Location": "/success"})
+        # The way here began on the issuer's site, from where a strict cookie would not be sent along.
+        response.set_cookie(_COOKIE, self._mark, max_age=_COOKIE_AGE, path="/success", httponly=True, samesite="Lax")
+        return response
 
     def _failed(self, failure: ProxyError) -> Response:
         self._ended(Ended(failure=failure))
@@ -108,13 +118,24 @@ class Reception:
         return response
 
 
+_COOKIE = "codexproxy-login"
+# Seconds; the app itself is gone sooner.
+_COOKIE_AGE = 60
+_NOT_YOURS = "Forbidden: a login is cancelled by whoever began it, with ?state= and the state of its address."
 _WAITING = "The sign-in is still waiting for you. Go back to the page of the login service and finish it there."
 
 
-def create_callback_app(reception: Reception) -> Flask:
-    """The app around its pages; everything but the three addresses is 404."""
+def create_callback_app(reception: Reception, redirect_host: str | None) -> Flask:
+    """The app around its pages; everything but the three addresses is 404.
+
+    Args:
+        reception: The pages.
+        redirect_host: The name that the issuer sends the browser to; others have to be loopback names,
+            since a name of a stranger's may have been pointed at this machine.
+    """
     app = Flask(__name__, static_folder=None, template_folder="pages")
     app.jinja_env.filters["with_code"] = with_code
+    app.before_request(lambda: _refused(redirect_host))
     app.before_request(_only_look)
     app.after_request(_guarded)
     for path, view in {
@@ -147,9 +168,11 @@ def _page(name: str, status: int = HTTPStatus.OK, **values: Any) -> Response:
     return Response(render_template(name, **values), status, content_type="text/html; charset=utf-8")
 
 
-def _to_success() -> Response:
-    # Takes the code out of the address bar; relative, since a container may publish another port.
-    return Response(status=HTTPStatus.FOUND, headers={"Location": "/success"})
+def _refused(redirect_host: str | None) -> Response | None:
+    host = request.headers.get("host")
+    if is_loopback_host(host) or (redirect_host is not None and host_name(host) == redirect_host):
+        return None
+    return Response("Forbidden: no login leads to this name.", HTTPStatus.FORBIDDEN, content_type="text/plain")
 
 
 def _only_look() -> Response | None:

@@ -41,7 +41,7 @@ class Desk:
         sim.rules(auto_approve=True)
 
     def open(self, landing: Landing = FREE, timeout: float = 60, **options: object) -> CallbackServer:
-        server = CallbackServer(landing, self.flow.receive, timeout, **options)  # type: ignore[arg-type]
+        server = CallbackServer(landing, self.flow, timeout, **options)  # type: ignore[arg-type]
         server.open()
         self.opened.append(server)
         return server
@@ -85,7 +85,7 @@ def test_a_good_code_is_exchanged_kept_and_leads_to_the_success_page(desk: Desk,
     ended = server.wait(0)
     assert ended is not None
     assert ended.tokens is not None and ended.tokens == desk.store.load()
-    page = get(server, "/success")
+    page = get(server, "/success", cookie=answer.headers["set-cookie"].partition(";")[0])
     assert page.status == 200
     assert page.headers["connection"] == "close"
     assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -148,8 +148,9 @@ def test_success_before_any_login_claims_nothing_and_ends_nothing(desk: Desk, se
     assert visit(desk.begin(server).url).status == 200
 
 
-def test_cancel_ends_it_and_frees_the_port(server: CallbackServer) -> None:
-    page = get(server, "/cancel")
+def test_who_knows_the_attempt_ends_it_and_frees_the_port(desk: Desk, server: CallbackServer) -> None:
+    attempt = desk.begin(server)
+    page = get(server, f"/cancel?state={attempt.state}")
     assert (page.status, page.text) == (200, "Login cancelled")
     assert failure_of(server) == "login_cancelled"
     assert server.wait_closed(5)
@@ -157,11 +158,50 @@ def test_cancel_ends_it_and_frees_the_port(server: CallbackServer) -> None:
         get(server, "/cancel")
 
 
-@pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_no_web_page_can_cancel_a_login(server: CallbackServer, site: str) -> None:
-    assert get(server, "/cancel", sec_fetch_site=site).status == 403
+@pytest.mark.parametrize(
+    "query", ["", "?state=", "?state=guess", "?attempt=guess", "?attempt=%25", "?state=x&attempt=y"]
+)
+def test_who_does_not_know_the_attempt_cannot_end_it(desk: Desk, server: CallbackServer, query: str) -> None:
+    attempt = desk.begin(server)
+    page = get(server, f"/cancel{query}")
+    assert page.status == 403
+    assert "whoever began it" in page.text
     assert server.wait(0) is None
-    assert get(server, "/cancel", sec_fetch_site="none").status == 200
+    assert visit(attempt.url).status == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:1455", "127.0.0.1.evil.example", "", "192.0.2.1:1455"])
+def test_a_name_that_was_pointed_at_this_machine_reaches_no_page(desk: Desk, server: CallbackServer, host: str) -> None:
+    attempt = desk.begin(server)
+    back = urlsplit(authorized(attempt.url))
+    for path in (f"{back.path}?{back.query}", "/success", f"/cancel?state={attempt.state}"):
+        for method in ("GET", "HEAD"):
+            assert get(server, path, method, host=host).status == 403, path
+    assert server.wait(0) is None
+    assert get(server, f"{back.path}?{back.query}", host="localhost:9999").status == 302
+
+
+def test_the_name_of_the_redirect_address_is_one_of_ours(desk: Desk) -> None:
+    server = desk.open(replace(FREE, redirect_uri="https://Login.example/auth/callback"))
+    attempt = desk.begin(server)
+    back = urlsplit(authorized(attempt.url))
+    assert get(server, f"{back.path}?{back.query}", host="other.example").status == 403
+    assert get(server, f"{back.path}?{back.query}", host="login.example").status == 302
+
+
+def test_only_the_browser_that_signed_in_is_told_who_did(desk: Desk, server: CallbackServer) -> None:
+    back = urlsplit(authorized(desk.begin(server).url))
+    answer = get(server, f"{back.path}?{back.query}")
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Lax" in cookie and "Path=/success" in cookie
+    for other in ({}, {"cookie": "codexproxy-login=guess"}, {"cookie": "codexproxy-login="}):
+        page = get(server, "/success", **other)
+        assert page.status == 200 and "You are signed in" in page.text
+        assert "dev@example.com" not in page.text and "plus" not in page.text
+    # And none of them has taken the page away from the one that may see it.
+    page = get(server, "/success", cookie=cookie.partition(";")[0])
+    assert "dev@example.com" in page.text
+    assert server.wait_closed(5)
 
 
 @pytest.mark.parametrize("path", ["/", "/favicon.ico", "/auth", "/auth/callback/", "/success/x", "/..%2f", "//"])
@@ -329,9 +369,34 @@ def test_twenty_browsers_with_one_code_exchange_it_once(desk: Desk, server: Call
 def test_a_stale_login_of_ours_is_asked_to_leave_the_port(desk: Desk) -> None:
     landing = Landing(ports=(free_port(), free_port()))
     stale = desk.open(landing)
+    desk.begin(stale)
     fresh = desk.open(landing)
     assert fresh.port == stale.port == landing.ports[0]
     assert failure_of(stale) == "login_cancelled"
+
+
+def test_a_login_of_another_data_folder_keeps_the_port(desk: Desk, tmp_path: Path, sim: SimulatorClient) -> None:
+    landing = Landing(ports=(free_port(), free_port()))
+    (tmp_path / "other").mkdir()
+    other = Desk(tmp_path / "other", sim)
+    kept, fresh = desk.open(landing), other.open(landing)
+    desk.begin(kept)
+    try:
+        assert (kept.port, fresh.port) == landing.ports
+        assert kept.wait(0) is None
+    finally:
+        fresh.close()
+        assert fresh.wait_closed(10)
+        other.attempts.close()
+
+
+def test_a_stranger_on_the_port_learns_of_no_state(desk: Desk) -> None:
+    with Stubborn() as holder:
+        attempt = desk.flow.begin()
+        desk.open(Landing(ports=(holder.port, free_port())))
+        (asked,) = holder.asked
+        assert asked.startswith("/cancel?attempt=")
+        assert attempt.state not in asked and attempt.verifier not in asked
 
 
 def test_a_port_that_stays_busy_makes_the_second_one_serve(desk: Desk) -> None:

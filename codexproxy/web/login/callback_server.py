@@ -12,9 +12,8 @@ from typing import Any
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
-from codexproxy.auth.callback import Callback
 from codexproxy.auth.landing import Landing
-from codexproxy.auth.tokens import Tokens
+from codexproxy.auth.login import LoginFlow
 from codexproxy.errors import InvalidRequest, ProxyError
 from codexproxy.web.callback_app import Ended, LoginCancelled, Reception, create_callback_app
 
@@ -50,7 +49,7 @@ class CallbackServer:
 
     Args:
         landing: Where to listen.
-        receive: Finishes a login; ``LoginFlow.receive``.
+        flow: The logins that wait; finishes them.
         timeout: Seconds to wait.
         others_wait: Asked when a login failed: whether others are still under way, so that it goes on.
         on_end: Told how it ended.
@@ -59,7 +58,7 @@ class CallbackServer:
     def __init__(
         self,
         landing: Landing,
-        receive: Callable[[Callback], Tokens],
+        flow: LoginFlow,
         timeout: float,
         *,
         others_wait: Callable[[], bool] = lambda: False,
@@ -70,7 +69,8 @@ class CallbackServer:
         self._timeout = timeout
         self._others_wait = others_wait
         self._on_end = on_end
-        self._app = create_callback_app(Reception(receive, self._told, self._left))
+        self._flow = flow
+        self._app = create_callback_app(Reception(flow, self._told, self._left), landing.redirect_host)
         self._deadline = 0.0
         self._gate = threading.Lock()
         self._ended: Ended | None = None
@@ -86,7 +86,7 @@ class CallbackServer:
         Raises:
             CallbackUnavailable: Every port stayed busy, or the address cannot be used.
         """
-        with take_port(self._landing) as listener:
+        with take_port(self._landing, self._flow.newest_pending) as listener:
             self.port = int(listener.getsockname()[1])
             # Handed over as a descriptor: werkzeug ends the process when its own try to bind fails.
             server = _Server(self._landing.host, self.port, self._app, _Handler, fd=listener.fileno())
@@ -168,8 +168,12 @@ class _Server(ThreadedWSGIServer):
         self.process_request(connection, address)
 
 
-def take_port(landing: Landing) -> socket.socket:
+def take_port(landing: Landing, waiting: Callable[[], str | None]) -> socket.socket:
     """Listens on the first port that is free, or becomes free when its holder is asked to leave.
+
+    Args:
+        landing: Where to listen.
+        waiting: The digest of a login that waits, which its holder knows us by.
 
     Raises:
         CallbackUnavailable: None does.
@@ -180,13 +184,13 @@ def take_port(landing: Landing) -> socket.socket:
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise _unavailable(landing, error) from error
-        if (listener := _take_over(landing.host, port)) is not None:
+        if (listener := _take_over(landing.host, port, waiting())) is not None:
             return listener
     raise _unavailable(landing, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
 
 
-def _take_over(host: str, port: int) -> socket.socket | None:
-    ask_to_leave(host, port)
+def _take_over(host: str, port: int, digest: str | None) -> socket.socket | None:
+    ask_to_leave(host, port, digest)
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
@@ -196,11 +200,16 @@ def _take_over(host: str, port: int) -> socket.socket | None:
     return None
 
 
-def ask_to_leave(host: str, port: int) -> None:
-    """Asks a login that still waits on a port, ours or the Codex CLI's, to end; whatever is there may refuse."""
+def ask_to_leave(host: str, port: int, digest: str | None) -> None:
+    """Asks a login that still waits on a port, ours or the Codex CLI's, to end; whatever is there may refuse.
+
+    One of ours wants to see that we share its data folder. A login's state would be more than a stranger
+    there may learn, so it is the digest that the login is filed under.
+    """
     connection = http.client.HTTPConnection(_ANY.get(host, host), port, timeout=PATIENCE)
     try:
-        connection.request("GET", "/cancel")
+        path = f"/cancel?attempt={digest}" if digest else "/cancel"
+        connection.request("GET", path, headers={"Host": f"localhost:{port}"})
         connection.getresponse().read(1024)
     except (OSError, http.client.HTTPException) as error:
         log.debug("port %d's holder did not answer: %s", port, type(error).__name__)

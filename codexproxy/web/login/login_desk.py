@@ -124,7 +124,7 @@ class LoginDesk:
             if self._server is None or not self._server.extend():
                 server = CallbackServer(
                     self._landing,
-                    self._login.flow.receive,
+                    self._login.flow,
                     self._timeout,
                     others_wait=self._others_wait,
                     on_end=self._told,
