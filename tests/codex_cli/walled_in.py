@@ -21,7 +21,19 @@ from tests.backends.codex_exec.test_real_cli import ask, text_of, turn
 from tests.contracts.backend_stages import RealCliStage
 
 ELSEWHERE = "192.0.2.2"
-PORTS = {"otlp-grpc": 4317, "otlp-http": 4318, "notify": 4319, "mcp": 4320, "hook": 4321, "proxy": 4322, "stdio": 4323}
+# The file that a program of the provider's leaves behind once it has run.
+ASKED = "asked"
+
+PORTS = {
+    "otlp-grpc": 4317,
+    "otlp-http": 4318,
+    "notify": 4319,
+    "mcp": 4320,
+    "hook": 4321,
+    "proxy": 4322,
+    "stdio": 4323,
+    "key": 4324,
+}
 
 # linux/sockios.h and linux/if.h
 SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFADDR, IFF_UP = 0x8913, 0x8914, 0x8916, 1
@@ -108,7 +120,15 @@ def main(folder: Path, transport: str, local_only: bool) -> dict[str, object]:
         stage = RealCliStage(folder, transport, sim)
         config = stage.home / "config.toml"
         top, end = hostile(folder)
-        config.write_text(top + config.read_text() + end)
+        # Nothing pins this one: it is how the provider's key is had.
+        key = [
+            "/bin/sh",
+            "-c",
+            f"touch {folder}/{ASKED}; {sender(folder, 'key')[0]}; echo {stage.environment['SIM_TOKEN']}",
+        ]
+        own = config.read_text().replace('env_key = "SIM_TOKEN"\n', "")
+        auth = f"[model_providers.sim.auth]\ncommand = {json.dumps(key[0])}\nargs = {json.dumps(key[1:])}\n"
+        config.write_text(top + own + auth + end)
         stage.environment |= dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY"), f"http://{ELSEWHERE}:{PORTS['proxy']}")
         stage.environment["NO_PROXY"] = f"127.0.0.1,{ELSEWHERE}"
         sim.script(say("Hello"), repeat=-1)
@@ -118,7 +138,7 @@ def main(folder: Path, transport: str, local_only: bool) -> dict[str, object]:
             answer = f"{error.code}: {error.message}"
         time.sleep(ARRIVAL)
         stage.close()
-    return {"answer": answer, "heard": world.heard}
+    return {"answer": answer, "heard": world.heard, "asked": (folder / ASKED).exists()}
 
 
 if __name__ == "__main__":

@@ -89,3 +89,9 @@ def without_userinfo(url: str) -> str:
     if "@" in place or not place:
         return ""
     return urlunsplit((scheme, place, "", "", "")) if mark else place
+
+
+def userinfo_of(url: str) -> str:
+    """The password of a proxy's URL, or its user where there is no password; empty when it has neither."""
+    userinfo = url.rpartition("://")[2].rpartition("@")[0]
+    return userinfo.partition(":")[2] or userinfo

@@ -3,7 +3,6 @@
 import os
 import re
 import secrets
-import shutil
 import threading
 from contextlib import ExitStack
 from typing import Any
@@ -77,7 +76,7 @@ class Inquiries:
 
     def problem(self) -> str | None:
         """What keeps the CLI from working; looked up again when its file has changed, or when it may have passed."""
-        found = self._found()
+        found = self._launcher.found()
         if found is None:
             return f"The Codex CLI `{self._launcher.options.bin}` was not found. {INSTALL_HINT}"
         key, now = _identity(found), self._launcher.clock()
@@ -90,10 +89,6 @@ class Inquiries:
             except ProxyError as error:
                 self._checked = (key, error.message, self._launcher.clock() + PASSING)
         return self._checked[1]
-
-    def _found(self) -> str | None:
-        options = self._launcher.options
-        return shutil.which(os.path.expanduser(options.bin), path=options.environment.get("PATH", os.defpath))
 
     def _problem_of_version(self) -> str | None:
         # Without a permit: whether the CLI works must be known also while all places are taken.
@@ -114,7 +109,7 @@ class Inquiries:
             ProxyError: It does not, or it cannot be tried.
         """
         with self._trying:
-            key, now = _identity(self._found() or ""), self._launcher.clock()
+            key, now = _identity(self._launcher.found() or ""), self._launcher.clock()
             known = self._confinement
             if known is None or known[0] != key or now >= known[2]:
                 known = self._confinement = (key, *self._tried())

@@ -1,6 +1,7 @@
 """Starting the CLI: its configuration looked at, its environment made, its processes counted."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -10,10 +11,12 @@ from typing import Any
 
 from codexproxy.backends.codex_exec.config_file import CliConfig, ConfigFile, Stamp
 from codexproxy.backends.codex_exec.confinement import Places, is_hidden
-from codexproxy.backends.codex_exec.environment import of_commands, reduced
+from codexproxy.backends.codex_exec.environment import LOGIN, PROXIES, of_commands, reduced, userinfo_of
 from codexproxy.backends.codex_exec.job import Job
+from codexproxy.backends.codex_exec.landlocked import landlocked
 from codexproxy.backends.codex_exec.local_only import (
     local_pins,
+    local_ports,
     require_local,
     require_silent_dotenv,
     walled_in,
@@ -46,6 +49,7 @@ class Surroundings:
         secrets: Names of environment variables that hold keys.
         hosts: The local hosts that may be called; None when all hosts may.
         stamp: Changes whenever the configuration does.
+        ports: The TCP ports that may be called; None when all may.
     """
 
     pins: dict[str, Any]
@@ -53,6 +57,7 @@ class Surroundings:
     secrets: tuple[str, ...]
     hosts: tuple[str, ...] | None
     stamp: Stamp
+    ports: tuple[int, ...] | None = None
 
 
 class Launcher:
@@ -89,7 +94,8 @@ class Launcher:
         environment = _walled(self.options.environment, hosts)
         pins = {**_ALWAYS, **of_commands(environment, config.secret_names, _excluded(config), self.options.home)}
         pins |= local_pins(config) if self.options.local_only else {}
-        return Surroundings(pins, without_helpers(config), config.secret_names, hosts, stamp)
+        ports = local_ports(config) if self.options.local_only else None
+        return Surroundings(pins, without_helpers(config), config.secret_names, hosts, stamp, ports)
 
     def _local_hosts(self, config: CliConfig) -> tuple[str, ...]:
         require_silent_dotenv(self._config.dotenv())
@@ -137,20 +143,28 @@ class Launcher:
         """
         # The CLI makes its default folder, but refuses to start when a missing one is named.
         self.options.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if around.ports is not None and self.found() is not None:
+            argv = landlocked(argv, around.ports)
         process = CliProcess(
             argv, cwd=cwd, environment=self._environment(around, folder), run=folder.run, clock=self.clock
         )
         owned.callback(process.end, self.options.kill_grace)
         return process
 
+    def found(self) -> str | None:
+        """Where the CLI's executable is; None when it is missing."""
+        bin, path = os.path.expanduser(self.options.bin), self.options.environment.get("PATH", os.defpath)
+        return shutil.which(bin, path=path)
+
     def _environment(self, around: Surroundings, folder: RunFolder) -> dict[str, str]:
         environment = reduced(self.options.environment, around.secrets, self.options.home, folder.temporary, folder.run)
         return _walled(environment, around.hosts)
 
     def redactor(self, around: Surroundings) -> Redactor:
-        """Takes the keys of the CLI's environment out of what it says."""
+        """Takes the keys and passwords of the CLI's environment out of what it says."""
         environment = self.options.environment
-        return Redactor(environment[name] for name in around.secrets if name in environment)
+        keys = [environment[name] for name in (*around.secrets, *LOGIN) if name in environment]
+        return Redactor([*keys, *(userinfo_of(environment[name]) for name in PROXIES if name in environment)])
 
 
 def _check_workdir(job: Job, workdir: Path, hidden: tuple[Path, ...], folder: RunFolder) -> None:

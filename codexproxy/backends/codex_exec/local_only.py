@@ -6,12 +6,14 @@ is pinned on the command line, so that no other layer of configuration (the
 system's, a project's) changes it. And the CLI gets a dead proxy for every host
 that is not this one, so that neither a redirect nor anything else it does
 reaches out. What heeds no proxy (telemetry over gRPC, programs that are told of
-each turn, servers of tools) is switched off.
+each turn, servers of tools) is switched off. Where the kernel can, it holds the
+CLI and all that it starts to the port of the local server (``landlocked``).
 """
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from codexproxy.backends.codex_exec.config_file import BUILT_IN, CliConfig
 from codexproxy.backends.codex_exec.environment import PROXIES
@@ -51,6 +53,15 @@ def require_local(config: CliConfig, leads_elsewhere: Callable[[str], bool] = la
     if any(leads_elsewhere(url) for url in urls):
         raise _refusal(config, "redirects to another machine")
     return tuple(dict.fromkeys(host for host in hosts if host))
+
+
+def local_ports(config: CliConfig) -> tuple[int, ...]:
+    """The TCP ports of what the CLI will call, once ``require_local`` has passed it."""
+    parts = [urlsplit(url) for url in provider_urls(config).values() if isinstance(url, str)]
+    return tuple(dict.fromkeys(part.port or _DEFAULT_PORTS.get(part.scheme.lower(), 443) for part in parts))
+
+
+_DEFAULT_PORTS = {"http": 80, "ws": 80}
 
 
 def require_silent_dotenv(text: str) -> None:

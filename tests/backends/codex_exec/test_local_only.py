@@ -1,12 +1,23 @@
 """Nothing is sent to another machine once the owner said so."""
 
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from codexproxy.backends.codex_exec.config_file import ConfigFile, config_of
-from codexproxy.backends.codex_exec.local_only import NOWHERE, local_pins, require_local, walled_in
+from codexproxy.backends.codex_exec.landlocked import can_restrict, landlocked
+from codexproxy.backends.codex_exec.local_only import (
+    NOWHERE,
+    local_pins,
+    local_ports,
+    require_local,
+    require_silent_dotenv,
+    walled_in,
+)
 from codexproxy.errors import InvalidRequest, UpstreamFailed
 
 OLLAMA = '[model_providers.mine]\nname = "mine"\nbase_url = "http://localhost:11434/v1"\n'
@@ -124,3 +135,60 @@ def test_every_other_host_is_behind_a_dead_proxy() -> None:
     assert {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"} <= set(proxies)
     assert environment["NO_PROXY"].split(",")[:3] == ["127.0.0.5", "::1", "localhost"]
     assert environment["PATH"] == "/bin"
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("http://localhost:11434/v1", 11434),
+        ("http://localhost/v1", 80),
+        ("http://127.0.0.1:/v1", 80),
+        ("https://localhost/v1", 443),
+        ("ws://localhost/v1", 80),
+        ("WSS://localhost:9000/v1", 9000),
+    ],
+)
+def test_the_ports_of_the_local_server_are_known(url: str, port: int) -> None:
+    config = config_of({"model_provider": "m", "model_providers": {"m": {"base_url": url}}})
+    assert local_ports(config) == (port,)
+    assert local_ports(config_of({"model_provider": "ollama"})) == (11434,)
+
+
+CONNECT = """
+import socket, sys
+for port in sys.argv[1:]:
+    try:
+        socket.create_connection(("127.0.0.1", int(port))).close()
+        print("connected")
+    except PermissionError:
+        print("refused")
+"""
+
+
+def test_a_command_reaches_the_permitted_ports_only() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = [listener.getsockname()[1] for listener in (one, other)]
+        command = landlocked([sys.executable, "-c", CONNECT, *map(str, ports)], ports[:1])
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.split() == ["connected", "refused" if can_restrict() else "connected"]
+
+
+def test_a_command_that_is_missing_is_told_by_name() -> None:
+    done = subprocess.run(landlocked(["/nowhere/codex"], [80]), capture_output=True, text=True, timeout=30)
+    assert done.returncode != 0 and "/nowhere/codex: No such file" in done.stderr
+
+
+def test_a_dotenv_that_names_a_proxy_would_take_the_wall_down(home: Path) -> None:
+    require_silent_dotenv(ConfigFile(home).dotenv())
+    (home / ".env").write_text("MINE=1\nexport https_proxy=http://proxy.example\n")
+    with pytest.raises(InvalidRequest, match=r"\.env") as refusal:
+        require_silent_dotenv(ConfigFile(home).dotenv())
+    assert refusal.value.code == "local_only"
+
+
+def test_what_speaks_of_a_turn_is_switched_off() -> None:
+    servers = {"web": {"url": "http://e.com"}, "my program": {"command": "send"}}
+    pins = local_pins(config_of({"model_provider": "ollama", "mcp_servers": servers, "notify": ["send"]}))
+    assert pins["mcp_servers"] == {"web": {"enabled": False}, "my program": {"enabled": False}}
+    assert (pins["notify"], pins["analytics.enabled"], pins["features.hooks"]) == ([], False, False)
+    assert {pins[f"otel.{name}"] for name in ("exporter", "trace_exporter", "metrics_exporter")} == {"none"}
