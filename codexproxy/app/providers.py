@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codexproxy.app.logins import Login, make_identity, make_login
+from codexproxy.auth.linked import LinkedTokenStore
 from codexproxy.backends.base import Backend
 from codexproxy.backends.chatgpt.client import ChatGptBackend
 from codexproxy.backends.chatgpt.sse import untold
@@ -128,17 +129,26 @@ class Providers:
             limits=TimeLimits(settings.connect_timeout, None, None, settings.turn_timeout),
             environment=self.environ,
             scratch=scratch,
-            hidden=(
-                settings.data_dir,
-                settings.config_path,
-                Path(".env").absolute(),
-            ),
+            hidden=(settings.data_dir, settings.config_path, Path(".env").absolute(), *_folders(settings.log_dir)),
+            linked=self._linked,
             key_workdirs=settings.data_dir / "workdirs",
             project_docs=settings.cli_project_docs,
         )
         return CodexCliBackend(
             row.name, options, permits=self.slots, patience=settings.heartbeat_seconds, is_own=self.is_own
         )
+
+    def _linked(self) -> list[Path]:
+        """The files of other programs that hold a login of ours."""
+        folders = [self.settings.data_dir, *(self.settings.data_dir / "profiles").glob("*")]
+        found: list[Path] = []
+        for folder in folders:
+            try:
+                link = LinkedTokenStore.in_folder(folder).linked()
+            except ProxyError:  # a broken link leads nowhere; status and doctor say so
+                continue
+            found += [link.path] if link is not None else []
+        return found
 
     def _slotted(self, backend: Backend) -> Backend:
         return SlottedBackend(backend, self.slots) if self.slots is not None else backend
@@ -148,6 +158,10 @@ class Providers:
         return TimeLimits(
             settings.connect_timeout, settings.first_event_timeout, settings.idle_timeout, settings.turn_timeout
         )
+
+
+def _folders(folder: Path | None) -> tuple[Path, ...]:
+    return () if folder is None else (folder,)
 
 
 _MAKERS: dict[str, Callable[[Providers, ProviderRow], Backend]] = {

@@ -1,10 +1,13 @@
 """How the local Codex CLI is run: handed over as values by the composition root."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from codexproxy.turns.deadlines import TimeLimits
+
+# What the CLI keeps in its home and nobody else may read.
+_SECRET_FILES = ("auth.json", "config.toml", ".env")
 
 TRANSPORTS = ("auto", "app-server", "exec")
 
@@ -34,6 +37,7 @@ class CodexCliOptions:
         environment: The environment to choose from; never handed on whole.
         scratch: Where the folders of requests are made.
         hidden: Further files and folders that no command may see, such as our own data.
+        linked: Finds the files of other programs that a login of ours lies in.
         key_workdirs: Where named keys have their folders, once there is a ``workdir``.
         project_docs: Whether AGENTS.md and skills of the folder it works in are followed.
         secret: Key of the marks that part messages in a prompt; random per backend when empty.
@@ -55,6 +59,7 @@ class CodexCliOptions:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     scratch: Path = Path("/tmp")
     hidden: tuple[Path, ...] = ()
+    linked: Callable[[], Sequence[Path]] = tuple
     key_workdirs: Path | None = None
     project_docs: bool = False
     secret: bytes = field(default=b"", repr=False)
@@ -66,6 +71,17 @@ class CodexCliOptions:
 
     def hidden_places(self) -> tuple[Path, ...]:
         """What no command may see, as real paths: logins, keys, our own data, and the folders of other runs."""
-        usual = Path(self.environment.get("HOME") or "~").expanduser() / ".codex"
-        places = dict.fromkeys(path.expanduser().resolve() for path in (self.home, usual, self.scratch, *self.hidden))
+        user = Path(self.environment.get("HOME") or "~").expanduser()
+        homes = (self.home, user / ".codex")
+        # They may be links to files elsewhere.
+        files = [home / name for home in homes for name in _SECRET_FILES]
+        linked = [_narrowest(path, (user, self.workdir or user, Path.cwd())) for path in self.linked()]
+        found = (*homes, *files, *linked, self.scratch, *self.hidden)
+        places = dict.fromkeys(path.expanduser().resolve() for path in found)
         return tuple(path for path in places if path.exists() and not any(map(places.__contains__, path.parents)))
+
+
+def _narrowest(path: Path, needed: Sequence[Path]) -> Path:
+    """The folder of a login, hidden also when the file is replaced; the file alone, where more than logins is there."""
+    folder = path.resolve().parent
+    return path if any(place.resolve().is_relative_to(folder) for place in needed) else folder

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from codexproxy.backends.codex_exec import CodexCliOptions
 from codexproxy.errors import InvalidRequest, RateLimited, UpstreamFailed
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.simulator.recipes import answer, call, say
+from codexproxy.simulator.recipes import answer, call, custom_call, say
 from codexproxy.turns.turn import Caller, CliPermit, Turn
 from tests.backends.codex_exec.real_cli import installed
-from tests.backends.codex_exec.test_real_cli import ask, run, turn
+from tests.backends.codex_exec.test_real_cli import ask, png, run, turn
 from tests.contracts.backend_stages import CliStage, RealCliStage, eventually
 
 real_cli = pytest.mark.real_cli
@@ -177,9 +178,7 @@ def test_no_line_of_the_configuration_opens_the_sandbox(
 def test_an_image_within_a_hidden_folder_cannot_be_viewed(
     stage: RealCliStage, sim: SimulatorClient, tmp_path: Path
 ) -> None:
-    picture = Path(__file__).resolve().parents[3] / "docs"
-    assert picture.is_dir()
-    (tmp_path / "data" / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "data" / "picture.png").write_bytes(png())
     sim.script(answer(call("view_image", {"path": str(tmp_path / "data" / "picture.png")})))
     sim.script(say("Done."))
     ask(stage.backend(**hidden(tmp_path)), turn())
@@ -306,3 +305,87 @@ def test_a_cli_that_hides_nothing_runs_no_turn(stage_of_fakes: CliStage, name: s
 def stage_of_fakes(app_stage: CliStage) -> CliStage:
     """The fake CLI's app-server."""
     return app_stage
+
+
+def test_what_is_hidden_follows_links_to_logins(tmp_path: Path) -> None:
+    for name in ("user/.codex", "home", "dots", "other/codex", "user/loose", "data", "scratch"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("dots/auth.json", "other/codex/auth.json", "user/auth.json"):
+        (tmp_path / name).write_text("the-login")
+    (tmp_path / "home" / "auth.json").symlink_to(tmp_path / "dots" / "auth.json")
+    (tmp_path / "alias").symlink_to(tmp_path / "data")
+    options = CodexCliOptions(
+        home=tmp_path / "home",
+        scratch=tmp_path / "data" / "runs",
+        hidden=(tmp_path / "alias", tmp_path / "missing.json"),
+        linked=lambda: [tmp_path / "other" / "codex" / "auth.json", tmp_path / "user" / "auth.json"],
+        environment={"HOME": str(tmp_path / "user")},
+    )
+    names = {path.relative_to(tmp_path).as_posix() for path in options.hidden_places()}
+    assert names == {"home", "user/.codex", "dots/auth.json", "data", "other/codex", "user/auth.json"}
+
+
+@real_cli
+def test_a_login_that_is_linked_is_hidden_by_the_service(
+    stage: RealCliStage, sim: SimulatorClient, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    login = tmp_path / "other" / "auth.json"
+    login.write_text("the-login")
+    run(sim, f"cat {login}; cat {tmp_path}/readable; echo finished")
+    ask(stage.backend(**hidden(tmp_path), linked=lambda: [login]), turn("the-prompt"))
+    check_nothing_was_learnt(sim, stage)
+
+
+@real_cli
+def test_no_run_gets_out_of_the_workdir_while_another_moves_its_folder(
+    stage: RealCliStage, sim: SimulatorClient, tmp_path: Path
+) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    (root / "project").mkdir(parents=True)
+    outside.mkdir()
+    swap = f"touch {root}/begun; until [ -e {root}/done ]; do mv project moved; ln -s {outside} project; sleep 0.01; "
+    sim.script(
+        answer(call("exec_command", {"cmd": f"{swap} rm project; mv moved project; sleep 0.01; done"})), match="swap"
+    )
+    sim.script(answer(call("exec_command", {"cmd": "touch written"})), match="write", repeat=-1)
+    sim.script(say("Done."), match="function_call_output", repeat=-1)
+    backend = stage.backend(workdir=root)
+    swapping = backend.open(turn("swap", x_codex={"sandbox": "workspace-write"}))
+    try:
+        eventually(lambda: (root / "begun").exists(), 30.0)
+        asked = turn("write", x_codex={"sandbox": "workspace-write", "workdir": "project"})
+        outcomes = set()
+        for _ in range(20):
+            with pytest.raises((InvalidRequest, RateLimited)) as refusal:
+                ask(backend, asked)
+            outcomes.add(refusal.value.code)
+        assert "workdir_busy" in outcomes
+    finally:
+        (root / "done").touch()
+        swapping.close()
+    assert list(outside.iterdir()) == []
+
+
+@real_cli
+@pytest.mark.parametrize("mode", MODES)
+def test_a_patch_is_applied_within_the_sandbox_only(
+    stage: RealCliStage, sim: SimulatorClient, tmp_path: Path, mode: str
+) -> None:
+    project, outside = tmp_path / "project", tmp_path / "outside"
+    project.mkdir()
+    outside.mkdir()
+    (project / "link").symlink_to(outside)
+    targets = [tmp_path / "data" / "new.json", outside / "new", project / "link" / "new", stage.home / "hooks.json"]
+    for target in targets:
+        patch = f"*** Begin Patch\n*** Add File: {target}\n+evil\n*** End Patch"
+        sim.script(answer(custom_call("apply_patch", patch)))
+    patch = f"*** Begin Patch\n*** Update File: {tmp_path}/data/keys.json\n@@\n-the-keys\n+evil\n*** End Patch"
+    sim.script(answer(custom_call("apply_patch", patch)))
+    sim.script(answer(custom_call("apply_patch", "*** Begin Patch\n*** Add File: mine\n+good\n*** End Patch")))
+    sim.script(say("Done."))
+    ask(stage.backend(**hidden(tmp_path), workdir=project), turn("the-prompt", x_codex=MODES[mode]))
+    assert [target for target in targets if target.exists()] == []
+    assert (tmp_path / "data" / "keys.json").read_text() == "the-keys"
+    assert (project / "mine").exists() == (mode != "read-only")
+    assert "the-keys" not in json.dumps([item for item in sim.last_turn()["json"]["input"] if "output" in item])
