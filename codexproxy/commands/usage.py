@@ -88,7 +88,7 @@ def _tables(path: Path, dimensions: Sequence[str], since: float) -> tuple[dict[s
         return {dimension: [] for dimension in dimensions}, []
     ledger = Ledger(path)
     try:
-        uses = {dimension: ledger.used(dimension, since) for dimension in dimensions}
+        uses = ledger.used_by(dimensions, since)
     finally:
         ledger.close()
     models = {use.model for found in uses.values() for use in found if use.input_tokens + use.output_tokens}

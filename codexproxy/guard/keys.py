@@ -13,7 +13,7 @@ import secrets
 import string
 import zlib
 from collections.abc import Sequence
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from typing import Protocol
 
 from codexproxy.errors import AuthenticationFailed, ProxyError
@@ -64,6 +64,8 @@ class KeyRing:
     ) -> None:
         self.is_public = is_public
         self._owner = hash_key(api_key) if api_key else None
+        self._kept: Sequence[UserRow] = ()
+        self._holders: Holders | None = None
         self._users = tuple(users)
         self._open = allow_unauthenticated
         self._source = source
@@ -83,46 +85,75 @@ class KeyRing:
     @property
     def configured(self) -> bool:
         """Whether any key exists, disabled ones included; on a public address also whether one existed."""
-        self._current_users()
+        self._current_holders()
         return self._locked
 
     def identify(self, presented: str | None) -> Identity:
         """Finds the holder of a key.
 
-        Every key is compared, in constant time, whether or not one matched
-        before. With no key configured a presented one is ignored.
+        A key that was not presented before is compared with every one, in constant time,
+        whether or not one matched. With no key configured a presented one is ignored.
 
         Raises:
             AuthenticationFailed: No key, an unknown or a disabled one.
             ProxyError: The further users cannot be read.
         """
-        users = self._current_users()
-        found = self._match(presented, users) if presented else None
+        holders = self._current_holders()
+        found = holders.of(presented) if presented else None
         if found is not None:
             return found
         if self._open or not self._locked:
             return Identity()
         raise AuthenticationFailed(_MISSING if not presented else _WRONG)
 
-    def _current_users(self) -> tuple[UserRow, ...]:
-        users = self._users + self._kept_users()
-        self._locked = bool(self._owner or users) or (self._locked and self.is_public)
-        return users
+    def _current_holders(self) -> "Holders":
+        kept = self._kept_users()
+        if self._holders is None or kept is not self._kept:
+            self._kept, self._holders = kept, Holders(self._owner, (*self._users, *kept))
+        self._locked = self._holders.any or (self._locked and self.is_public)
+        return self._holders
 
     def _kept_users(self) -> tuple[UserRow, ...]:
         try:
+            # The same tuple as before, while nothing was changed.
             return tuple(self._source.users()) if self._source else ()
         except (ValueError, OSError) as error:
             log.error("nobody is let in, since the keys cannot be read: %s", error)
             raise ProxyError(_UNREADABLE) from error
 
-    def _match(self, presented: str, users: Sequence[UserRow]) -> Identity | None:
-        found = None
-        if self._owner and matches(presented, self._owner):
-            found = Identity(OWNER, keyed=True, role=ADMIN)
+
+class Holders:
+    """The keys of one moment, each with its holder.
+
+    With many keys a hash each would be most of what a request costs, so that keys that
+    opened are remembered, under a digest that is worth nothing outside of this process.
+
+    Args:
+        owner: Hash of the owner's key.
+        users: All users.
+    """
+
+    def __init__(self, owner: str | None, users: Sequence[UserRow]) -> None:
+        self.any = bool(owner or users)
+        self._secret = secrets.token_bytes(32)
+        self._remembered: dict[bytes, Identity] = {}
+        self._locks = [(*parse_hash(owner), Identity(OWNER, keyed=True, role=ADMIN))] if owner else []
         for user in users:
-            if user.api_key_hash and matches(presented, user.api_key_hash) and user.enabled:
-                found = identity_of(user)
+            if user.api_key_hash and user.enabled:
+                self._locks.append((*parse_hash(user.api_key_hash), identity_of(user)))
+
+    def of(self, presented: str) -> Identity | None:
+        """The holder of a key, None for one that opens nothing."""
+        name = blake2b(presented.encode("utf-8", "surrogatepass"), key=self._secret).digest()
+        known = self._remembered.get(name)
+        if known is not None:
+            return known
+        found = None
+        for salt, digest, identity in self._locks:
+            if hmac.compare_digest(_digest(salt, presented), digest):
+                found = identity
+        if found is not None:
+            self._remembered[name] = found
         return found
 
 

@@ -1,9 +1,15 @@
 """The request ledger: one row per turn, never a text, counted by all processes of the host."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from datetime import date, timedelta
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent.lock import BoundedSemaphore
 
 from codexproxy.state.database import Database
 
@@ -11,10 +17,12 @@ from codexproxy.state.database import Database
 FILE = "ledger.sqlite3"
 # Rows that are kept, the newest; some 60 MB.
 KEPT_ROWS = 250_000
+_TOLD_AGAIN = 10
+_MINUTE = 60.0
 
 # What usage is told by -> how its value is found in a row. Days are UTC.
 DIMENSIONS = {
-    "day": "strftime('%Y-%m-%d', at, 'unixepoch')",
+    "day": "CAST(at / 86400 AS INTEGER)",
     "model": "model",
     "key": "key",
     "client": "client",
@@ -95,8 +103,8 @@ _ADD = f"INSERT INTO turns ({_COLUMNS}) VALUES ({', '.join('?' for _ in fields(T
 _ROW = attrgetter(*(column.name for column in fields(TurnRecord)))
 _FORGET = "DELETE FROM turns WHERE id <= (SELECT max(id) FROM turns) - ?"
 _SUM = (
-    "SELECT {name} AS name, model, count(*), sum(status >= 400 OR code <> ''), sum(input_tokens),"
-    " sum(cached_tokens), sum(output_tokens) FROM turns WHERE at >= ? GROUP BY name, model ORDER BY name, model"
+    "SELECT {names}, model, count(*), sum(status >= 400 OR code <> ''), sum(input_tokens),"
+    " sum(cached_tokens), sum(output_tokens) FROM turns WHERE at >= ? GROUP BY {names}, model"
 )
 _NEWEST = f"SELECT {_COLUMNS} FROM turns WHERE at >= ? ORDER BY id DESC LIMIT ?"
 
@@ -133,8 +141,13 @@ class Ledger:
         Raises:
             DatabaseFailed: The file cannot be used.
         """
-        sql = _SUM.format(name=DIMENSIONS[dimension])
-        return [Use(*row) for row in self._database.rows(sql, (since,))]
+        return self.used_by([dimension], since)[dimension]
+
+    def used_by(self, dimensions: Sequence[str], since: float) -> dict[str, list[Use]]:
+        """What was used, by each of several dimensions, from one walk over the rows; see ``used``."""
+        names = ", ".join(DIMENSIONS[dimension] for dimension in dimensions)
+        rows = self._database.rows(_SUM.format(names=names), (since,))
+        return {dimension: _summed(dimension, place, rows) for place, dimension in enumerate(dimensions)}
 
     def newest(self, count: int, since: float = 0.0) -> list[TurnRecord]:
         """The last rows, the newest first.
@@ -147,3 +160,64 @@ class Ledger:
     def close(self) -> None:
         """Closes the file."""
         self._database.close()
+
+
+def _summed(dimension: str, place: int, rows: Sequence[tuple[Any, ...]]) -> list[Use]:
+    sums: dict[tuple[str, str], list[int]] = {}
+    for row in rows:
+        model, *numbers = row[-6:]
+        name = _day(row[place]) if dimension == "day" else row[place]
+        so_far = sums.get((name, model), [0] * 5)
+        sums[name, model] = [one + other for one, other in zip(so_far, numbers, strict=True)]
+    return [Use(name, model, *numbers) for (name, model), numbers in sorted(sums.items())]
+
+
+def _day(number: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days=number)).isoformat()
+
+
+class KeySums:
+    """What each key used, summed beside the event loop.
+
+    A ledger that is full takes half a second, in which no stream of the worker may stand
+    still: the walk runs in a thread of the worker's pool, one at a time, with a connection
+    of its own. What it found is told for ten times as long as it took.
+
+    Args:
+        path: The ledger's file.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._clock = clock
+        self._walking = BoundedSemaphore(1)
+        self._found: list[Use] = []
+        self._since = self._until = float("-inf")
+
+    def since(self, since: float) -> list[Use]:
+        """What was used by each key and model; empty where there is no ledger.
+
+        Args:
+            since: Epoch seconds; what was found for a moment less than a minute away is told again.
+
+        Raises:
+            DatabaseFailed: The file cannot be used.
+        """
+        with self._walking:
+            began = self._clock()
+            if began >= self._until or abs(since - self._since) > _MINUTE:
+                self._found = gevent.get_hub().threadpool.apply(self._walk, (since,))
+                now = self._clock()
+                self._since, self._until = since, now + _TOLD_AGAIN * (now - began)
+            return self._found
+
+    def _walk(self, since: float) -> list[Use]:
+        # Reading must not be what makes the file.
+        if not self._path.exists():
+            return []
+        ledger = Ledger(self._path)
+        try:
+            return ledger.used("key", since)
+        finally:
+            ledger.close()

@@ -63,7 +63,7 @@ def test_a_disabled_key_is_refused_until_it_is_enabled_again(path: Path) -> None
 
 def test_a_removed_key_is_refused(path: Path) -> None:
     file = KeyFile(path)
-    ring = KeyRing(source=file)
+    ring = KeyRing(source=file, is_public=True)
     key = file.add("ann")
     assert ring.identify(key).keyed
     file.remove("ann")

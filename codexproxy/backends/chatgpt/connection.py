@@ -55,6 +55,10 @@ class OneWrite(HTTPConnection):
         inner = getattr(self.sock, "_sock", None)
         if inner is None:
             return super().is_connected
+        # Of TLS the end of one answer and what follows it may come as one record, which is unpacked already.
+        pending = getattr(self.sock, "pending", None)
+        if pending is not None and pending():
+            return False
         try:
             inner.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
