@@ -23,6 +23,8 @@ MAX_FRAME_BYTES = 64 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 # WHATWG HTML §9.2.5: a line ends with CRLF, LF or CR; an empty line ends the event.
 _FRAME_END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
+# Bytes of such an end that can come before its last one.
+_LONGEST_END = 3
 _DONE = "[DONE]"
 
 # How a block begins whose first line is known, the event's type, and where its data begin.
@@ -55,13 +57,14 @@ class Decoder:
         fault: Why what came behind the events given out so far is no event; None as long as all is well.
     """
 
-    __slots__ = ("_last", "_more", "_rest", "_size", "_skipped", "_started", "fault")
+    __slots__ = ("_last", "_more", "_rest", "_size", "_skipped", "_started", "_tail", "fault")
 
     def __init__(self, skipped: Skipped = untold) -> None:
         self.fault: UpstreamFailed | None = None
         self._rest = b""
-        # What came behind the rest and ends no line; put together only when a line ends.
+        # What came behind the rest and ends no frame; put together only when one ends.
         self._more: list[bytes] = []
+        self._tail = b""
         self._size = 0
         self._started = False
         self._skipped = skipped
@@ -104,7 +107,7 @@ class Decoder:
             raise self.fault
 
     def _fed(self, data: bytes) -> Batch:
-        if self._rest and b"\n" not in data and b"\r" not in data:
+        if self._rest and self._started and not self._ends_frame(data):
             return self._hold(data)
         buffer = self._take() + data if self._rest else data
         if not self._started:
@@ -129,6 +132,13 @@ class Decoder:
         self._skipped = untold
         return self._general(rest + b"\n\n") if rest.strip() else []
 
+    def _ends_frame(self, data: bytes) -> bool:
+        # Looked for where it may be new only: a frame of many lines is put together once, not with each of them.
+        if b"\n" not in data and b"\r" not in data:
+            return False
+        window = self._tail + data
+        return _FRAME_END.search(window) is not None if b"\r" in window else b"\n\n" in window
+
     def _keep(self, rest: bytes) -> Batch:
         self._rest = b""
         self._size = 0
@@ -140,8 +150,10 @@ class Decoder:
             self._fail(UpstreamFailed("Upstream sent an event that is too large.", code="upstream_truncated"))
         elif self._rest:
             self._more.append(data)
+            self._tail = (self._tail + data[-_LONGEST_END:])[-_LONGEST_END:]
         else:
             self._rest = data
+            self._tail = data[-_LONGEST_END:]
         return []
 
     def _take(self) -> bytes:
