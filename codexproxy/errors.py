@@ -98,8 +98,12 @@ class ProxyError(Exception):
     def wait(self) -> float | None:
         """Seconds until a retry makes sense, from when the failure was made; None where nobody said."""
         moment = self.extra.get("resets_at")
-        if isinstance(moment, int | float) and not isinstance(moment, bool) and moment < self._made_at + LONGEST_WAIT:
-            return max(0.0, moment - self._made_at)
+        if isinstance(moment, int | float) and not isinstance(moment, bool):
+            # Compared before anything is computed, since no float holds every int; NaN is in no range.
+            if 0 <= moment < self._made_at + LONGEST_WAIT:
+                return max(0.0, moment - self._made_at)
+            if moment < 0:
+                return 0.0
         return self.retry_after
 
     @property

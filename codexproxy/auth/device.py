@@ -9,6 +9,7 @@ from codexproxy.auth.oauth import OAuthClient, exchange_failed, json_object, suc
 from codexproxy.auth.tokens import Grant
 from codexproxy.errors import InvalidRequest, ProxyError, UpstreamFailed
 from codexproxy.outbound import Fetched
+from codexproxy.turns.numbers import finite
 
 CODE_LASTS = 900.0
 USUAL_INTERVAL = 5.0
@@ -167,11 +168,7 @@ def _approval(response: Fetched) -> Approval:
 
 def _interval(body: dict[str, Any]) -> float:
     # A string in the live service's answer, "5".
-    try:
-        interval = float(body.get("interval") or USUAL_INTERVAL)
-    except (TypeError, ValueError):
-        return USUAL_INTERVAL
-    return min(interval, LONGEST_INTERVAL) if interval > 0 else USUAL_INTERVAL
+    return finite(body.get("interval"), 0.0, LONGEST_INTERVAL) or USUAL_INTERVAL
 
 
 def _text(body: dict[str, Any], *names: str) -> str:

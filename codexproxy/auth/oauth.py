@@ -11,6 +11,7 @@ from codexproxy.auth.tokens import Grant
 from codexproxy.errors import AuthenticationFailed, InvalidRequest, UpstreamFailed
 from codexproxy.outbound import Fetched, Limits, fetch
 from codexproxy.outbound import new_session as new_session
+from codexproxy.turns.numbers import finite
 
 ISSUER = "https://auth.openai.com"
 CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann"
@@ -31,6 +32,8 @@ TERMINAL = {
 UNKNOWN = "refresh_refused"
 
 _LONGEST_QUOTE = 300
+# Seconds; an access token that is said to live longer is said nothing of.
+_LONGEST_LIFE = 10**9
 
 
 class RefreshRefused(AuthenticationFailed):
@@ -252,11 +255,8 @@ def _json(response: Fetched) -> Any:
 
 
 def _seconds(value: Any) -> float | None:
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        return None
-    return seconds if 0 < seconds < 10**9 else None
+    seconds = finite(value, 0.0, _LONGEST_LIFE)
+    return seconds if seconds and seconds < _LONGEST_LIFE else None
 
 
 def _first_text(*values: Any) -> str:

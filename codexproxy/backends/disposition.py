@@ -82,5 +82,5 @@ def seconds_until_reset(error: ProxyError, now: float) -> float | None:
     for name, start in (("resets_at", now), ("resets_in_seconds", 0.0)):
         told = error.extra.get(name)
         if isinstance(told, int | float) and not isinstance(told, bool) and told < start + LONGEST_WAIT:
-            return max(0.0, float(told - start))
+            return max(0.0, float(max(told, 0) - start))
     return error.retry_after

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codexproxy.errors import (
+    LONGEST_WAIT,
     ContextLengthExceeded,
     ModelNotFound,
     Overloaded,
@@ -18,6 +19,7 @@ from codexproxy.errors import (
     UpstreamRejected,
 )
 from codexproxy.turns.events import Event
+from codexproxy.turns.numbers import finite
 
 # Fields of upstream's error object that clients act on (the Codex CLI shows the reset time).
 _KEPT = ("plan_type", "resets_at", "resets_in_seconds")
@@ -112,8 +114,9 @@ def _known_name(details: dict[str, Any]) -> str | None:
 def retry_after_of(details: dict[str, Any], message: str) -> float | None:
     """Seconds until a retry makes sense, from the object's reset or the message's own words."""
     seconds = details.get("resets_in_seconds")
-    if isinstance(seconds, int | float) and seconds >= 0:
-        return float(seconds)
+    told = finite(seconds, -1.0, LONGEST_WAIT) if isinstance(seconds, int | float) else None
+    if told is not None and told >= 0:
+        return told
     found = _TRY_AGAIN.search(message)
     if found is None:
         return None

@@ -6,10 +6,8 @@ from operator import add
 from typing import Any
 
 from codexproxy.turns.events import Event
+from codexproxy.turns.numbers import MOST, whole
 from codexproxy.turns.stream import usage_of
-
-# More tokens than any answer has; JavaScript and SQLite hold sums of it exactly.
-MOST_TOKENS = 2**53
 
 _PLACES: Mapping[str, tuple[str, ...]] = {
     "input": ("input_tokens",),
@@ -37,7 +35,7 @@ class Usage:
 
     def __add__(self, other: "Usage") -> "Usage":
         names = [field.name for field in fields(self)]
-        return Usage(*(min(add(getattr(self, name), getattr(other, name)), MOST_TOKENS) for name in names))
+        return Usage(*(min(add(getattr(self, name), getattr(other, name)), MOST) for name in names))
 
     @property
     def total(self) -> int:
@@ -46,7 +44,7 @@ class Usage:
 
 
 def read_usage(report: Any) -> Usage | None:
-    """The numbers of a usage report, each within 0 and ``MOST_TOKENS``; None for what is no report."""
+    """The numbers of a usage report, each within 0 and ``MOST``; None for what is no report."""
     if not isinstance(report, dict) or not report:
         return None
     return Usage(**{name: _number_at(report, path) for name, path in _PLACES.items()})
@@ -60,6 +58,4 @@ def told_usage(event: Event) -> Usage | None:
 def _number_at(value: Any, path: Sequence[str]) -> int:
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int):
-        return 0
-    return min(max(value, 0), MOST_TOKENS)
+    return whole(value)

@@ -12,6 +12,7 @@ from codexproxy.dialects.base import Dialect
 from codexproxy.errors import UpstreamFailed
 from codexproxy.turns.failures import failure_of
 from codexproxy.turns.fold import Fold
+from codexproxy.turns.numbers import whole
 from codexproxy.turns.turn import Turn
 from codexproxy.web.merge import merge
 from codexproxy.web.opening import Opening
@@ -95,5 +96,5 @@ def _sum(one: Any, other: Any) -> Any:
     if isinstance(one, dict) and isinstance(other, dict):
         return {key: _sum(one.get(key), other.get(key)) for key in {**one, **other}}
     if isinstance(one, int | float) and isinstance(other, int | float):
-        return one + other
+        return whole(one) + whole(other)
     return one if other is None else other

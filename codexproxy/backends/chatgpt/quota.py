@@ -4,10 +4,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from codexproxy.errors import LONGEST_WAIT
+from codexproxy.turns.numbers import finite, moment, whole
 from codexproxy.turns.quota import Quota, QuotaWindow
 
 _WINDOWS = ("primary", "secondary")
 _PREFIX = "x-codex-"
+MOST_PERCENT = 1000.0
 
 
 def quota_from_headers(headers: Mapping[str, str], now: float) -> Quota | None:
@@ -37,7 +40,7 @@ def _from_headers(headers: Mapping[str, str], name: str, now: float) -> QuotaWin
     def number(field: str) -> float | None:
         return _number(headers.get(f"{_PREFIX}{name}-{field}"))
 
-    used, minutes = number("used-percent"), number("window-minutes")
+    used, minutes = _percent(number("used-percent")), number("window-minutes")
     if used is None:
         return None
     resets_at = _moment(number("reset-at"), number("reset-after-seconds"), now)
@@ -48,7 +51,7 @@ def _from_report(report: Mapping[str, Any], limits: Any, ending: str, now: float
     windows = []
     for name in _WINDOWS:
         fields = limits.get(f"{name}{ending}") if isinstance(limits, Mapping) else None
-        used = _number(fields.get("used_percent")) if isinstance(fields, Mapping) else None
+        used = _percent(_number(fields.get("used_percent"))) if isinstance(fields, Mapping) else None
         if isinstance(fields, Mapping) and used is not None:
             length = _seconds(_number(fields.get("limit_window_seconds")), 1)
             length = length or _seconds(_number(fields.get("window_minutes")), 60)
@@ -58,23 +61,21 @@ def _from_report(report: Mapping[str, Any], limits: Any, ending: str, now: float
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+    number = finite(value, -math.inf, math.inf)
+    return number if number is not None and math.isfinite(number) else None
+
+
+def _percent(value: float | None) -> float | None:
+    # More than all is told by some plans; a window is never used less than not at all.
+    return finite(value, 0.0, MOST_PERCENT)
 
 
 def _seconds(amount: float | None, unit: int) -> int | None:
-    return round(amount * unit) if amount and amount > 0 else None
+    return whole(amount * unit, LONGEST_WAIT) or None if amount else None
 
 
 def _moment(at: float | None, after: float | None, now: float) -> float | None:
-    if at:
-        return at
-    return now + after if after is not None else None
+    return moment(at) or (moment(now + after) if after is not None else None)
 
 
 def _text(report: Mapping[str, Any], name: str) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from codexproxy.errors import UpstreamFailed
 from codexproxy.turns.events import decode_object
+from codexproxy.turns.numbers import MOST, whole
 
 Json = dict[str, Any]
 Models = list[Json]
@@ -94,6 +95,6 @@ def _window(window: Any) -> Json | None:
     minutes = window.get("windowDurationMins")
     return {
         "used_percent": window.get("usedPercent"),
-        "limit_window_seconds": minutes * 60 if isinstance(minutes, int) else None,
+        "limit_window_seconds": whole(minutes, MOST // 60) * 60 or None,
         "reset_at": window.get("resetsAt"),
     }

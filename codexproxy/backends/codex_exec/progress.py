@@ -9,6 +9,7 @@ from codexproxy.backends.codex_exec.failures import OFFLINE_REPORTS, failure_of_
 from codexproxy.errors import ProxyError
 from codexproxy.observe.redaction import Redactor
 from codexproxy.turns.events import Batch
+from codexproxy.turns.numbers import moment, whole
 
 Json = dict[str, Any]
 
@@ -52,7 +53,7 @@ class Progress:
     def windows(self, limits: Json) -> None:
         """Takes what the app-server says of the account's windows."""
         rows = [object_of(limits.get(name)).get("resetsAt") for name in ("primary", "secondary")]
-        self._resets = tuple(float(moment) for moment in rows if isinstance(moment, int))
+        self._resets = tuple(told for told in map(moment, rows) if told is not None)
 
     def mention(self, message: str) -> None:
         """Takes an error that need not be the last word ("Reconnecting… 2/5"); too many such are one."""
@@ -90,13 +91,9 @@ def usage_of(counts: Json, names: Sequence[str]) -> Json:
         counts: What it counted.
         names: Its names for input, cached input, cache writes, output and reasoning.
     """
-    return usage_object(*(_count(counts.get(name)) for name in names))
+    return usage_object(*(whole(counts.get(name)) for name in names))
 
 
 def object_of(value: Any) -> Json:
     """An object of a message; empty where the CLI wrote something else."""
     return value if isinstance(value, dict) else {}
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0

@@ -1,7 +1,8 @@
 """Token counts in the words of Chat Completions and legacy completions."""
 
-from math import inf
 from typing import Any
+
+from codexproxy.turns.numbers import whole
 
 Usage = dict[str, Any]
 
@@ -50,5 +51,4 @@ def _sum(usages: list[Usage]) -> Usage:
 
 def _count(holder: Any, key: str) -> int:
     value = holder.get(key) if isinstance(holder, dict) else None
-    # Infinity compares, too, but is no int.
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < inf else 0
+    return whole(value)

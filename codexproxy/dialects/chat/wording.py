@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codexproxy.dialects.answer import Call
+from codexproxy.turns.numbers import whole
 from codexproxy.turns.quirks import GRAMMAR_TOOLS_AS_FUNCTIONS, quirks_of
 from codexproxy.turns.turn import Turn
 
@@ -90,8 +91,8 @@ def url_citation(citation: dict[str, Any], shift: int) -> dict[str, Any] | None:
         return None
     start, end = citation.get("start_index"), citation.get("end_index")
     place = {
-        "start_index": shift + (start if isinstance(start, int) else 0),
-        "end_index": shift + (end if isinstance(end, int) else 0),
+        "start_index": shift + whole(start),
+        "end_index": shift + whole(end),
     }
     title = citation.get("title")
     words = {"title": title if isinstance(title, str) else "", "url": citation["url"]}

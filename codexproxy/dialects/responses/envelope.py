@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from codexproxy.turns.events import Event, written
 from codexproxy.turns.names import renamed
+from codexproxy.turns.numbers import whole
 from codexproxy.turns.transcript import WRITTEN
 from codexproxy.turns.turn import Turn
 
@@ -193,7 +194,7 @@ def _whole_text(text: Json) -> Json:
 
 
 def _whole_usage(usage: Json) -> Json:
-    inputs, outputs = _count(usage, "input_tokens"), _count(usage, "output_tokens")
+    inputs, outputs = whole(usage.get("input_tokens")), whole(usage.get("output_tokens"))
     return {
         **usage,
         "input_tokens": inputs,
@@ -204,15 +205,11 @@ def _whole_usage(usage: Json) -> Json:
         },
         "output_tokens": outputs,
         "output_tokens_details": {"reasoning_tokens": 0, **_details(usage, "output_tokens_details")},
-        "total_tokens": _count(usage, "total_tokens") or inputs + outputs,
+        "total_tokens": whole(usage.get("total_tokens")) or inputs + outputs,
     }
-
-
-def _count(usage: Json, name: str) -> int:
-    value = usage.get(name)
-    return value if isinstance(value, int) else 0
 
 
 def _details(usage: Json, name: str) -> Json:
     value = usage.get(name)
-    return value if isinstance(value, dict) else {}
+    parts = value.items() if isinstance(value, dict) else ()
+    return {part: whole(count) if isinstance(count, int | float) else count for part, count in parts}
