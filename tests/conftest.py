@@ -5,12 +5,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.process import SimulatorProcess
 from tests.service import Service
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+# The same examples in every run, and no limits of time: how long one takes says more of the machine than of the code.
+settings.register_profile(
+    "fixed", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("fixed")
 
 # A shell starts what it runs in the background deaf to Ctrl-C, and the programs under test would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -257,7 +257,8 @@ def host_name(host: str | None) -> str | None:
     name, colon, port = text.partition(":")
     if not _NAME.fullmatch(name) or not _is_port_suffix(colon + port):
         return None
-    return name.removesuffix(".")
+    # Behind a name a dot is its root; an address with one is none.
+    return name if name.replace(".", "").isdigit() else name.removesuffix(".")
 
 
 def _is_port_suffix(text: str) -> bool:

@@ -231,8 +231,8 @@ def is_loopback_host(host: str) -> bool:
 
     Other names count as public, whatever they resolve to now.
     """
-    name = host.strip().lower().rstrip(".")
-    if name == "localhost" or name.endswith(".localhost"):
+    name = host.strip().lower()
+    if name.rstrip(".") == "localhost" or name.rstrip(".").endswith(".localhost"):
         return True
     try:
         address = ipaddress.ip_address(name.partition("%")[0])

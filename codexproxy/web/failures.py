@@ -40,9 +40,12 @@ def _from_http(error: HTTPException) -> Response:
     path = request.environ.get("codexproxy.path", request.path)
     # It would keep the frames that it came through, and they the request.
     request.routing_exception = None
+    offered = isinstance(error, MethodNotAllowed)
+    if (offered or isinstance(error, NotFound)) and (
+        absent := absent_at(request.method, request.path, offered=offered)
+    ):
+        return render(absent)
     if isinstance(error, NotFound):
-        if (absent := absent_at(request.path)) is not None:
-            return render(absent)
         return render(errors.UnknownRoute(f"There is nothing at {request.method} {path}. See /v1/models for a start."))
     if isinstance(error, MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or ()))

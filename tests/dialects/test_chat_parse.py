@@ -494,7 +494,7 @@ FIELDS = dict.fromkeys(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.fixed_dictionaries(
         {"messages": st.lists(st.fixed_dictionaries({}, optional=KNOWN) | JSON, max_size=3) | JSON}, optional=FIELDS
@@ -518,3 +518,11 @@ def test_nesting_without_end_is_a_refusal():
         {"messages": [{"role": "user", "content": deep}]},
     ):
         assert refusal(**payload).status == 400
+
+
+@pytest.mark.parametrize("item", [{"type": "item_reference", "id": "msg_1"}, {"id": "msg_1"}])
+def test_a_reference_to_an_item_is_refused_with_a_way_out(item: dict[str, Any]):
+    with pytest.raises(InvalidRequest) as refusal:
+        DIALECT.parse({"model": "gpt-5.2", "input": [{"role": "user", "content": "hi"}, item]}, Caller())
+    assert (refusal.value.status, refusal.value.code, refusal.value.param) == (400, "unsupported_content", "input[1]")
+    assert "/v1/responses" in refusal.value.message

@@ -92,7 +92,7 @@ def test_a_stream_that_comes_byte_by_byte_gives_the_same_bytes(recording: Record
 
 
 @needs_shared
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_chunking_of_any_stream_gives_the_same_bytes(data: st.DataObject):
     recording = data.draw(st.sampled_from(recordings()), label="recording")

@@ -119,7 +119,7 @@ PAYLOAD = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(PAYLOAD, st.sampled_from(["gpt-5.2", "gpt-5.1-codex", "gpt-6-sol"]))
 def test_any_conversation_that_is_accepted_is_taken(payload: dict[str, Any], slug: str):
     try:

@@ -126,7 +126,7 @@ def as_call(item: Json) -> Json:
     return {"id": item["call_id"], "type": "function", "function": function}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(rounds(), min_size=1, max_size=4))
 def test_a_history_survives_the_way_to_a_turn_and_back(history: list[list[Json]]):
     messages = [said for round in history for said in round]
@@ -222,7 +222,7 @@ def written(renderer: Renderer, pieces: list[bytes], cutter: Cutter | None) -> b
     return b"".join(out)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     stream=streams(),
     name=st.sampled_from(sorted(RENDERERS)),
@@ -245,7 +245,7 @@ def outcome(
     return written(make(), pieces, cutter)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(stream=streams(), style=st.sampled_from(["reasoning_content", "think", "none"]))
 def test_a_streamed_answer_and_a_whole_one_say_the_same(stream: bytes, style: str):
     decoder = Decoder()

@@ -68,7 +68,7 @@ def test_under_another_name_only_the_model_of_a_recorded_stream_changes(recordin
         assert ours == expected
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_chunking_changes_nothing(data: st.DataObject):
     found = recordings()

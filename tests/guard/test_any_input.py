@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from codexproxy.errors import PermissionRefused
@@ -61,6 +61,8 @@ def test_no_header_but_the_right_key_opens_the_service(headers: dict[str, str]) 
         assert presented == "the key"
 
 
+@example("127.0.0.0.")
+@example("127.0.0.1.:3000")
 @given(HOSTS)
 def test_a_host_that_passes_as_loopback_is_loopback_to_every_reader(host: str) -> None:
     if is_loopback_host(host):

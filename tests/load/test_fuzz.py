@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codexproxy.backends.chatgpt.chunks import Chunks
@@ -18,7 +18,7 @@ from codexproxy.turns.events import Batch
 from codexproxy.turns.fold import Fold
 from codexproxy.turns.turn import Caller
 
-EXAMPLES = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = settings(max_examples=300)
 
 _ITEM = {"id": "msg_1", "type": "message", "status": "completed", "role": "assistant", "content": []}
 _CALL = {"id": "fc_1", "type": "function_call", "call_id": "call_1", "name": "weather", "arguments": '{"a":1}'}

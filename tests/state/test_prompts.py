@@ -131,7 +131,7 @@ def test_a_store_is_a_source_for_another(folder: Path) -> None:
 
 
 # Every example waits for the disk.
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.text(alphabet=st.characters(codec="utf-8"), min_size=1), min_size=1, max_size=3))
 def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
     store = PromptStore(tmp_path_factory.mktemp("prompts"))

@@ -218,7 +218,7 @@ TEXTS = st.text(st.sampled_from("ab. \nEND1é中"), max_size=60)
 STOPS = st.lists(st.text(st.sampled_from("ab END"), min_size=1, max_size=4), max_size=3).map(tuple)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TEXTS, STOPS, st.none() | st.integers(1, 12), st.lists(st.integers(0, 60)), st.integers(1, 5))
 def test_the_end_does_not_depend_on_the_pieces(
     text: str, stop: tuple[str, ...], cap: int | None, cuts: list[int], size: int
@@ -231,7 +231,7 @@ def test_the_end_does_not_depend_on_the_pieces(
     assert not any(word in text_of(seen) for word in stop)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(TEXTS, STOPS)
 def test_without_a_cap_the_text_ends_before_the_first_stop_text_that_is_complete(text: str, stop: tuple[str, ...]):
     ends = sorted((text.find(word) + len(word), text.find(word)) for word in stop if word in text)

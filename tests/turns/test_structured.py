@@ -241,7 +241,7 @@ def example_of(schema: dict[str, Any], choose: Any) -> Any:
     return choose({"string": ["x", "y"], "integer": [1, 2], "number": [1.5], "boolean": [True], "null": [None]}[kind])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(SCHEMAS, st.data())
 def test_whatever_the_model_writes_for_the_fitted_schema_goes_back_to_a_value_of_the_callers(
     schema: dict[str, Any], data: st.DataObject

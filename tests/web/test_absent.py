@@ -1,5 +1,9 @@
 """What other APIs have and we do not is refused by name, with what to use instead."""
 
+import json
+import re
+from pathlib import Path
+
 import openai
 import pytest
 
@@ -26,6 +30,12 @@ KNOWN_ELSEWHERE = [
     ("POST", "/v1/conversations"),
     ("POST", "/v1/messages"),
     ("GET", "/api/tags"),
+    ("POST", "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"),
+    ("POST", "/openai/v1/responses"),
+    ("GET", "/v1/chat/completions"),
+    ("DELETE", "/v1/models/ft:gpt-4o:me"),
+    ("POST", "/v1/webhooks"),
+    ("GET", "/v1/dashboard/billing/subscription"),
 ]
 
 
@@ -54,12 +64,52 @@ def test_a_key_is_asked_for_first(serve) -> None:
 
 
 def test_nothing_that_is_offered_is_called_absent() -> None:
-    assert [operation.path for operation in OPERATIONS if absent_at(canonical(operation.path))] == []
+    # A path that is offered is looked for with its own methods only; the routing sees to that.
+    offered = [operation for operation in OPERATIONS if operation.path != "/v1/chat/completions"]
+    assert [one.path for one in offered if absent_at(one.method.upper(), canonical(one.path))] == []
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/embeddingsx", "/x/embeddings"])
-def test_what_is_known_nowhere_is_not_absent_but_unknown(path: str) -> None:
-    assert absent_at(path) is None
+def platform_routes() -> list[tuple[str, str]]:
+    """Every request that the installed library of OpenAI can send."""
+    call = re.compile(r'self\._(get|post|put|patch|delete|get_api_list)\(\s*f?(?:path_template\(\s*)?"(/[^"?]*)')
+    sources = (Path(openai.__file__).parent / "resources").rglob("*.py")
+    found = {match.groups() for source in sources for match in call.finditer(source.read_text())}
+    return sorted(
+        ("GET" if method == "get_api_list" else method.upper(), re.sub(r"\{[^}]*\}", "some_1", path))
+        for method, path in found
+    )
+
+
+def test_every_route_of_the_platform_is_served_or_refused_by_name(service: Service) -> None:
+    routes = platform_routes()
+    assert len(routes) > 200
+    served = {(one.method.upper(), re.sub(r"\{[^}]*\}", "some_1", one.path)) for one in OPERATIONS}
+    for method, path in routes:
+        if (method, f"/v1{path}") in served:
+            continue
+        answer = service.request(method, f"/v1{path}", {} if method in ("POST", "PUT", "PATCH") else None)
+        assert (answer.status, answer.code) == (501, "not_offered"), f"{method} {path}"
+
+
+def test_the_picture_that_the_refusal_recommends_can_be_asked_for(service: Service) -> None:
+    message = service.post("/v1/images/generations", {"prompt": "a cat"}).json["error"]["message"]
+    (tool,) = re.findall(r"\{.*\}", message)
+    body = {"model": "gpt-5.2", "input": "a cat", "tools": [json.loads(tool)]}
+    assert service.post("/v1/responses", body).status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/nothing", "/embeddingsx", "/x/embeddings", "/chat", "/chat/other", "/dashboard", "/responses/a/b"]
+)
+def test_what_is_known_nowhere_is_not_absent_but_unknown(service: Service, path: str) -> None:
+    assert absent_at("GET", path) is None
+    answer = service.get(f"/v1{path}")
+    assert (answer.status, answer.code) == (404, "unknown_url")
+
+
+def test_a_method_that_nobody_has_is_still_not_allowed(service: Service) -> None:
+    assert service.request("PUT", "/v1/models/gpt-5.2").code == "method_not_allowed"
+    assert service.request("PUT", "/v1/chat/completions").code == "method_not_allowed"
 
 
 def test_every_reason_is_a_sentence() -> None:

@@ -192,6 +192,17 @@ def read_messages(messages: list[Any], customs: frozenset[str], pause: Pause = n
     return conversation
 
 
+_NO_REFERENCES = (
+    "Chat answers are not kept, so an item cannot be referred to by its id here. "
+    "Please send the item itself, or the request to /v1/responses."
+)
+
+
+def _is_reference(item: dict[str, Any]) -> bool:
+    # As on the platform, an item with nothing but an id is a reference.
+    return item.get("type") == "item_reference" or ("id" in item and not item.keys() & {"type", "role"})
+
+
 def read_input(given: Any, customs: frozenset[str], pause: Pause = no_pause) -> Conversation:
     """A conversation from ``input``: a string, or a list of items and messages (COMPAT.md, trap 12).
 
@@ -207,5 +218,7 @@ def read_input(given: Any, customs: frozenset[str], pause: Pause = no_pause) -> 
     if not given:
         raise bad_value("input", "The list of input items is empty. Please send at least one.")
     for position, item in enumerate(paced(given, pause)):
+        if isinstance(item, dict) and _is_reference(item):
+            raise unsupported(f"input[{position}]", _NO_REFERENCES)
         conversation.add(item, f"input[{position}]")
     return conversation
