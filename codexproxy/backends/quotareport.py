@@ -120,15 +120,16 @@ class QuotaReport:
         self._book.note(provider.name, quota_from_usage(report, self._clock()))
         return _Said(report, self._clock(), KEPT)
 
-    def tell(self, group: str | None = None, key: str | None = None) -> dict[str, Any]:
+    def tell(self, group: str | None = None, key: str | None = None, made_at: float = 0.0) -> dict[str, Any]:
         """The report as JSON.
 
         Args:
             group: Only providers of this group.
             key: Only this key's use; why a quota is not known is then left to the owner's report.
+            made_at: When that key was made, in epoch seconds; what an earlier one of its name used is not told.
         """
         providers = [provider for provider in self._providers if group in (None, provider.group)]
-        since = self._since(providers)
+        since = max(self._since(providers), made_at)
         return {
             "object": "quota",
             "providers": [self._row(provider, whole=key is None) for provider in providers],

@@ -5,6 +5,7 @@ and ``authorize`` compares the two. Without any key this machine has the role
 of the owner; nobody else who comes without a key has it.
 """
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -67,6 +68,8 @@ class UserRow(Protocol):
     @property
     def name(self) -> str: ...
     @property
+    def id(self) -> str: ...
+    @property
     def api_key_hash(self) -> str | None: ...
     @property
     def role(self) -> str: ...
@@ -106,6 +109,7 @@ class Identity:
         limits: What it may use up.
         cli: What it may ask of the local Codex CLI, one of ``CLI_LEVELS``; the owner may all.
         cli_network: Whether commands of that CLI may use the network.
+        id: Tells it from other keys of that name, earlier or later ones; empty where names are all there is.
     """
 
     name: str = ANONYMOUS
@@ -117,6 +121,17 @@ class Identity:
     limits: Allowance = field(default_factory=Allowance)
     cli: str = "none"
     cli_network: bool = False
+    id: str = ""
+
+    @property
+    def owner(self) -> str:
+        """Under which its answers are kept and its use is counted; a name that is made anew is another owner."""
+        return self.id or self.name
+
+    @property
+    def made_at(self) -> float:
+        """When the key was made, in epoch seconds, as its id tells; 0 where it tells nothing."""
+        return made_at(self.id)
 
     def may(self, right: Right) -> bool:
         """Whether the caller's role has a right."""
@@ -148,7 +163,17 @@ def identity_of(row: UserRow) -> Identity:
         limits=Allowance(row.rate_per_minute, row.tokens_per_day, row.max_parallel, row.reserve_weekly_percent or None),
         cli=row.cli,
         cli_network=row.cli_network,
+        id=row.id,
     )
+
+
+def made_at(id: str) -> float:
+    """The moment that a key's id, a UUID of version 7, carries, in epoch seconds; 0 for any other id."""
+    try:
+        told = uuid.UUID(id)
+    except ValueError:
+        return 0.0
+    return (told.int >> 80) / 1000 if told.version == 7 else 0.0
 
 
 def authorize(identity: Identity, right: Right, *, keys_exist: bool) -> None:

@@ -7,6 +7,7 @@ with the fields of a user in the configuration. Unknown fields are kept.
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 from codexproxy.guard.identity import USER
 from codexproxy.guard.keys import check_cli_level, check_name, check_role, hash_key, new_key, parse_hash
+from codexproxy.state.conversations import uuid7
 from codexproxy.state.durable import read_regular, write_durably
 from codexproxy.state.lock import HostLock
 
@@ -43,6 +45,7 @@ class FileUser:
     cli: str = "none"
     cli_network: bool = False
     enabled: bool = True
+    id: str = ""
 
 
 class KeyFile:
@@ -74,12 +77,12 @@ class KeyFile:
         return self._users
 
     def records(self) -> list[Record]:
-        """The users as the file holds them, without their hashes, for people to read.
+        """The users as the file holds them, without their hashes and ids, for people to read.
 
         Raises:
             ValueError: The file is not readable.
         """
-        return [{key: value for key, value in record.items() if key != "apiKeyHash"} for record in self._read()]
+        return [{key: value for key, value in record.items() if key not in _UNSHOWN} for record in self._read()]
 
     def add(self, name: str, **fields: Any) -> str:
         """Adds a user with further fields of the file's spelling; returns the key, shown this once.
@@ -92,7 +95,8 @@ class KeyFile:
             check_name(name)
             if any(record["name"] == name for record in records):
                 raise ValueError(f"A key needs a name of its own; {name!r} is taken.")
-            record = {"name": name, "apiKeyHash": hash_key(key), "isEnabled": True, **fields}
+            # Without an id, as older files have it, a key owns what its name owns.
+            record = {"name": name, "id": uuid7(time.time()), "apiKeyHash": hash_key(key), "isEnabled": True, **fields}
             _user(record)
             records.append(record)
         return key
@@ -194,8 +198,10 @@ _FIELDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "cli": ("cli", (str,)),
     "cliNetwork": ("cli_network", (bool,)),
     "isEnabled": ("enabled", (bool,)),
+    "id": ("id", (str,)),
 }
 
+_UNSHOWN = frozenset({"apiKeyHash", "id"})
 _COUNTS = frozenset({"ratePerMinute", "tokensPerDay", "maxParallel"})
 
 

@@ -105,26 +105,26 @@ class Limiter:
             if limit and count > limit.amount:
                 raise too_many_answers(count, limit.amount, _whose(name), "per minute")
         # The key's own limit is looked at first, so that its refused requests use up nobody else's.
-        if own and not self._rates.test(own, identity.name, cost=count):
-            raise self._too_many(own, identity.name)
+        if own and not self._rates.test(own, identity.owner, cost=count):
+            raise self._too_many(own, identity.owner, identity.name)
         if every and not self._rates.hit(every, EVERYBODY, cost=count):
-            raise self._too_many(every, EVERYBODY)
-        if own and not self._rates.hit(own, identity.name, cost=count):
-            raise self._too_many(own, identity.name)
+            raise self._too_many(every, EVERYBODY, EVERYBODY)
+        if own and not self._rates.hit(own, identity.owner, cost=count):
+            raise self._too_many(own, identity.owner, identity.name)
         return self.standing(identity)
 
     def spend(self, identity: Identity, tokens: int) -> None:
         """Counts the tokens of a finished turn, in and out."""
         if identity.limits.tokens_per_day and tokens > 0:
             item = RateLimitItemPerDay(identity.limits.tokens_per_day)
-            self._tokens.hit(item, identity.name, self._day(), cost=tokens)
+            self._tokens.hit(item, identity.owner, self._day(), cost=tokens)
 
     def standing(self, identity: Identity) -> Standing:
         """How the caller's limits stand; of two limits the tighter one."""
         windows = []
         own = self._own_rate(identity)
         if own:
-            windows.append(self._window(own, identity.name))
+            windows.append(self._window(own, identity.owner))
         if self._per_minute:
             windows.append(self._window(RateLimitItemPerMinute(self._per_minute), EVERYBODY))
         requests = min(windows, key=lambda window: (window.remaining, window.limit), default=None)
@@ -134,13 +134,13 @@ class Limiter:
         allowed = identity.limits.rate_per_minute
         return RateLimitItemPerMinute(allowed) if allowed else None
 
-    def _window(self, item: RateLimitItem, name: str) -> Window:
-        stats = self._rates.get_window_stats(item, name)
+    def _window(self, item: RateLimitItem, owner: str) -> Window:
+        stats = self._rates.get_window_stats(item, owner)
         used_any = stats.remaining < item.amount
         return Window(item.amount, max(0, stats.remaining), max(0.0, stats.reset_time - self._clock()) * used_any)
 
-    def _too_many(self, item: RateLimitItem, name: str) -> RateLimited:
-        seconds = max(1, math.ceil(self._window(item, name).reset))
+    def _too_many(self, item: RateLimitItem, owner: str, name: str) -> RateLimited:
+        seconds = max(1, math.ceil(self._window(item, owner).reset))
         return RateLimited(
             f"{_whose(name)} may ask {item.amount} times per minute, and has. Please try again in {seconds} s.",
             retry_after=seconds,
@@ -160,7 +160,7 @@ class Limiter:
         allowed = identity.limits.tokens_per_day
         if not allowed:
             return None
-        stats = self._tokens.get_window_stats(RateLimitItemPerDay(allowed), identity.name, self._day())
+        stats = self._tokens.get_window_stats(RateLimitItemPerDay(allowed), identity.owner, self._day())
         return Window(allowed, stats.remaining, self._seconds_left_today())
 
     def _day(self) -> str:

@@ -57,10 +57,10 @@ class ParallelTurns:
         if count > allowed:
             raise too_many_answers(count, allowed, f"The key '{identity.name}'")
         try:
-            slot = self._on_disk(identity.name, allowed, count)
+            slot = self._on_disk(identity.owner, allowed, count)
         except OSError as error:
             log.warning("this process alone counts the turns of a key: %s", error.strerror)
-            slot = self._in_process(identity.name, allowed, count)
+            slot = self._in_process(identity.owner, allowed, count)
         if slot is not None:
             return slot
         raise RateLimited(
@@ -69,10 +69,10 @@ class ParallelTurns:
             retry_after=1,
         )
 
-    def _on_disk(self, name: str, allowed: int, count: int) -> Slot | None:
+    def _on_disk(self, owner: str, allowed: int, count: int) -> Slot | None:
         taken: list[int] = []
         try:
-            for path in self._places(name, allowed):
+            for path in self._places(owner, allowed):
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 if try_lock(descriptor):
                     taken.append(descriptor)
@@ -86,11 +86,11 @@ class ParallelTurns:
         _unlock(taken)
         return None
 
-    def _in_process(self, name: str, allowed: int, count: int) -> Slot | None:
-        if self._own[name] + count > allowed:
+    def _in_process(self, owner: str, allowed: int, count: int) -> Slot | None:
+        if self._own[owner] + count > allowed:
             return None
-        self._own[name] += count
-        return Slot(partial(self._own.subtract, {name: count}), 0.0)
+        self._own[owner] += count
+        return Slot(partial(self._own.subtract, {owner: count}), 0.0)
 
     @contextmanager
     def held(self, identity: Identity) -> Iterator[None]:
@@ -105,9 +105,9 @@ class ParallelTurns:
         finally:
             slot.release()
 
-    def _places(self, name: str, allowed: int) -> Iterator[Path]:
+    def _places(self, owner: str, allowed: int) -> Iterator[Path]:
         make_private_folder(self._folder)
-        stem = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        stem = sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         yield from (self._folder / f"{stem}-{number}" for number in range(allowed))
 
 

@@ -52,6 +52,11 @@ class User:
     cli_network: bool = row("cliNetwork", None, p.flag, False, "Whether commands of that CLI may use the network.")
     enabled: bool = row("isEnabled", None, p.flag, True, "Whether the key is accepted.")
 
+    @property
+    def id(self) -> str:
+        """Empty: whoever edits the list by hand decides what a name owns."""
+        return ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientRule:

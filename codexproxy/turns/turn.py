@@ -29,7 +29,7 @@ class Caller:
     Limits, stored responses and cache identity hang on it.
 
     Attributes:
-        key: Name of the key that was presented, never the key itself.
+        key: Under which the presented key owns things: its id, or its name where it has none; never the key itself.
         client: Name of the client's profile (``codex-cli``, ``cursor``, …).
         session: The client's own conversation id, where it sent one in a header.
         cli: What it may ask of the local Codex CLI.

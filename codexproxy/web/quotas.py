@@ -21,7 +21,7 @@ def quota_routes(wiring: Wiring) -> Blueprint:
         gevent.joinall([gevent.spawn(report.ask, provider) for provider in report.stale()], timeout=PATIENCE)
         identity: Identity = g.identity
         everything = identity.may(Right.OWN)
-        told = report.tell() if everything else report.tell(identity.provider_group, identity.name)
+        told = report.tell() if everything else report.tell(identity.provider_group, identity.name, identity.made_at)
         return Response(encode_json(told), content_type="application/json")
 
     return blueprint

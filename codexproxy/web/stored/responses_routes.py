@@ -26,7 +26,7 @@ def responses_routes(wiring: Wiring) -> Blueprint:
     shelf = wiring.shelf
 
     def mine() -> OwnedResponses:
-        return shelf.of(g.identity.name)
+        return shelf.of(g.identity.owner)
 
     @blueprint.get("/responses/<id>")
     def retrieve(id: str) -> Response:
@@ -54,7 +54,7 @@ def responses_routes(wiring: Wiring) -> Blueprint:
     @blueprint.post("/responses/input_tokens")
     def input_tokens() -> Response:
         payload = parse_object(read_body(request.environ, wiring.max_body_bytes))
-        turn = shelf.recall(ResponsesDialect(wiring.pause).parse(payload, Caller(g.identity.name)))
+        turn = shelf.recall(ResponsesDialect(wiring.pause).parse(payload, Caller(g.identity.owner)))
         return json_reply({"object": "response.input_tokens", "input_tokens": count_input(turn.body, wiring.pause)})
 
     return blueprint
