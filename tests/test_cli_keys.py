@@ -162,6 +162,7 @@ def test_a_role_is_given_listed_and_in_force_at_once(running: tuple[Service, Key
     key = {role: keys.add(role, "--role", role) for role in ("user", "metrics", "admin")}
     assert {row["name"]: row["role"] for row in keys.listed()} == {role: role for role in key}
     lines = keys.run("list").stdout
+    assert (keys.run().stdout, keys.run("--json").stdout) == (lines, keys.run("list", "--json").stdout)
     assert "role metrics" in lines and "role admin" in lines and "role user" not in lines
 
     def statuses(role: str) -> list[int]:

@@ -23,9 +23,13 @@ Record = dict[str, Any]
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group()
-def keys() -> None:
-    """Make, list and end the keys of people and programs."""
+@click.group(invoke_without_command=True)
+@as_json
+@click.pass_context
+def keys(context: click.Context, as_json: bool) -> None:
+    """Make, list and end the keys of people and programs; lists them when nothing else is said."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_keys, as_json=as_json)
 
 
 @keys.command()
