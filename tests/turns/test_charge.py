@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from codexproxy.turns.charge import KEPT_BYTES, Charge, Tally
 from codexproxy.turns.count import count_input, count_lightly
 from codexproxy.turns.events import Event, encode_json
+from codexproxy.turns.numbers import MOST
 from codexproxy.turns.token_estimate import tokens_in
-from codexproxy.turns.usage import MOST_TOKENS, Usage, read_usage
+from codexproxy.turns.usage import Usage, read_usage
 
 BODY: dict[str, Any] = {"model": "m", "input": [{"role": "user", "content": "Say something. " * 20}]}
 TEXT = "The quick brown fox jumps over the lazy dog, and nobody minds that at all. " * 40
@@ -107,7 +108,7 @@ def test_hostile_numbers_stay_within_bounds(number: object) -> None:
     assert usage is not None
     total = sum([usage] * 50, Usage())
     for value in (usage.input, usage.output, total.input, total.output):
-        assert isinstance(value, int) and 0 <= value <= MOST_TOKENS
+        assert isinstance(value, int) and 0 <= value <= MOST
 
 
 def test_an_event_that_is_no_json_costs_nothing_more() -> None:
