@@ -19,6 +19,10 @@ class Journal:
         owner: Whose it is.
         id: Which it is.
         clock: Monotonic seconds.
+
+    Attributes:
+        last: Number of the last frame; -1 before the first.
+        size: Bytes that wait to be written.
     """
 
     def __init__(self, store: ResponseStore, owner: str, id: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -27,7 +31,8 @@ class Journal:
         self._id = id
         self._clock = clock
         self._written = clock()
-        self._last = -1
+        self.last = -1
+        self.size = 0
         self._waiting: list[Frame] = []
         self._writing = False
 
@@ -38,8 +43,9 @@ class Journal:
             frame: Its bytes.
             number: Its ``sequence_number``; the next one when it has none.
         """
-        self._last = number if number is not None and number > self._last else self._last + 1
-        self._waiting.append((self._last, frame))
+        self.last = number if number is not None and number > self.last else self.last + 1
+        self._waiting.append((self.last, frame))
+        self.size += len(frame)
 
     def keep_up(self, response: Json | None = None) -> bool:
         """Writes what is due; to be called after every batch, silent ones too.
@@ -63,12 +69,13 @@ class Journal:
         """
         if self._writing:
             return True
-        waiting, self._waiting, self._writing = self._waiting, [], True
+        waiting, size, self._waiting, self.size, self._writing = self._waiting, self.size, [], 0, True
         try:
             wanted = self._store.advance(self._owner, self._id, waiting, response)
         except BaseException:
             waiting += self._waiting
             self._waiting = waiting
+            self.size += size
             raise
         finally:
             self._writing = False

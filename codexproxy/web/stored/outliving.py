@@ -43,12 +43,14 @@ def answer_outliving(dialect: Dialect, wiring: Wiring, entry: Entry) -> Response
     g.log.on_end(run.leave)
     if not entry.turn.stream:
         return json_reply(first)
-    return stream_reply(_pieces(run, g.log, wiring.heartbeat_seconds))
+    return stream_reply(_pieces(run, record, g.log, wiring.heartbeat_seconds))
 
 
-def _pieces(run: Run, requestlog: RequestLog, patience: float) -> Iterator[bytes]:
+def _pieces(run: Run, record: Record, requestlog: RequestLog, patience: float) -> Iterator[bytes]:
     try:
-        yield from run.pieces(patience)
+        last = yield from run.pieces(patience)
+        if last is not None:
+            yield from record.reader().read(last, patience, requestlog)
     except (GeneratorExit, gevent.GreenletExit):
         requestlog.left()
         raise

@@ -15,6 +15,7 @@ from codexproxy.turns.continuation import PREVIOUS
 from codexproxy.turns.events import PREAMBLE, Event
 from codexproxy.turns.fold import Fold
 from codexproxy.turns.turn import Turn
+from codexproxy.web.stored.following import Reader
 from codexproxy.web.stored.shelf import own_input
 
 Json = dict[str, Any]
@@ -52,6 +53,21 @@ class Record:
         self._status = ""
         self._last = -1
         self._lost = False
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the store takes what is noted, so that it can be read there."""
+        return self._journal is not None
+
+    @property
+    def last(self) -> int:
+        """The number under which the store has, or will have, the last frame; -1 before the first."""
+        return self._journal.last if self._journal is not None else self._last
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that were noted and not written yet."""
+        return self._journal.size if self._journal is not None else 0
 
     def begin(self, response: Json) -> Json:
         """Makes the answer known; everything that was noted before belongs to it.
@@ -124,6 +140,10 @@ class Record:
             self._add(last_words, self._last + 1)
         response = self._response()
         self._finish(failed(response, error) if error else response)
+
+    def reader(self) -> Reader:
+        """Reads what the store was told."""
+        return Reader(self._mine, self.id, is_awaited=False)
 
     def give_up(self) -> bytes:
         """Ends the answer as cancelled; one that was cancelled or deleted stays as it is.

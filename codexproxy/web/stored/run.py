@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import gevent
 from gevent.event import Event as Signal
@@ -26,6 +26,8 @@ LISTENED_PAUSE = 10.0
 LONELY_PAUSE = 1.0
 # Readers say that they are there about every second; one that did not for so long is gone.
 READERS_PAUSE = 3.0
+# Bytes that may wait for a client that does not read. What comes then is read from the store, if it ever is.
+MOST_WAITING = 2**20
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,11 @@ class Run:
         self._record = record
         self._grace = grace
         self._requestlog = requestlog
-        self._told: Queue[bytes | None] = Queue()
+        # Pieces, each with the number of its last event; None at the end.
+        self._told: Queue[tuple[bytes, int] | None] = Queue()
+        self._waiting = 0
+        self._is_behind = False
+        self._has_room = Signal()
         self._lonely = Signal()
         self._left_at = 0.0
         self._maker: gevent.Greenlet | None = None
@@ -65,12 +71,17 @@ class Run:
 
     # -- the client ----------------------------------------------------------------------
 
-    def pieces(self, patience: float) -> Iterator[bytes]:
-        """The client's bytes, with a heartbeat after so many silent seconds."""
-        ended = False
-        while not ended:
+    def pieces(self, patience: float) -> Generator[bytes, None, int | None]:
+        """The client's bytes, with a heartbeat after so many silent seconds.
+
+        Returns:
+            The number of the last event that was told, where the client read too slowly and the
+            rest has to be read from the store; None at the end.
+        """
+        last = -1
+        while not (self._is_behind and self._told.empty()):
             try:
-                waiting = [self._told.get(timeout=patience)]
+                entries = [self._told.get(timeout=patience)]
             except Empty:
                 yield HEARTBEAT
                 continue
@@ -78,9 +89,15 @@ class Run:
                 # The worker ends. The run was told as well, and has the last word.
                 continue
             while not self._told.empty():
-                waiting.append(self._told.get())
-            ended = waiting[-1] is None
-            yield b"".join(piece for piece in waiting if piece)
+                entries.append(self._told.get())
+            pieces = [entry for entry in entries if entry is not None]
+            self._waiting -= sum(len(piece) for piece, _ in pieces)
+            last = pieces[-1][1] if pieces else last
+            self._has_room.set()
+            yield b"".join(piece for piece, _ in pieces)
+            if entries[-1] is None and not self._is_behind:
+                return None
+        return last
 
     def leave(self) -> None:
         """The client does not listen, or not any more; harmless when called twice."""
@@ -99,7 +116,7 @@ class Run:
         except gevent.GreenletExit:
             self._requestlog.left()
             self._stop_watching()
-            self._told.put(self._record.give_up())
+            self._offer(self._record.give_up())
         except Exception:  # A bug must still end the answer with a reason.
             log.exception("bug while an answer was made")
             self._fail(internal_error(self._requestlog.request_id))
@@ -129,7 +146,7 @@ class Run:
         self._stop_watching()
         # Whoever has the last bytes may continue at once.
         self._record.end()
-        self._told.put(held)
+        self._offer(held)
 
     def _frames(self, batch: Batch) -> bytes:
         frames: list[bytes] = []
@@ -145,18 +162,33 @@ class Run:
     def _tell(self, piece: bytes) -> None:
         listened = not self._lonely.is_set()
         if listened and piece:
-            self._told.put(piece)
+            self._make_room(len(piece))
+            self._offer(piece)
         # A stream with its client at hand is written down now and then only, by the watcher.
-        lazily = listened and self._grace is not None
+        lazily = listened and self._grace is not None and not self._is_behind and self._record.waiting < MOST_WAITING
         if not lazily and not self._record.keep_up():
             raise gevent.GreenletExit
+
+    def _make_room(self, size: int) -> None:
+        while self._waiting and self._waiting + size > MOST_WAITING and not self._lonely.is_set():
+            if self._record.is_kept:
+                self._is_behind = True
+                return
+            # Nobody but this client has a use for the answer, so that it may be waited for.
+            self._has_room.clear()
+            self._has_room.wait(LONELY_PAUSE)
+
+    def _offer(self, piece: bytes) -> None:
+        if not self._is_behind:
+            self._waiting += len(piece)
+            self._told.put((piece, self._record.last))
 
     def _fail(self, error: ProxyError, held: bytes = b"") -> None:
         self._requestlog.failed(error)
         self._stop_watching()
         last_words = self._renderer.fail(error)
         self._record.end(error, last_words)
-        self._told.put(held + last_words)
+        self._offer(held + last_words)
 
     # -- the watcher ---------------------------------------------------------------------
 
