@@ -203,3 +203,10 @@ def test_what_a_key_may_do_with_the_local_cli_is_kept_and_listed(keys: Keys) -> 
     path = keys.home / "data" / "keys.json"
     path.write_text(path.read_text().replace('"read"', '"everything"'))
     assert "must be one of none, read, write" in keys.run("list").stderr
+
+
+def test_a_key_that_nobody_would_answer_is_told_at_once(tmp_path: Path) -> None:
+    keys = Keys(tmp_path, CODEX_PROVIDER="codex-cli")
+    assert "'--cli read' or '--cli write' permits it" in keys.run("add", "ann").stderr
+    assert "--cli" not in keys.run("add", "bob", "--cli", "read").stderr
+    assert "--cli" not in Keys(tmp_path).run("add", "eve").stderr

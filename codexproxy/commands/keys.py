@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
+from codexproxy.backends.provider import DEFAULT_GROUP
 from codexproxy.commands.loading import DOTENV, settings_or_exit
 from codexproxy.errors import ProxyError
 from codexproxy.guard.identity import ADMIN, CLI_LEVELS, OWNER, ROLES, USER
 from codexproxy.guard.keyfile import KeyFile
 from codexproxy.guard.profiles import BY_NAME
-from codexproxy.settings import Settings, User
+from codexproxy.settings import Provider, Settings, User
 
 FILE, CONFIG, ENVIRONMENT = "keys.json", "config file", "PROXY_API_KEY"
 
@@ -54,6 +55,7 @@ def add(name: str, as_json: bool, **fields: Any) -> None:
         key = _file(settings).add(name, **given)
     _warn_of_group(fields["providerGroup"], settings)
     _warn_of_clients(fields["allowedClients"])
+    _warn_of_cli(fields["providerGroup"] or DEFAULT_GROUP, fields["cli"], settings)
     _show_key(name, key, as_json)
 
 
@@ -132,6 +134,17 @@ def _warn_of_group(group: str | None, settings: Settings) -> None:
     known = {provider.group for provider in settings.providers if provider.enabled}
     if group and group not in known:
         click.echo(f"No enabled provider is of group '{group}' yet; its turns will fail until one is.", err=True)
+
+
+def _warn_of_cli(group: str, level: str | None, settings: Settings) -> None:
+    default = settings.default_provider_type if settings.providers == (Provider(name="default"),) else None
+    types = {default or row.type for row in settings.providers if row.enabled and row.group == group}
+    if types == {"codex-cli"} and level in (None, "none"):
+        click.echo(
+            f"Only the local Codex CLI answers in group '{group}', and this key may not use it; "
+            "'--cli read' or '--cli write' permits it.",
+            err=True,
+        )
 
 
 def _warn_of_clients(clients: Sequence[str]) -> None:

@@ -116,6 +116,8 @@ class CodexCliBackend:
         hidden = self._options.hidden_places()
         places = Places("…", temporary, job.workdir or temporary / "work", hidden, job.scope)
         argv = exec_argv(self._options.bin, job, places, around.pins, around.restraints, schema)
+        # Where things are on this machine is the owner's own business.
+        argv = argv[:1] if job.restrained else argv
         return {"command": argv, "input": job.prompt.text, "images": len(job.prompt.images), "ignored": job.ignored}
 
     def open(self, turn: Turn) -> EventStream:

@@ -85,7 +85,10 @@ class Inquiries:
             before = self._checked[1] if self._checked is not None and self._checked[0] == key else None
             self._checked = (key, before, now + PASSING)
             try:
-                self._checked = (key, self._problem_of_version(), float("inf"))
+                problem = self._problem_of_version()
+                if problem is None:
+                    self.require_confinement()
+                self._checked = (key, problem, float("inf"))
             except ProxyError as error:
                 self._checked = (key, error.message, self._launcher.clock() + PASSING)
         return self._checked[1]
@@ -188,7 +191,7 @@ _OPEN = (
 
 
 def _unconfined(stderr: str, redact: Redactor) -> UpstreamFailed:
-    said = redact(stderr).strip()[-1000:]
+    said = " ".join(redact(stderr).split())[-1000:]
     advice = (
         UPDATE_HINT
         if is_ancient(stderr)

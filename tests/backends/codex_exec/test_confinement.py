@@ -296,6 +296,8 @@ def test_a_cli_that_hides_nothing_runs_no_turn(stage_of_fakes: CliStage, name: s
             backend.open(turn())
         assert failure.value.code == "codex_cli_failed"
     assert stage_of_fakes.cli.calls() == []
+    problem = backend.problem() or ""
+    assert words.partition(" .*")[0] in problem and "\n" not in problem
     ask(backend, turn(x_codex={"sandbox": "danger-full-access"}))
 
 
@@ -388,3 +390,11 @@ def test_a_patch_is_applied_within_the_sandbox_only(
     assert (tmp_path / "data" / "keys.json").read_text() == "the-keys"
     assert (project / "mine").exists() == (mode != "read-only")
     assert "the-keys" not in json.dumps([item for item in sim.last_turn()["json"]["input"] if "output" in item])
+
+
+def test_a_named_keys_dry_run_tells_nothing_of_the_machine(stage_of_fakes: CliStage, tmp_path: Path) -> None:
+    backend = stage_of_fakes.backend(hidden=(tmp_path,))
+    caller = Caller("alice", cli=CliPermit("read", False, owner=False))
+    assert str(tmp_path / "scratch") in json.dumps(backend.preview(turn()))
+    shown = backend.preview(replace(turn("the-prompt"), caller=caller))
+    assert shown["command"] == [str(stage_of_fakes.cli.bin)] and shown["input"] == "the-prompt"
