@@ -21,12 +21,13 @@ PROVIDERS = [
 ]
 USERS = [
     {"name": "ann", "apiKeyHash": hash_key("ann-key")},
-    {"name": "smith", "apiKeyHash": hash_key("smith-key"), "providerGroup": "workshop"},
+    {"name": "smith", "apiKeyHash": hash_key("smith-key"), "providerGroup": "workshop", "cli": "read"},
     {
         "name": "bound",
         "apiKeyHash": hash_key("bound-key"),
         "allowedClients": ["codex-cli"],
         "providerGroup": "workshop",
+        "cli": "read",
     },
 ]
 

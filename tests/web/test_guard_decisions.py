@@ -151,6 +151,7 @@ class Guarded:
 
         users = [
             {"name": f"for {clients}", "apiKeyHash": hash_key(key_for(clients)), "allowedClients": list(clients)}
+            | {"cli": "read"}
             for clients in sorted({clients for clients, _ in TABLE})
         ]
         rule = {"claudeCli": {"userAgents": ["claude-cli/1"]}}
