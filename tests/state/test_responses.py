@@ -15,7 +15,7 @@ import pytest
 
 from codexproxy.state.database import Database
 from codexproxy.state.responses.record import Limits, ResponseStore, Stored
-from codexproxy.state.responses.schema import SCHEMA
+from codexproxy.state.responses.schema import OWNERS, SCHEMA, SHARES
 from codexproxy.state.responses.sqlite import SqliteResponseStore
 from tests.contracts.response_stores import Clock, Make, ResponseStoreContract, message, stored
 from tests.fakes.responses import MemoryResponseStore
@@ -54,6 +54,20 @@ def measured(folder: Path) -> tuple[int, int]:
         "SELECT length(frame) FROM events",
     )
     return count, sum(size for query in sizes for (size,) in rows(folder, query))
+
+
+def shares(folder: Path) -> dict[str, tuple[int, int]]:
+    """Responses and bytes by owner, as they really are."""
+    found: dict[str, tuple[int, int]] = {}
+    for owner in ("ann", "bob"):
+        (count,) = rows(folder, f"SELECT count(*) FROM responses WHERE owner = '{owner}'")[0]
+        sizes = (
+            f"SELECT length(body) FROM responses WHERE owner = '{owner}'",
+            f"SELECT length(body) FROM contents WHERE owner = '{owner}'",
+            f"SELECT length(frame) FROM events e JOIN responses r ON r.row = e.row WHERE r.owner = '{owner}'",
+        )
+        found[owner] = count, sum(size for query in sizes for (size,) in rows(folder, query))
+    return found
 
 
 def test_it_survives_a_restart_and_is_private(tmp_path: Path):
@@ -101,6 +115,9 @@ def test_the_totals_are_true_whatever_happens(tmp_path: Path, seed: int):
         if chance.random() < 0.05:
             store.sweep()
     assert rows(tmp_path, "SELECT * FROM totals") == [measured(tmp_path)]
+    kept = {owner: sizes for owner, *sizes in rows(tmp_path, "SELECT owner, responses, bytes FROM shares")}
+    assert {owner: tuple(sizes) for owner, sizes in kept.items()} == shares(tmp_path)
+    assert tuple(map(sum, zip(*shares(tmp_path).values(), strict=True))) == measured(tmp_path)
     store.save(stored("last"))
     count, size = measured(tmp_path)
     assert count <= 15 and size <= 12_000
@@ -223,3 +240,63 @@ def test_a_killed_maker_leaves_a_failed_response(tmp_path: Path):
 
 def status(store: ResponseStore) -> str:
     return (store.get("ann", "r1") or {"status": "absent"})["status"]
+
+
+@pytest.mark.parametrize("limits", [Limits(max_bytes=200_000), Limits(max_responses=60)])
+def test_the_largest_owner_loses_first_and_the_total_stays_bounded(tmp_path: Path, limits: Limits):
+    clock = Clock()
+    store = open_store(tmp_path, limits, clock)
+    for number in range(20):
+        clock.now += 1
+        store.save(stored(f"b{number}", owner="bob", text=f"{number} " + "b" * 2000))
+    for number in range(300):
+        clock.now += 1
+        store.save(stored(f"a{number}", text=f"{number} " + "a" * 2000))
+        count, size = measured(tmp_path)
+        assert count <= limits.max_responses and size <= limits.max_bytes
+    assert all(store.get("bob", f"b{number}") for number in range(20))
+    assert store.get("ann", "a299") and not store.get("ann", "a0")
+
+
+def test_owners_share_what_is_there_when_all_keep_much(tmp_path: Path):
+    store = open_store(tmp_path, Limits(max_responses=100))
+    for number in range(200):
+        for owner in ("ann", "bob"):
+            store.save(stored(f"{owner}{number}", owner=owner, text=f"{owner} {number}"))
+    assert {owner: count for owner, (count, _) in shares(tmp_path).items()} == {"ann": 50, "bob": 50}
+
+
+def test_a_content_that_two_owners_keep_is_each_ones_own(tmp_path: Path):
+    store = open_store(tmp_path)
+    for owner in ("ann", "bob"):
+        store.save(stored("r1", owner=owner, text="the same " * 500))
+    assert shares(tmp_path)["ann"] == shares(tmp_path)["bob"]
+    store.delete("ann", "r1")
+    assert shares(tmp_path)["ann"] == (0, 0)
+    assert store.get("bob", "r1") == stored("r1", owner="bob", text="the same " * 500).response
+
+
+def test_a_store_of_an_older_version_is_divided_among_its_owners(tmp_path: Path):
+    older = SCHEMA[: len(SCHEMA) - len(OWNERS) - len(SHARES)]
+    connection = sqlite3.connect(tmp_path / "responses.sqlite3")
+    for statement in older:
+        connection.execute(statement)
+    for row, owner in enumerate(("ann", "bob", "bob"), start=1):
+        connection.execute("INSERT INTO threads VALUES (?, ?)", (row, Clock().now))
+        connection.execute(
+            "INSERT INTO responses (row, owner, id, thread, finished, body) VALUES (?, ?, ?, ?, 1, ?)",
+            (row, owner, f"r{row}", row, b'{"id":"r","status":"completed"}'),
+        )
+        connection.execute("INSERT INTO contents VALUES (?, ?)", (b"hash %d" % row, b'{"type":"message"}' * row))
+        connection.execute("INSERT INTO items VALUES (?, 1, 0, 'msg', ?)", (row, b"hash %d" % row))
+        connection.execute("INSERT INTO events VALUES (?, 0, ?)", (row, b"frame"))
+    connection.execute(f"PRAGMA user_version={len(older)}")
+    connection.commit()
+    connection.close()
+    store = open_store(tmp_path, Limits(), Clock())
+    store.save(stored("r9", owner="bob"))
+    kept = {owner: tuple(sizes) for owner, *sizes in rows(tmp_path, "SELECT owner, responses, bytes FROM shares")}
+    assert kept == shares(tmp_path)
+    assert kept["ann"][0] == 1 and kept["bob"][0] == 3
+    assert rows(tmp_path, "SELECT DISTINCT owner FROM threads ORDER BY owner") == [("ann",), ("bob",)]  # type: ignore[comparison-overlap]
+    assert store.delete("bob", "r9")

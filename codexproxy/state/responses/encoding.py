@@ -50,6 +50,12 @@ def content_of(item: Mapping[str, Any]) -> Content:
     return Content(id if isinstance(id, str) else None, hashlib.blake2b(body, digest_size=16).digest(), body)
 
 
+def owned_hash(owner: str, content: Content) -> bytes:
+    """The digest under which an owner's content is kept; the same content of two owners is kept twice."""
+    key = owner.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(content.hash + key, digest_size=16).digest()
+
+
 def item_of(id: str | None, body: bytes) -> Json:
     """The item that ``content_of`` took apart."""
     rest = decode(body)

@@ -2,9 +2,10 @@
 
 Conversations resend their items again and again, so each content is kept once
 (``contents``) and dropped with its last use. Triggers do that and keep
-``totals``, so that the size of all is known without counting. Conversations
-are forgotten as a whole, the least recently continued first, which is why
-every response belongs to a row of ``threads``.
+``totals``, so that the size of all is known without counting, and ``shares``,
+the size of each owner's, who shares no content with another. Conversations
+are forgotten as a whole, the least recently continued of the largest owner
+first, which is why every response belongs to a row of ``threads``.
 """
 
 _THREADS = (
@@ -93,4 +94,52 @@ _TOTALS = (
 # ``attended`` is the moment at which somebody last read along while it was made.
 _READERS = ("ALTER TABLE responses ADD COLUMN attended REAL",)
 
-SCHEMA: tuple[str, ...] = _THREADS + _RESPONSES + _ITEMS + _EVENTS + _TOTALS + _READERS
+# A content that two owners had before is charged to one of them.
+OWNERS = (
+    "ALTER TABLE threads ADD COLUMN owner TEXT NOT NULL DEFAULT ''",
+    "UPDATE threads SET owner = coalesce((SELECT owner FROM responses WHERE thread = threads.id LIMIT 1), '')",
+    "CREATE INDEX threads_by_owner ON threads (owner, touched)",
+    "ALTER TABLE contents ADD COLUMN owner TEXT NOT NULL DEFAULT ''",
+    """UPDATE contents SET owner = coalesce((
+        SELECT r.owner FROM items i JOIN responses r ON r.row = i.row WHERE i.content = contents.hash LIMIT 1
+    ), '')""",
+)
+
+SHARES = (
+    "CREATE TABLE shares (owner TEXT PRIMARY KEY, responses INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID",
+    """INSERT INTO shares SELECT owner, sum(responses), sum(bytes) FROM (
+        SELECT owner, count(*) AS responses, sum(length(body)) AS bytes FROM responses GROUP BY owner
+        UNION ALL SELECT owner, 0, sum(length(body)) FROM contents GROUP BY owner
+        UNION ALL
+        SELECT r.owner, 0, sum(length(e.frame)) FROM events e JOIN responses r ON r.row = e.row GROUP BY r.owner
+    ) GROUP BY owner""",
+    """CREATE TRIGGER share_of_response_added AFTER INSERT ON responses BEGIN
+        INSERT INTO shares VALUES (NEW.owner, 1, length(NEW.body))
+        ON CONFLICT (owner) DO UPDATE SET responses = responses + 1, bytes = bytes + excluded.bytes;
+    END""",
+    """CREATE TRIGGER share_of_response_changed AFTER UPDATE OF body ON responses BEGIN
+        UPDATE shares SET bytes = bytes + length(NEW.body) - length(OLD.body) WHERE owner = NEW.owner;
+    END""",
+    # Before, since the response is needed to find the owner of its events.
+    """CREATE TRIGGER share_of_response_removed BEFORE DELETE ON responses BEGIN
+        UPDATE shares SET responses = responses - 1, bytes = bytes - length(OLD.body)
+            - coalesce((SELECT sum(length(frame)) FROM events WHERE row = OLD.row), 0)
+        WHERE owner = OLD.owner;
+    END""",
+    """CREATE TRIGGER share_of_content_added AFTER INSERT ON contents BEGIN
+        UPDATE shares SET bytes = bytes + length(NEW.body) WHERE owner = NEW.owner;
+    END""",
+    """CREATE TRIGGER share_of_content_removed AFTER DELETE ON contents BEGIN
+        UPDATE shares SET bytes = bytes - length(OLD.body) WHERE owner = OLD.owner;
+    END""",
+    """CREATE TRIGGER share_of_event_added AFTER INSERT ON events BEGIN
+        UPDATE shares SET bytes = bytes + length(NEW.frame)
+        WHERE owner = (SELECT owner FROM responses WHERE row = NEW.row);
+    END""",
+    """CREATE TRIGGER share_of_event_removed AFTER DELETE ON events BEGIN
+        UPDATE shares SET bytes = bytes - length(OLD.frame)
+        WHERE owner = (SELECT owner FROM responses WHERE row = OLD.row);
+    END""",
+)
+
+SCHEMA: tuple[str, ...] = _THREADS + _RESPONSES + _ITEMS + _EVENTS + _TOTALS + _READERS + OWNERS + SHARES

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from codexproxy.state.responses.encoding import Content, content_of, encode
+from codexproxy.state.responses.encoding import Content, content_of, encode, owned_hash
 from codexproxy.state.responses.record import PER_ITEM, Frame
 
 INPUT, OUTPUT = 0, 1
@@ -63,9 +63,11 @@ _EXPIRED = """
 """
 _OLDEST = """
     DELETE FROM responses WHERE row IN (
-        SELECT r.row FROM threads t JOIN responses r ON r.thread = t.id ORDER BY t.touched, t.id, r.row LIMIT ?
+        SELECT r.row FROM threads t JOIN responses r ON r.thread = t.id WHERE t.owner = ?
+        ORDER BY t.touched, t.id, r.row LIMIT ?
     )
 """
+_LARGEST = "SELECT owner, responses FROM shares ORDER BY {} DESC LIMIT 1"
 
 
 def insert(connection: sqlite3.Connection, values: Mapping[str, Any], inputs: Sequence[Content], now: float) -> int:
@@ -80,7 +82,7 @@ def insert(connection: sqlite3.Connection, values: Mapping[str, Any], inputs: Se
     owner, id, previous = values["owner"], values["id"], values["previous"]
     parent = row_of(connection, owner, previous) if previous else None
     connection.execute("UPDATE responses SET id = id || '#' || row WHERE owner = ? AND id = ?", (owner, id))
-    filled = {**values, "parent": parent, "thread": _touched_thread(connection, parent, now), "body": b""}
+    filled = {**values, "parent": parent, "thread": _touched_thread(connection, owner, parent, now), "body": b""}
     names = ", ".join(filled)
     marks = ", ".join("?" * len(filled))
     connection.execute(f"INSERT INTO responses ({names}) VALUES ({marks})", tuple(filled.values()))
@@ -132,14 +134,18 @@ def forget_expired(connection: sqlite3.Connection, oldest: float, most: int) -> 
 
 
 def forget_beyond(connection: sqlite3.Connection, max_responses: int, max_bytes: int, most: int) -> int:
-    """Forgets the least recently continued responses beyond these limits; says how many."""
+    """Forgets responses beyond these limits, the least recently continued ones of the largest owner; says how many.
+
+    So an owner who keeps no more than an equal share loses nothing to another.
+    """
     responses, size = connection.execute("SELECT responses, bytes FROM totals").fetchone()
     over = responses - max_responses
     if over <= 0 and size <= max_bytes:
         return 0
-    # How many it takes to free some bytes is unknown: one in a hundred at a time.
-    count = max(over, 1 + responses // 100)
-    return connection.execute(_OLDEST, (min(count, most),)).rowcount
+    owner, kept = connection.execute(_LARGEST.format("responses" if over > 0 else "bytes")).fetchone()
+    # How many it takes to free some bytes is unknown, and so is who is the largest then: one in a hundred at a time.
+    count = min(over, 1 + kept // 10) if over > 0 else 1 + kept // 100
+    return connection.execute(_OLDEST, (owner, min(count, most))).rowcount
 
 
 def forget_logs(connection: sqlite3.Connection, before: float, most: int) -> int:
@@ -151,9 +157,9 @@ def forget_logs(connection: sqlite3.Connection, before: float, most: int) -> int
     return len(rows)
 
 
-def _touched_thread(connection: sqlite3.Connection, parent: int | None, now: float) -> int:
+def _touched_thread(connection: sqlite3.Connection, owner: str, parent: int | None, now: float) -> int:
     if parent is None:
-        connection.execute("INSERT INTO threads (touched) VALUES (?)", (now,))
+        connection.execute("INSERT INTO threads (owner, touched) VALUES (?, ?)", (owner, now))
         return int(connection.execute("SELECT last_insert_rowid()").fetchone()[0])
     thread = int(connection.execute("SELECT thread FROM responses WHERE row = ?", (parent,)).fetchone()[0])
     connection.execute("UPDATE threads SET touched = ? WHERE id = ?", (now, thread))
@@ -161,9 +167,11 @@ def _touched_thread(connection: sqlite3.Connection, parent: int | None, now: flo
 
 
 def _add_items(connection: sqlite3.Connection, row: int, side: int, contents: Iterable[Content]) -> None:
+    (owner,) = connection.execute("SELECT owner FROM responses WHERE row = ?", (row,)).fetchone()
     for position, content in enumerate(contents):
-        connection.execute("INSERT OR IGNORE INTO contents VALUES (?, ?)", (content.hash, content.body))
-        values = (row, side, position, content.item, content.hash)
+        hash = owned_hash(owner, content)
+        connection.execute("INSERT OR IGNORE INTO contents VALUES (?, ?, ?)", (hash, content.body, owner))
+        values = (row, side, position, content.item, hash)
         connection.execute("INSERT INTO items VALUES (?, ?, ?, ?, ?)", values)
 
 
