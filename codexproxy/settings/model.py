@@ -186,7 +186,8 @@ class Settings:
         "CODEX_MODEL_ALIASES",
         p.aliases,
         MappingProxyType({}),
-        'Other names for models, as JSON: `{"gpt-4o": "gpt-5.2"}`.',
+        'Other names for models, as JSON: `{"gpt-4o": "gpt-5.2", "gpt-5-mini*": "gpt-5.1", "*": "gpt-5.2"}`. An '
+        "exact name counts first, then a model of that name, then the longest pattern; patterns are not listed.",
         shown="{}",
     )
     models_strict: bool = row(

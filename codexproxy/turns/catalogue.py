@@ -1,8 +1,10 @@
 """Models: what each can do, and what a name asks for."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from codexproxy.turns.reversal import plain_spellings
@@ -119,12 +121,28 @@ class Wanted:
 _MAKER = "openai/"
 
 
+# What stands for any characters in a pattern of names.
+_ANY = "*"
+
+
+def _spellings(name: str) -> Iterable[str]:
+    return dict.fromkeys((name, name.strip().lower().removeprefix(_MAKER)))
+
+
+def _escaped(pattern: str) -> str:
+    # Only the star is special here.
+    return re.sub(r"[\[?]", r"[\g<0>]", pattern)
+
+
 class Catalogue:
     """The models that can be asked for.
 
     Args:
         live: Upstream's own catalogue, best model first; None while it is unknown.
-        aliases: Further names -> names.
+        aliases: Further names, or patterns of names with ``*`` in them, -> names.
+
+    Attributes:
+        aliases: The further names, without the patterns.
     """
 
     def __init__(
@@ -135,7 +153,10 @@ class Catalogue:
         self._listed = tuple(map(spec_of, rows)) if rows is not None else FALLBACK
         # Names of the fallback table keep their meaning beside a live catalogue.
         self._by_slug = {spec.slug: spec for spec in (*FALLBACK, *self._listed)}
-        self.aliases = dict(aliases or {})
+        given = dict(aliases or {})
+        self.aliases = {name: meant for name, meant in given.items() if _ANY not in name}
+        # The longest first, since it says the most.
+        self._patterns = sorted(given.items() - self.aliases.items(), key=lambda row: (-len(row[0]), row[0]))
 
     @property
     def models(self) -> tuple[ModelSpec, ...]:
@@ -163,8 +184,31 @@ class Catalogue:
         Names of the catalogue come before suffixes, so that a model whose own
         name ends like an effort is found. Capitals, blanks around a name and the
         maker's name before it, as some clients write it, do not make it another.
+        Patterns are for names that mean nothing else.
         """
-        for spelling in dict.fromkeys((name, name.strip().lower().removeprefix(_MAKER))):
+        wanted = self._named(name)
+        pattern = self._by_pattern(name) if wanted is None else None
+        return self._named(pattern) if pattern is not None else wanted
+
+    def meaning(self, name: str) -> str:
+        """The name that an alias or a pattern stands for; any other name is itself."""
+        if name in self.aliases:
+            return self.aliases[name]
+        if not self._patterns or self._named(name.removeprefix(LOCAL_PREFIX)) is not None:
+            return name
+        return self._by_pattern(name) or name
+
+    def _by_pattern(self, name: str) -> str | None:
+        is_local, spellings = name.startswith(LOCAL_PREFIX), _spellings(name)
+        for pattern, meant in self._patterns:
+            fits = any(fnmatchcase(spelling, _escaped(pattern)) for spelling in spellings)
+            # What is asked for locally stays there.
+            if fits and pattern.startswith(LOCAL_PREFIX) == is_local:
+                return meant
+        return None
+
+    def _named(self, name: str) -> Wanted | None:
+        for spelling in _spellings(name):
             known = self.aliases.get(spelling, spelling)
             for readable in plain_spellings(known, _SUFFIXES):
                 wanted = self._read(readable)

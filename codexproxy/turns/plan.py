@@ -54,7 +54,7 @@ def plan(turn: Turn, catalogue: Catalogue, policy: Policy) -> Turn:
             code="invalid_value",
             param="model",
         )
-    meant = catalogue.aliases.get(name, name)
+    meant = catalogue.meaning(name)
     setting = Setting(policy, catalogue, _wanted(meant.removeprefix(LOCAL_PREFIX), name, catalogue, policy.strict))
     draft = Draft(turn)
     if meant.startswith(LOCAL_PREFIX):
@@ -82,7 +82,7 @@ def _wanted(name: str, asked: str, catalogue: Catalogue, strict: bool) -> Wanted
     wanted = catalogue.find(name)
     if strict and (wanted is None or not catalogue.offers(wanted.slug)):
         raise ModelNotFound(f"The model `{asked}` does not exist here.{usable(catalogue)}", param="model")
-    return wanted or Wanted(catalogue.aliases.get(name, name))
+    return wanted or Wanted(catalogue.meaning(name))
 
 
 def usable(catalogue: Catalogue, besides: str = "") -> str:

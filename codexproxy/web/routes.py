@@ -88,6 +88,8 @@ def model_object(name: str, catalogue: Catalogue) -> dict[str, Any]:
 def _known(spec: ModelSpec) -> dict[str, Any]:
     facts = {
         "context_window": spec.context_window,
+        # The same by the name that most routers of models have for it.
+        "context_length": spec.context_window,
         "reasoning_efforts": [effort for effort in EFFORTS if effort in spec.efforts],
         "default_reasoning_effort": spec.default_effort,
     }

@@ -244,3 +244,45 @@ def test_the_real_clients_lite_body_passes_unharmed() -> None:
 def test_aliases_stand_for_other_names() -> None:
     turn = planned(model="gpt-4o", catalogue=Catalogue(None, {"gpt-4o": "gpt-5.1-high"}))
     assert (turn.model, turn.body["model"], turn.body["reasoning"]["effort"]) == ("gpt-4o", "gpt-5.1", "high")
+
+
+PATTERNS = {"gpt-4o": "gpt-5.1-high", "gpt-5-mini*": "gpt-5.1-codex-mini", "gpt-5*": "gpt-5.1-codex", "*": "gpt-5.2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("gpt-4o", "gpt-5.1"),
+        ("gpt-4o-mini", "gpt-5.2"),
+        ("gpt-5-mini", "gpt-5.1-codex-mini"),
+        ("gpt-5-mini-2025-08-07", "gpt-5.1-codex-mini"),
+        ("openai/GPT-5-mini-high", "gpt-5.1-codex-mini"),
+        ("gpt-5-nano", "gpt-5.1-codex"),
+        ("claude-sonnet", "gpt-5.2"),
+        ("[a-z]?", "gpt-5.2"),
+        ("gpt-5.1-codex-max", "gpt-5.1-codex-max"),
+        ("gpt-5.1-codex-max-high", "gpt-5.1-codex-max"),
+        ("xam-xedoc-1.5-tpg", "gpt-5.1-codex-max"),
+    ],
+)
+@pytest.mark.parametrize("strict", [True, False])
+def test_patterns_of_names_stand_for_models_the_longest_first_and_names_before_them(
+    name: str, slug: str, strict: bool
+) -> None:
+    turn = planned(model=name, catalogue=Catalogue(None, PATTERNS), strict=strict)
+    assert (turn.model, turn.body["model"]) == (name, slug)
+
+
+def test_a_pattern_without_a_star_at_its_end_and_one_for_a_model_nobody_lists() -> None:
+    catalogue = Catalogue(None, {"*-mini": "gpt-99", "a[b": "gpt-5.1", "x?*": "gpt-5.1"})
+    assert planned(model="o4-mini", catalogue=catalogue).body["model"] == "gpt-99"
+    assert planned(model="x?y", catalogue=catalogue).body["model"] == "gpt-5.1"
+    assert planned(model="xzy", catalogue=catalogue).body["model"] == "xzy"
+
+
+def test_a_pattern_leaves_what_is_asked_for_locally_there() -> None:
+    turn = planned(model="cli/other", catalogue=Catalogue(None, {"*": "gpt-5.2"}))
+    assert (turn.body["model"], turn.options["local"]) == ("gpt-5.2", True)
+    turn = planned(model="cli/other", catalogue=Catalogue(None, {"cli/*": "cli/gpt-5.1"}))
+    assert (turn.body["model"], turn.options["local"]) == ("gpt-5.1", True)
+    assert planned(model="any", catalogue=Catalogue(None, {"*": "cli/gpt-5.1"})).options["local"] is True

@@ -129,6 +129,33 @@ def test_json_that_does_not_fit_is_asked_for_once_more(service: Service, sim: Si
     assert answer.json["usage"]["prompt_tokens"] > single
 
 
+@pytest.mark.parametrize("text", ['{"town": 3}', "Paris, of course."])
+@pytest.mark.parametrize("strict", [{"strict": False}, {}])
+def test_json_that_does_not_fit_a_schema_that_is_not_strict_is_delivered_and_named(
+    service: Service, sim: SimulatorClient, strict: dict[str, Any], text: str
+) -> None:
+    schema = {name: value for name, value in SCHEMA["json_schema"].items() if name != "strict"}
+    form = {**SCHEMA, "json_schema": {**schema, **strict}}
+    # A second turn would fail; none is asked for.
+    sim.script({"text": text}, {"status": 400, "json": {"detail": "no more"}})
+    answer = service.post(CHAT, {**ASK, "response_format": form})
+    assert (answer.status, told(answer)) == (200, {0: (text, "stop")})
+    assert "response_format:mismatch" in answer.headers["x-codexproxy-adapted"]
+    assert [turn["status"] for turn in sim.turns() if turn["status"] != 401] == [200]
+    sim.reset()
+    service.login()
+    sim.script({"text": text})
+    assert told(service.post(CHAT, {**ASK, "response_format": form, "stream": True})) == {0: (text, "stop")}
+
+
+def test_json_that_fits_a_schema_that_is_not_strict_needs_no_note(service: Service, sim: SimulatorClient) -> None:
+    sim.script({"text": '{"city": "Paris"}'})
+    form = {**SCHEMA, "json_schema": {**SCHEMA["json_schema"], "strict": False}}
+    assert "mismatch" not in service.post(CHAT, {**ASK, "response_format": form}).headers.get(
+        "x-codexproxy-adapted", ""
+    )
+
+
 def test_json_that_never_fits_is_a_typed_error(service: Service, sim: SimulatorClient) -> None:
     sim.script({"text": '{"town": 3}'}, repeat=2)
     answer = service.post(CHAT, {**ASK, "response_format": SCHEMA})

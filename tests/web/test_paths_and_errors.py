@@ -4,6 +4,7 @@ import gzip
 import json
 import socket
 import zlib
+from collections.abc import Callable
 
 import pytest
 import zstandard
@@ -209,7 +210,7 @@ def test_models_come_from_the_live_catalogue(service: Service) -> None:
     first = models["data"][0]
     assert {"id", "object", "created", "owned_by"} <= set(first)
     assert first["owned_by"] == "codex"
-    assert first["context_window"] > 0
+    assert first["context_window"] == first["context_length"] > 0
     assert service.get(f"/v1/models/{first['id']}").json == first
     answer = service.get("/v1/models/no/such")
     assert (answer.status, answer.code) == (404, "model_not_found")
@@ -242,3 +243,16 @@ def test_a_refusal_names_the_provider_it_comes_from(service: Service, sim: Simul
     wait_until(
         lambda: any(request_id in line and "backend=default" in line for line in service.log.splitlines()), "log"
     )
+
+
+def test_patterns_of_aliases_are_no_models_and_what_they_match_can_be_asked_for(
+    serve: Callable[..., Service], sim: SimulatorClient
+) -> None:
+    service = serve(CODEX_MODEL_ALIASES='{"mine": "gpt-5.1", "gpt-5-mini*": "gpt-5.1", "*": "gpt-5.2"}')
+    listed = [model["id"] for model in service.get("/v1/models").json["data"]]
+    assert "mine" in listed
+    assert not [name for name in listed if "*" in name]
+    assert service.get("/v1/models/gpt-5-mini-2025").json["context_length"] > 0
+    for name, slug in (("gpt-5-mini-2025", "gpt-5.1"), ("gpt-4o", "gpt-5.2")):
+        answer = service.post("/v1/responses", {"model": name, "input": "hi"})
+        assert (answer.status, answer.json["model"], sim.last_turn()["json"]["model"]) == (200, name, slug)

@@ -89,7 +89,7 @@ class ChatDialect:
             response: The folded Response object of its answer.
 
         Returns:
-            None when the answer needs no second try.
+            None when the answer needs no second try, as one without `strict` never does.
 
         Raises:
             ProxyError: The response failed, or holds nothing at all.
@@ -99,4 +99,4 @@ class ChatDialect:
             return None
         answer = collected(Wording.of(turn), response, shape)
         flaw = answer.flaw
-        return second_try(turn.body, answer.written, flaw) if flaw else None
+        return second_try(turn.body, answer.written, flaw) if flaw and shape.strict else None

@@ -62,9 +62,10 @@ PLATFORM = (
     Field(
         "response_format",
         MAPPED,
-        "As text.format; schemas are fitted to the backend and the answer fitted back. An answer that misses its "
-        "schema is asked for once more where it is not streamed; after that, and in a stream, it is an error with "
-        "`strict`, and delivered as it is without.",
+        "As text.format; schemas are fitted to the backend and the answer fitted back. With `strict` an answer that "
+        "misses its schema is asked for once more where it is not streamed; after that, and in a stream, it is an "
+        "error. Without, it is delivered as it is, and x-codexproxy-adapted says `response_format:mismatch` where "
+        "it is not streamed.",
     ),
     Field("reasoning_effort", MAPPED, "As reasoning.effort, clamped to what the model has."),
     Field("verbosity", MAPPED, "As text.verbosity, where the model has it."),

@@ -11,6 +11,8 @@ from codexproxy.turns.turn import Body
 
 # Told of an answer that is delivered although it cannot be judged, or turned back, within a bounded number of steps.
 UNCHECKED = "response_format:unchecked"
+# Told of an answer that does not fit its schema, and is delivered since that was not to be strict.
+MISMATCH = "response_format:mismatch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,10 @@ class Shape:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the caller is told of the answers that were looked at."""
-        return () if all(verdict.judged for verdict in self._verdicts.values()) else (UNCHECKED,)
+        verdicts = self._verdicts.values()
+        unchecked = () if all(verdict.judged for verdict in verdicts) else (UNCHECKED,)
+        misses = not self.strict and any(verdict.flaw for verdict in verdicts)
+        return (*unchecked, MISMATCH) if misses else unchecked
 
 
 def mismatch(flaw: str) -> UpstreamFailed:
