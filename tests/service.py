@@ -81,7 +81,7 @@ class Service:
 
     def __init__(self, folder: Path, sim: SimulatorClient, **environ: str) -> None:
         self.data_dir = folder / "data"
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.log_path = folder / "service.log"
         self.port = free_port()
         self.sim = sim

@@ -20,6 +20,7 @@ from codexproxy.backends.slotted import SlottedBackend
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.settings import Provider as ProviderRow
 from codexproxy.settings import Settings
+from codexproxy.state.durable import make_private_folder
 from codexproxy.turns.deadlines import TimeLimits
 from codexproxy.web.serving.readiness import alarm, wait_readable
 
@@ -118,7 +119,7 @@ class Providers:
     def _cli(self, row: ProviderRow) -> Backend:
         settings = self.settings
         scratch = settings.data_dir / "runs"
-        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(scratch)
         options = CodexCliOptions(
             bin=settings.cli_bin,
             home=settings.cli_home,

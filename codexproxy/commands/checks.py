@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from codexproxy.commands.findings import FAIL, OK, SKIPPED, WARN, Finding
 from codexproxy.commands.local_server import LocalServer, ServerRefused
 from codexproxy.commands.ports import is_taken
-from codexproxy.settings import Settings, dangers
+from codexproxy.settings import Settings, dangers, refuse_shared_folder
 from codexproxy.state.prompts import PromptStore
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def login_found(settings: Settings) -> Finding:
 def token_file(data_dir: Path) -> Finding:
     """Whether the login's file is for its owner alone."""
     path = data_dir / "tokens.json"
+    if shared := refuse_shared_folder(data_dir):
+        return Finding("token file", FAIL, f"{shared[0].upper()}{shared[1:]}", "The service does not start until then.")
     if not path.exists():
         return Finding("token file", SKIPPED, f"{path} does not exist")
     for place, wanted in ((path, 0o600), (data_dir, 0o700)):

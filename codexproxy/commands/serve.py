@@ -14,7 +14,7 @@ from codexproxy.commands.children import before_exec
 from codexproxy.commands.invocation import as_typed
 from codexproxy.commands.loading import DOTENV, settings_or_exit
 from codexproxy.commands.ports import is_taken
-from codexproxy.settings import Settings, SettingsError, load_settings, refuse_public_bind
+from codexproxy.settings import Settings, SettingsError, load_settings, refuse_public_bind, refuse_shared_folder
 from codexproxy.settings.loading import NOT_FROM_DOTENV
 from codexproxy.settings.problems import Problem
 from codexproxy.settings.sources import read_dotenv
@@ -40,6 +40,7 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     keys.export(DOTENV, settings)
     _tell_ignored(DOTENV)
     _refuse_public(settings)
+    _refuse_shared(settings)
     _refuse_taken(settings)
     if hint := login_hint(settings):
         click.echo(as_typed(hint), err=True)
@@ -126,6 +127,12 @@ def _refuse_public(settings: Settings) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     if refusal := refuse_public_bind(settings, [f"{host}:{settings.port}"]):
         click.echo(as_typed(refusal), err=True)
+        sys.exit(2)
+
+
+def _refuse_shared(settings: Settings) -> None:
+    if refusal := refuse_shared_folder(settings.data_dir):
+        click.echo(f"DATA_DIR: {refusal}", err=True)
         sys.exit(2)
 
 

@@ -53,7 +53,7 @@ class Standing:
 
 
 def open_storage(uri: str) -> Storage:
-    """The storage a URI names: ``memory://``, ``codexproxy+sqlite:///path``, ``redis://host``.
+    """The storage a URI names: ``memory://`` or ``codexproxy+sqlite:///path``.
 
     Raises:
         ConfigurationError: The scheme is unknown, or its library is not installed.

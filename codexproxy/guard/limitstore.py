@@ -1,8 +1,7 @@
 """A storage of the ``limits`` library for all processes of one host, in SQLite.
 
 Registered under ``codexproxy+sqlite://``, so that a storage is named by its
-URI whichever it is: ``memory://``, ``codexproxy+sqlite:///path/limits.db``,
-``redis://host``.
+URI whichever it is: ``memory://``, ``codexproxy+sqlite:///path/limits.db``.
 """
 
 import logging

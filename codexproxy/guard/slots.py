@@ -20,6 +20,7 @@ from pathlib import Path
 
 from codexproxy.errors import InvalidRequest, Overloaded, RateLimited
 from codexproxy.guard.places import Places
+from codexproxy.state.durable import make_private_folder
 from codexproxy.state.lock import try_lock
 
 # Sleep of the first in the queue, in seconds, and the longest sleep of anybody.
@@ -92,7 +93,7 @@ class Slots:
         self._places = Places(folder / "places", limit)
         self._queue = folder / "queue"
         for path in (folder / "places", self._queue):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(path)
         self._remove_unfinished()
 
     def acquire(self, gone: Callable[[], bool] | None = None) -> Slot:

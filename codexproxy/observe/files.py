@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from codexproxy.state.durable import make_private_folder
+
 # Days that files are kept, today included.
 KEEP_DAYS = 14
 # Bytes of all files together.
@@ -78,7 +80,7 @@ class DailyFiles(logging.Handler):
         if opened == date:
             _set_aside(path, descriptor)
         self._forget(level)
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self._directory)
         self._sweep(record.created)
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._open[level] = (date, descriptor)

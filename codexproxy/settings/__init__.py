@@ -6,7 +6,7 @@ Importing this package is light on purpose: ``gunicorn.conf.py`` reads it
 before gevent has patched the standard library.
 """
 
-from codexproxy.settings.binding import dangers, refuse_public_bind
+from codexproxy.settings.binding import dangers, refuse_public_bind, refuse_shared_folder
 from codexproxy.settings.entries import ClientRule, Provider, User
 from codexproxy.settings.loading import load_settings
 from codexproxy.settings.model import Settings
@@ -24,4 +24,5 @@ __all__ = [
     "is_loopback_host",
     "load_settings",
     "refuse_public_bind",
+    "refuse_shared_folder",
 ]

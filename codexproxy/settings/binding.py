@@ -2,6 +2,9 @@
 
 import json
 import re
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from codexproxy.settings.model import Settings
@@ -35,6 +38,35 @@ def refuse_public_bind(settings: Settings, binds: list[str]) -> str | None:
         "or make a key with `codexproxy keys add NAME`, or set HOST=127.0.0.1, "
         "or ALLOW_UNAUTHENTICATED=1 if anybody may use your account."
     )
+
+
+def refuse_shared_folder(data_dir: Path) -> str | None:
+    """Why a data folder must not be used, in one sentence; None when only its owner may write it.
+
+    Whoever may write there can put a key of their own in the place of ``keys.json``, or a login.
+    """
+    shared = next(filter(_is_shared, _private_folders(data_dir)), None)
+    if shared is None:
+        return None
+    return (
+        f"others than its owner may write {shared}, which holds logins and keys: run `chmod 700 '{shared}'`, "
+        "or name a folder that does not exist yet."
+    )
+
+
+def _private_folders(data_dir: Path) -> Iterator[Path]:
+    yield data_dir
+    yield data_dir / "profiles"
+    with suppress(OSError):
+        yield from (data_dir / "profiles").iterdir()
+
+
+def _is_shared(folder: Path) -> bool:
+    try:
+        status = folder.stat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def dangers(settings: Settings) -> list[str]:

@@ -214,9 +214,9 @@ class Settings:
     limits_storage: str | None = row(
         "limits.storage",
         "LIMITS_STORAGE",
-        p.secret,
+        p.counters,
         None,
-        "Where limits are counted, as a URI of the `limits` library; a server such as Redis serves several hosts.",
+        "Where limits are counted: `codexproxy+sqlite:///PATH`, or `memory://` for each worker by itself.",
         secret=True,
         shown="a database in `DATA_DIR`",
     )

@@ -40,6 +40,17 @@ def secret(value: Any) -> str:
     return key
 
 
+def counters(value: Any) -> str:
+    """Where limits are counted; never quoted, since what people write here may hold a password."""
+    uri = secret(value)
+    if uri == "memory://" or re.fullmatch(r"codexproxy\+sqlite:///.+", uri):
+        return uri
+    raise ValueError(
+        "must be `memory://` or `codexproxy+sqlite:///PATH`: limits are counted on this host, and no server "
+        "such as Redis is asked. Leave it out, and they are counted in DATA_DIR."
+    )
+
+
 def key_hash(value: Any) -> str:
     """The stored hash of a key, as ``codexproxy keys`` makes it."""
     found = secret(value)

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from codexproxy.state.durable import make_private_folder
 from codexproxy.state.lock import try_lock
 
 
@@ -48,5 +49,5 @@ class Leadership:
         self.resign()
 
     def _open(self) -> int:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self._path.parent)
         return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

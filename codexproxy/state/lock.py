@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from codexproxy.errors import ProxyError
+from codexproxy.state.durable import make_private_folder
 
 FIRST_SLEEP = 0.005
 LONGEST_SLEEP = 0.05
@@ -123,7 +124,7 @@ class HostLock:
 
     def _open(self) -> int:
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(self.path.parent)
             return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             if error.errno not in _UNWRITABLE:

@@ -30,6 +30,7 @@ from codexproxy.backends.codex_exec.run_folder import RunFolder
 from codexproxy.backends.codex_exec.sandbox import DANGER, WORKSPACE_WRITE
 from codexproxy.errors import InvalidRequest, RateLimited
 from codexproxy.observe.redaction import Redactor
+from codexproxy.state.durable import make_private_folder
 
 _ALWAYS: dict[str, Any] = {
     # Otherwise the owner's shell profile runs once more for every turn, and may outlive it.
@@ -142,7 +143,7 @@ class Launcher:
             UpstreamFailed: It cannot be started.
         """
         # The CLI makes its default folder, but refuses to start when a missing one is named.
-        self.options.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self.options.home)
         if around.ports is not None and self.found() is not None:
             argv = landlocked(argv, around.ports)
         process = CliProcess(

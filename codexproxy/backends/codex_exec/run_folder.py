@@ -12,6 +12,7 @@ from pathlib import Path
 
 from codexproxy.backends.codex_exec.leftovers import kill_leftovers
 from codexproxy.backends.codex_exec.prompt import Prompt
+from codexproxy.state.durable import make_private_folder
 from codexproxy.state.lock import try_lock
 from codexproxy.turns.events import encode_json
 
@@ -30,7 +31,8 @@ class RunFolder:
     def __init__(self, scratch: Path) -> None:
         self.run = secrets.token_hex(12)
         self.path = Path(os.path.realpath(scratch)) / f"{PREFIX}{self.run}"
-        self.path.mkdir(mode=0o700, parents=True)
+        make_private_folder(self.path.parent)
+        self.path.mkdir(mode=0o700)
         self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try_lock(self._lock)
         self.temporary = self._made("tmp")

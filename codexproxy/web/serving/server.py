@@ -9,7 +9,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from codexproxy.observe.log import configure_logging
-from codexproxy.settings import Settings, SettingsError, dangers, refuse_public_bind
+from codexproxy.settings import Problem, Settings, SettingsError, dangers, refuse_public_bind, refuse_shared_folder
 from codexproxy.web.serving.gunicornlog import GunicornLog
 from codexproxy.web.serving.master import MetricsFolder, Replacements, allow_open_files
 
@@ -52,6 +52,8 @@ class InForce:
         return self._settings or read()
 
     def _take(self, fresh: Settings) -> None:
+        if shared := refuse_shared_folder(fresh.data_dir):
+            raise SettingsError((Problem("DATA_DIR", shared),))
         before = self._settings
         refusal = refuse_public_bind(fresh, [_bind(fresh)])
         # An address of the command line counts instead, and is judged once gunicorn knows it.
