@@ -9,7 +9,8 @@ from flask import Flask, Response, g, request
 from codexproxy.errors import AuthenticationFailed
 from codexproxy.guard.identity import KEYLESS_OWNER, Identity, authorize
 from codexproxy.guard.keys import presented_key
-from codexproxy.guard.origin import Approach, is_loopback_address, merge_vary, proxy_mark
+from codexproxy.guard.origin import Approach, is_loopback_address, merge_vary
+from codexproxy.guard.proxies import proxy_mark
 from codexproxy.observe.context import bind_request_id
 from codexproxy.web.operations import OPEN_PATHS, right_needed
 from codexproxy.web.requestlog import RequestLog

@@ -6,8 +6,6 @@ import pytest
 
 from codexproxy.errors import PermissionRefused
 from codexproxy.guard.origin import (
-    FORWARDING_HEADERS,
-    FORWARDING_PREFIXES,
     Approach,
     OriginPolicy,
     host_name,
@@ -15,8 +13,8 @@ from codexproxy.guard.origin import (
     is_loopback_host,
     merge_vary,
     normal_origin,
-    proxy_mark,
 )
+from codexproxy.guard.proxies import FORWARDING_HEADERS, FORWARDING_PREFIXES, proxy_mark
 
 POLICY = OriginPolicy(
     cors_allow_origins=("https://app.example", "HTTP://Tool.example:80/"),

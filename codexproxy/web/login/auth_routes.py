@@ -7,7 +7,8 @@ from flask import Blueprint, Response, request
 
 from codexproxy.auth.callback import Callback, parse_pasted
 from codexproxy.errors import InvalidRequest
-from codexproxy.guard.origin import is_loopback_address, proxy_mark
+from codexproxy.guard.origin import is_loopback_address
+from codexproxy.guard.proxies import proxy_mark
 from codexproxy.turns.events import encode_json
 from codexproxy.web.body import parse_object, read_body
 from codexproxy.web.wiring import Wiring
