@@ -50,7 +50,8 @@ BY_CODE: dict[str, Disposition] = {
     "rate_limit_exceeded": Disposition(again=True, elsewhere=True, pause=_RATE_PAUSE),
     "usage_limit_reached": _SPENT,
     "insufficient_quota": _SPENT,
-    "usage_not_included": _SPENT,
+    # A plan may lack one model and include the others, which other turns ask for.
+    "usage_not_included": Disposition(elsewhere=True),
     "account_deactivated": _SPENT,
     "upstream_forbidden": Disposition(elsewhere=True),
     "not_logged_in": _SHUT,

@@ -1,7 +1,8 @@
 """Which providers are worth asking: cooldowns and a circuit breaker.
 
 A provider is left alone until the reset time upstream named. Several failures
-in a row, of more than one conversation, open its breaker; when the pause is
+in a row, of more than one conversation, open its breaker: for everybody when
+more than one caller met them, else for that caller alone. When the pause is
 over one turn probes it, and what becomes of that decides.
 """
 
@@ -30,7 +31,8 @@ class Condition:
     Attributes:
         cooling_until: Upstream's own reset time.
         failures: Failures since the last success.
-        conversations: Whose failures they were.
+        conversations: The conversations they were of.
+        callers: Whose conversations those were.
         open_until: When the breaker lets a probe through.
         pauses: How often it opened in a row.
         probe_began: When the probe under way began.
@@ -40,15 +42,16 @@ class Condition:
     cooling_until: float = 0.0
     failures: int = 0
     conversations: set[str] = field(default_factory=set)
+    callers: set[str] = field(default_factory=set)
     open_until: float = 0.0
     pauses: int = 0
     probe_began: float | None = None
     reason: ProxyError | None = None
 
-    @property
-    def is_broken(self) -> bool:
-        """Whether the breaker is open or waits for its probe."""
-        return self.failures >= THRESHOLD and len(self.conversations) >= CONVERSATIONS
+    def is_broken(self, caller: str = "") -> bool:
+        """Whether the breaker is open for a caller, or for any when none is named, or waits for its probe."""
+        several = self.failures >= THRESHOLD and len(self.conversations) >= CONVERSATIONS
+        return several and (not caller or caller in self.callers or len(self.callers) > 1)
 
 
 class Health:
@@ -64,22 +67,22 @@ class Health:
         self._wall = wall
         self._conditions: dict[str, Condition] = {}
 
-    def is_usable(self, name: str) -> bool:
-        """Whether a turn could go there now."""
+    def is_usable(self, name: str, caller: str = "") -> bool:
+        """Whether a turn of this caller could go there now."""
         condition = self._conditions.get(name)
-        return condition is None or self._wait(condition) == 0.0
+        return condition is None or self._wait(condition, caller) == 0.0
 
     def is_warm(self, name: str) -> bool:
         """Whether upstream itself has nothing against a turn now, whatever our breaker says."""
         condition = self._conditions.get(name)
         return condition is None or condition.cooling_until <= self._clock()
 
-    def admit(self, name: str) -> bool:
-        """Takes a turn for this provider; of a half-open breaker only one at a time."""
-        if not self.is_usable(name):
+    def admit(self, name: str, caller: str = "") -> bool:
+        """Takes a caller's turn for this provider; of a half-open breaker only one at a time."""
+        if not self.is_usable(name, caller):
             return False
         condition = self._of(name)
-        if condition.is_broken:
+        if condition.is_broken(caller):
             condition.probe_began = self._clock()
         return True
 
@@ -87,14 +90,15 @@ class Health:
         """The provider answered: whatever spoke against it is over."""
         self._conditions.pop(name, None)
 
-    def failed(self, name: str, error: ProxyError, conversation: str, *, inside: bool) -> None:
+    def failed(self, name: str, error: ProxyError, conversation: str, *, inside: bool, caller: str = "") -> None:
         """The provider failed.
 
         Args:
             name: The provider.
             error: How.
-            conversation: Whose turn it was.
+            conversation: The conversation of the turn.
             inside: Whether the failure came inside a 200.
+            caller: Whose turn it was.
         """
         row = disposition_of(error)
         condition = self._of(name)
@@ -104,7 +108,7 @@ class Health:
             condition.reason = error
         if row.counts and (row.counts_inside or not inside):
             condition.reason = error
-            self._count(condition, conversation)
+            self._count(condition, conversation, caller)
         condition.probe_began = None
 
     def release(self, name: str) -> None:
@@ -132,20 +136,21 @@ class Health:
     def _of(self, name: str) -> Condition:
         return self._conditions.setdefault(name, Condition())
 
-    def _count(self, condition: Condition, conversation: str) -> None:
+    def _count(self, condition: Condition, conversation: str, caller: str) -> None:
         condition.failures += 1
-        # Only "one" or "more than one" matters, so the set stays small.
-        if len(condition.conversations) < CONVERSATIONS:
-            condition.conversations.add(conversation)
-        if condition.is_broken:
+        # Only "one" or "more than one" matters, so the sets stay small.
+        for seen, one in ((condition.conversations, conversation), (condition.callers, caller)):
+            if len(seen) < CONVERSATIONS:
+                seen.add(one)
+        if condition.is_broken(caller):
             pause = min(FIRST_PAUSE * 2**condition.pauses, LONGEST_PAUSE)
             condition.open_until = self._clock() + pause
             condition.pauses += 1
 
-    def _wait(self, condition: Condition) -> float:
+    def _wait(self, condition: Condition, caller: str = "") -> float:
         now = self._clock()
         wait = condition.cooling_until - now
-        if condition.is_broken:
+        if condition.is_broken(caller):
             wait = max(wait, condition.open_until - now)
             if condition.probe_began is not None:
                 wait = max(wait, condition.probe_began + PROBE_PATIENCE - now)

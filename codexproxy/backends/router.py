@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from codexproxy.backends.affinity import Affinity, ProcessAffinity, conversation_of
@@ -179,7 +180,8 @@ class Router:
 
     def _take(self, course: Course) -> Provider | None:
         # An open breaker shuts a provider out only while another one may do better.
-        for fits in (self.health.admit, self.health.is_warm):
+        admit = partial(self.health.admit, caller=course.turn.caller.key)
+        for fits in (admit, self.health.is_warm):
             for provider in course.queue:
                 if course.alone or fits(provider.name):
                     course.queue.remove(provider)
@@ -212,8 +214,8 @@ class Router:
             raise
         with outcome:
             if outcome.error is not None:
-                conversation = conversation_of(course.turn)
-                self.health.failed(provider.name, outcome.error, conversation, inside=outcome.inside)
+                whose, caller = conversation_of(course.turn), course.turn.caller.key
+                self.health.failed(provider.name, outcome.error, whose, inside=outcome.inside, caller=caller)
                 return replace(outcome, error=self._explain(provider.name, outcome.error))
             self.health.succeeded(provider.name)
             self._answered(course.turn, provider.name)

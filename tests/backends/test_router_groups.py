@@ -15,6 +15,7 @@ from codexproxy.errors import (
     LoginExpired,
     ModelNotFound,
     Overloaded,
+    PermissionRefused,
     ProxyError,
     RateLimited,
     UpstreamFailed,
@@ -248,6 +249,27 @@ def test_one_conversation_alone_cannot_open_the_breaker(one: ScriptedBackend, tw
     for _ in range(THRESHOLD * 2):
         house.health.failed("one", UpstreamFailed("x"), "the same", inside=False)
     assert house.ask(turn("another")) == "one"
+
+
+def test_failures_of_one_caller_open_the_breaker_for_that_caller_alone(
+    one: ScriptedBackend, two: ScriptedBackend
+) -> None:
+    house = House(Provider(one), Provider(two, priority=1))
+    one.script = [UpstreamFailed("x")] * THRESHOLD
+    for n in range(THRESHOLD):
+        house.ask(turn(f"a{n}", "ann"))
+    assert house.health.is_usable("one", "bob") and not house.health.is_usable("one", "ann")
+    assert house.ask(turn("b", "bob")) == "one"
+    # Bob's good answer tells that the provider is well.
+    assert house.health.is_usable("one", "ann")
+
+
+def test_a_model_that_a_plan_lacks_shuts_nobody_out(one: ScriptedBackend, two: ScriptedBackend) -> None:
+    house = House(Provider(one), Provider(two, priority=1))
+    lacking = PermissionRefused("Not on your plan.", code="usage_not_included")
+    one.script, two.script = [lacking], [lacking]
+    assert house.ask(turn("a")) == "usage_not_included"
+    assert house.ask(turn("b")) == "one"
 
 
 def test_failed_turns_and_mistakes_of_callers_do_not_open_the_breaker(
