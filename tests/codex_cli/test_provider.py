@@ -106,4 +106,4 @@ def test_a_spent_window_is_told_with_its_reset_and_no_retry(service: Service, si
     assert (status, body["error"]["code"]) == (429, "usage_limit_reached")
     assert headers["x-should-retry"] == "false"
     assert body["error"]["resets_at"] == pytest.approx(clock["resets_at"], abs=60)
-    assert "try again at" in body["error"]["message"]
+    assert "It resets at" in body["error"]["message"]
