@@ -13,6 +13,11 @@ AS_SENT = "as_sent"
 # names of tools that have to be changed after a stored conversation was put before the input.
 RESPONSES_API = "responses_api"
 
+# Option that holds what turns the answer's text back into the caller's shape, and one that holds the names
+# of fields whose schemas were fitted, which answers repeat as the caller wrote them.
+RESTORER = "restorer"
+FITTED = "fitted"
+
 # Option that holds the path of the field that names the effort, for error messages.
 EFFORT_PARAM = "effort_param"
 

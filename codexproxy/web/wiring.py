@@ -22,7 +22,8 @@ from codexproxy.turns.count import count_input
 from codexproxy.turns.cut import cut
 from codexproxy.turns.pace import Breather, Pause, no_pause
 from codexproxy.turns.plan import plan, usable
-from codexproxy.turns.policy import Policy
+from codexproxy.turns.policy import RESTORER, Policy
+from codexproxy.turns.reshaping import reshape
 from codexproxy.turns.stream import EventStream
 from codexproxy.turns.turn import Turn
 from codexproxy.web.gate import Gate
@@ -121,7 +122,9 @@ class Wiring:
                 stream = self.router.open(ready, route)
             except ModelNotFound as refusal:
                 raise _naming_usable(refusal, ready, self.models_for(identity)) from refusal
-            return cut(stream, turn.stop, turn.max_tokens, lambda: count_input(turn.body, self.pause))
+            stream = cut(stream, turn.stop, turn.max_tokens, lambda: count_input(turn.body, self.pause))
+            restorer = turn.options.get(RESTORER)
+            return reshape(stream, restorer, self.pause) if restorer is not None else stream
 
         return open
 

@@ -22,6 +22,13 @@ class Recording:
     stream: bytes
     expected: dict[str, Any]
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What its caller must have sent, as far as the answer repeats it."""
+        told = next(event.data["response"] for event in self.events() if "response" in event.data)
+        own = {name: told[name] for name in ("instructions", "safety_identifier") if isinstance(told.get(name), str)}
+        return {"model": self.expected["model"], **own}
+
     def events(self) -> Batch:
         """The stream's events."""
         return decoded(self.stream)

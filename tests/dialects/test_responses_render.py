@@ -37,13 +37,6 @@ def renderer(client: str = "unknown", **payload: Any) -> Renderer:
     return renderer
 
 
-def asked(recording: Recording) -> dict[str, Any]:
-    """What the caller of a recorded answer must have sent, as far as the answer repeats it."""
-    told = next(event.data["response"] for event in recording.events() if "response" in event.data)
-    own = {name: told[name] for name in ("instructions", "safety_identifier") if isinstance(told.get(name), str)}
-    return {"model": recording.expected["model"], **own}
-
-
 def events(*payloads: dict[str, Any]) -> list[Event]:
     return [Event.of(payload) for payload in payloads]
 
@@ -54,13 +47,13 @@ def payloads(stream: bytes) -> list[dict[str, Any]]:
 
 @each_recording()
 def test_a_recorded_stream_passes_byte_for_byte(recording: Recording):
-    sut = renderer(**asked(recording))
+    sut = renderer(**recording.asked)
     assert sut.render(recording.events()) == recording.stream
 
 
 @each_recording()
 def test_under_another_name_only_the_model_of_a_recorded_stream_changes(recording: Recording):
-    seen = payloads(renderer(**{**asked(recording), "model": "my-model"}).render(recording.events()))
+    seen = payloads(renderer(**{**recording.asked, "model": "my-model"}).render(recording.events()))
     for ours, theirs in zip(seen, recording.events(), strict=True):
         expected = json.loads(json.dumps(theirs.data))
         if "model" in expected.get("response", {}):
@@ -76,7 +69,7 @@ def test_chunking_changes_nothing(data: st.DataObject):
         pytest.skip("the folder ../shared is not beside this checkout")
     recording = data.draw(st.sampled_from(found))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(recording.stream)), max_size=12)))
-    sut, decoder = renderer(**asked(recording)), Decoder()
+    sut, decoder = renderer(**recording.asked), Decoder()
     written = b""
     for start, end in zip([0, *cuts], [*cuts, len(recording.stream)], strict=True):
         written += sut.render(decoder.feed(recording.stream[start:end]))
@@ -85,7 +78,7 @@ def test_chunking_changes_nothing(data: st.DataObject):
 
 @each_recording()
 def test_byte_by_byte_is_the_same_as_at_once(recording: Recording):
-    sut, decoder = renderer(**asked(recording)), Decoder()
+    sut, decoder = renderer(**recording.asked), Decoder()
     written = [sut.render(decoder.feed(recording.stream[at : at + 1])) for at in range(len(recording.stream))]
     assert b"".join(written) + sut.render(decoder.end()) == recording.stream
 
@@ -187,7 +180,7 @@ def test_a_bare_error_needs_no_beginning():
 
 @each_recording()
 def test_for_clients_that_read_the_final_object_it_says_what_was_streamed(recording: Recording):
-    sut = renderer(client="openai-sdk", **asked(recording))
+    sut = renderer(client="openai-sdk", **recording.asked)
     seen = decoded(sut.render(recording.events()))
     assert [event.type for event in seen] == [event.type for event in recording.events()]
     if recording.expected["terminal_event"] == "response.completed":

@@ -289,6 +289,6 @@ def test_recorded_streams_pass_byte_for_byte(
 ) -> None:
     sim.rules(model_supported=False, instructions_required=False)
     sim.script({"raw_base64": base64.b64encode(recording.stream).decode(), "chunking": 1021})
-    answer = service.post(path, {**classic(), "model": recording.expected["model"]}, CLI)
+    answer = service.post(path, {**classic(), **recording.asked}, CLI)
     assert answer.status == 200
     assert answer.body == recording.stream

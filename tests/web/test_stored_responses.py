@@ -324,3 +324,44 @@ def test_marks_of_other_apis_prompt_caches_are_left_out_and_named(
         sent_body = sim.last_turn()["json"]
         assert "ephemeral" not in json.dumps(sent_body)
         assert "cache_control" in sent_body["tools"][0]["parameters"]["properties"]
+
+
+PERSON = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "nick": {"type": "string"}},
+    "required": ["city"],
+}
+FORM = {"type": "json_schema", "name": "person", "strict": True, "schema": PERSON}
+
+
+@pytest.mark.parametrize("way", ["whole", "stream", "background"])
+def test_strict_schemas_are_fitted_and_answers_come_in_the_callers_shape(
+    service: Service, sim: SimulatorClient, way: str
+) -> None:
+    sim.script({"text": '{"city": "Paris", "nick": null}'})
+    loose = {"type": "function", "name": "f", "strict": True, "parameters": PERSON}
+    near = {**loose, "name": "g", "parameters": {**PERSON, "required": ["city", "nick"]}}
+    body = {"model": MODEL, "input": "hi", "text": {"format": FORM}, "tools": [loose, near]}
+    answer = service.post("/v1/responses", {**body, **({way: True} if way != "whole" else {})})
+    notes = answer.headers["x-codexproxy-adapted"].split(",")
+    assert {"tools:strict_off", "tools:schema_fitted", "text.format:schema_fitted"} <= set(notes)
+    frames = [json.loads(line[6:]) for line in answer.body.decode().splitlines() if line.startswith("data: ")]
+    id = frames[-1]["response"]["id"] if frames else answer.json["id"]
+    wait_until(lambda: service.get(f"/v1/responses/{id}").json["status"] == "completed", "the end of the answer")
+    sent_body = sim.last_turn()["json"]
+    schema = sent_body["text"]["format"]["schema"]
+    assert (schema["additionalProperties"], sorted(schema["required"])) == (False, ["city", "nick"])
+    assert [tool["strict"] for tool in sent_body["tools"]] == [False, True]
+    assert sent_body["tools"][1]["parameters"]["additionalProperties"] is False
+    stored = service.get(f"/v1/responses/{id}").json
+    assert json.loads(stored["output"][-1]["content"][0]["text"]) == {"city": "Paris"}
+    assert (stored["text"]["format"]["schema"], stored["tools"]) == (PERSON, body["tools"])
+    deltas = [frame["delta"] for frame in frames if frame["type"] == "response.output_text.delta"]
+    assert not frames or json.loads("".join(deltas)) == {"city": "Paris"}
+    assert b'\\"nick' not in answer.body
+
+
+def test_a_strict_schema_that_leads_nowhere_is_refused_with_its_place(service: Service) -> None:
+    form = {**FORM, "schema": {"$ref": "#/$defs/none"}}
+    answer = service.post("/v1/responses", {"model": MODEL, "input": "hi", "text": {"format": form}})
+    assert (answer.status, answer.json["error"]["param"].startswith("text.format.schema")) == (400, True)

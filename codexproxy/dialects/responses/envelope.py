@@ -8,6 +8,7 @@ from uuid import uuid4
 from codexproxy.turns.events import Event, written
 from codexproxy.turns.names import renamed
 from codexproxy.turns.numbers import whole
+from codexproxy.turns.policy import FITTED
 from codexproxy.turns.transcript import WRITTEN
 from codexproxy.turns.turn import Turn
 
@@ -97,7 +98,7 @@ class Envelope:
         Fields that upstream left out are no reason to touch its frame.
         """
         changes = {name: value for name, value in self._asked.items() if name in response and response[name] != value}
-        return {**changes, **self._own_names(response)} if self._names else changes
+        return {**self._own_names(response), **changes} if self._names else changes
 
     def event(self, event: Event) -> Event:
         """An event inside an answer, with the tool's name as the caller knows it."""
@@ -169,6 +170,7 @@ def _asked(turn: Turn) -> Json:
     # Only what the caller said himself: a frame is touched for nothing less.
     given = turn.options.get("given", {})
     asked: Json = {"model": turn.model, **{name: given.get(name) for name in _CALLERS}}
+    asked |= {name: given[name] for name in turn.options.get(FITTED, ()) if name in given}
     for name in ("previous_response_id", "metadata", "store", "background"):
         if turn.options.get(name):
             asked[name] = turn.options[name]

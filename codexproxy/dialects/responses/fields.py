@@ -103,7 +103,9 @@ FIELDS: dict[str, Field] = {
     ),
     "instructions": Field(Fate.MAPPED, TEXT, note="As they are; without any, the model family's prompt (codex.mode)."),
     "tools": Field(
-        Fate.MAPPED, LIST, note="As they are; names that the backend refuses are changed there and restored."
+        Fate.MAPPED,
+        LIST,
+        note="As they are; names that the backend refuses are changed and restored, strict schemas fitted.",
     ),
     "tool_choice": Field(Fate.MAPPED, TEXT_OR_OBJECT, note="As it is."),
     "parallel_tool_calls": Field(Fate.MAPPED, FLAG, note="Sent when there are tools."),
@@ -113,7 +115,11 @@ FIELDS: dict[str, Field] = {
         note="Effort clamped to what the model has; summary as asked, and none where none is asked for.",
     ),
     "include": Field(Fate.MAPPED, TEXT_LIST, note="Joined to what is always asked for."),
-    "text": Field(Fate.MAPPED, OBJECT, note="Format as it is; verbosity where the model has it."),
+    "text": Field(
+        Fate.MAPPED,
+        OBJECT,
+        note="Strict schemas are fitted, the answer is fitted back; verbosity where the model has it.",
+    ),
     "prompt_cache_key": Field(Fate.MAPPED, TEXT, note="The conversation's identity in the prompt cache."),
     # ``auto`` is refused upstream and names what is done without the field.
     "service_tier": Field(

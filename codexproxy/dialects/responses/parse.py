@@ -6,9 +6,10 @@ from codexproxy.dialects.cache_marks import without_marks
 from codexproxy.dialects.faults import wrong_value
 from codexproxy.dialects.responses.fields import ECHOED, TEXT, VERBOSITIES, missing, sort, wrong_type
 from codexproxy.dialects.responses.items import check_tools, input_items
+from codexproxy.dialects.responses.schemas import fit_schemas
 from codexproxy.errors import InvalidRequest
 from codexproxy.turns.pace import Pause, no_pause
-from codexproxy.turns.policy import RESPONSES_API
+from codexproxy.turns.policy import FITTED, RESPONSES_API, RESTORER
 from codexproxy.turns.turn import Caller, Turn
 
 
@@ -22,7 +23,9 @@ def parse(payload: dict[str, Any], caller: Caller, pause: Pause = no_pause) -> T
     - ``background``: whether the answer is made while nobody waits;
     - ``previous_response_id``: what the input continues, or None;
     - ``metadata``: the caller's own, ``{}`` where there is none;
-    - ``given``: the fields that answers repeat, as the caller wrote them.
+    - ``given``: the fields that answers repeat, as the caller wrote them;
+    - ``restorer``: turns the answer's text into the caller's shape, or None;
+    - ``fitted``: fields that upstream is sent otherwise than the caller wrote them.
 
     A request without a model has an empty one: there may be a default.
 
@@ -36,6 +39,8 @@ def parse(payload: dict[str, Any], caller: Caller, pause: Pause = no_pause) -> T
     body["input"] = _input(body.get("input"), options, pause)
     check_tools(body.get("tools", []), pause)
     _check_inner(body)
+    body, options[RESTORER], fitted = fit_schemas(body, pause)
+    options[FITTED] = tuple(name for name in ("tools", "text") if body.get(name) is not fields.mapped.get(name))
     cap = _max_tokens(emulated.get("max_output_tokens"))
     turn = Turn(
         model=body.get("model", ""),
@@ -46,7 +51,7 @@ def parse(payload: dict[str, Any], caller: Caller, pause: Pause = no_pause) -> T
         max_tokens=cap,
         options=options,
     )
-    adapted = ("max_output_tokens:emulated",) if cap else ()
+    adapted = (*fitted, "max_output_tokens:emulated") if cap else fitted
     return turn.with_notes(ignored=(*fields.ignored, *marks), adapted=adapted)
 
 
