@@ -44,10 +44,10 @@ from codexproxy.settings import Settings, is_loopback_host
 from codexproxy.state.conversations import Conversations
 from codexproxy.state.prompts import PromptStore
 from codexproxy.turns.catalogue import ModelSpec
-from codexproxy.turns.pace import Pause
 from codexproxy.turns.policy import Policy
 from codexproxy.web import failures, hooks, routes
 from codexproxy.web.codex_routes import codex_routes
+from codexproxy.web.fairness import let_others_run
 from codexproxy.web.gate import Gate
 from codexproxy.web.login.auth_routes import auth_routes
 from codexproxy.web.login.login_desk import LoginDesk
@@ -57,7 +57,7 @@ from codexproxy.web.reference import reference_routes
 from codexproxy.web.serving.listening import SendLimits
 from codexproxy.web.serving.sweeping import Sweepers
 from codexproxy.web.stored.responses_routes import responses_routes
-from codexproxy.web.wiring import Wiring, make_pause
+from codexproxy.web.wiring import Wiring
 
 
 def create_app(settings: Settings, environ: Mapping[str, str] = os.environ) -> Flask:
@@ -112,18 +112,17 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
         refresh_seconds=settings.models_refresh_seconds,
     )
     healing = make_healing(settings, library, catalogue)
-    pause = make_pause()
     return Wiring(
         dialects={
-            "/chat/completions": ChatDialect(settings.reasoning_compat, pause=pause),
-            "/responses": ResponsesDialect(pause),
+            "/chat/completions": ChatDialect(settings.reasoning_compat, pause=let_others_run),
+            "/responses": ResponsesDialect(let_others_run),
             "/completions": CompletionsDialect(),
         },
         router=make_router(settings, providers, healing, quotas),
         gate=replace(make_gate(settings, library, quotas, providers), refresh=catalogue.current),
         catalogue=catalogue,
-        policy=make_policy(settings, library, stand_ins, pause),
-        pause=pause,
+        policy=make_policy(settings, library, stand_ins),
+        pause=let_others_run,
         keys=make_keys(settings),
         origins=OriginPolicy(settings.allow_unauthenticated, settings.cors_allow_origins),
         ready=readiness(made.logins, providers),
@@ -136,7 +135,7 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
             quota=lambda: quota_of(login, providers, quotas),
         ),
         watch=make_watch(settings, made.logins.values()),
-        shelf=make_shelf(settings, pause),
+        shelf=make_shelf(settings),
         max_body_bytes=settings.max_body_bytes,
         heartbeat_seconds=settings.heartbeat_seconds,
         turn_seconds=settings.turn_timeout,
@@ -221,7 +220,7 @@ def make_gate(settings: Settings, library: Library, quotas: QuotaBook, providers
     )
 
 
-def make_policy(settings: Settings, library: Library, stand_ins: Mapping[str, str], pause: Pause) -> Policy:
+def make_policy(settings: Settings, library: Library, stand_ins: Mapping[str, str]) -> Policy:
     """What the owner decided for all turns."""
     official = settings.codex_mode == "true"
     return Policy(
@@ -233,7 +232,7 @@ def make_policy(settings: Settings, library: Library, stand_ins: Mapping[str, st
         strict=settings.models_strict,
         prompts=library.for_model if official else family_prompts(stand_ins),
         conversation=Conversations(settings.data_dir / "conversations.sqlite3").id_of,
-        pause=pause,
+        pause=let_others_run,
     )
 
 

@@ -6,7 +6,7 @@ from codexproxy.state.leader import Leadership
 from codexproxy.state.responses.record import DAY, Limits
 from codexproxy.state.responses.schema import SCHEMA
 from codexproxy.state.responses.sqlite import SqliteResponseStore
-from codexproxy.turns.pace import Pause
+from codexproxy.web.fairness import in_thread, let_others_run
 from codexproxy.web.serving.sweeping import Sweeper
 from codexproxy.web.stored.shelf import Shelf
 
@@ -14,17 +14,17 @@ from codexproxy.web.stored.shelf import Shelf
 PATIENCE = 5.0
 
 
-def make_shelf(settings: Settings, pause: Pause) -> Shelf:
+def make_shelf(settings: Settings) -> Shelf:
     """The shelf of this worker; all workers share its file."""
     limits = Limits(max_age=settings.store_max_days * DAY, max_bytes=settings.store_max_bytes)
     database = Database(settings.data_dir / "responses.sqlite3", SCHEMA, timeout=PATIENCE)
-    store = SqliteResponseStore(database, limits)
+    store = SqliteResponseStore(database, limits, pause=let_others_run, aside=in_thread)
     return Shelf(
         store,
         settings.store_responses,
         settings.resume_grace_seconds,
         most_bytes=settings.max_body_bytes,
-        pause=pause,
+        pause=let_others_run,
     )
 
 

@@ -1,6 +1,5 @@
 """Long work kept fair: walks that let others run, and budgets for what a small input could unfold into. Pure."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -9,37 +8,10 @@ Pause = Callable[[], None]
 
 # Entries of a walk between two looks at the clock; shorter walks never look.
 STRIDE = 64
-# Seconds that one greenlet works on before it lets others run.
-SPAN = 0.015
 
 
 def no_pause() -> None:
     """Where nobody waits: tests, commands."""
-
-
-class Breather:
-    """Lets others of the process run when nobody did for a while.
-
-    One for a process, since all its greenlets share one processor.
-
-    Args:
-        rest: Lets others run, ``gevent.sleep``.
-        clock: Monotonic seconds.
-        span: Seconds that may pass without a rest.
-    """
-
-    def __init__(
-        self, rest: Callable[[], object], clock: Callable[[], float] = time.monotonic, span: float = SPAN
-    ) -> None:
-        self._rest = rest
-        self._clock = clock
-        self._span = span
-        self._rested = clock()
-
-    def __call__(self) -> None:
-        if self._clock() - self._rested >= self._span:
-            self._rest()
-            self._rested = self._clock()
 
 
 def paced(entries: Sequence[T], pause: Pause) -> Iterable[T]:

@@ -1,8 +1,12 @@
 """Cooperative yielding: lets a worker's other greenlets run while one of them has long work to do."""
 
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import gevent
+
+T = TypeVar("T")
 
 # Seconds for which work may keep the event loop from looking at its sockets and timers.
 SLICE = 0.01
@@ -26,3 +30,21 @@ def let_others_run() -> None:
         _Round.number, _Round.began = number, now
     elif now - _Round.began > SLICE:
         gevent.sleep(_SHORTEST)
+
+
+def in_thread(work: Callable[[], T]) -> T:
+    """Does work in a thread of the worker's pool, while others run.
+
+    Whoever is told to end meanwhile ends only when the work is done: what it works on may be freed then.
+    """
+    task = gevent.get_hub().threadpool.spawn(work)
+    interruption: BaseException | None = None
+    while not task.ready():
+        try:
+            task.wait()
+        except BaseException as error:  # also the end of this greenlet; raised below
+            interruption = error
+    if interruption is not None:
+        raise interruption
+    result: T = task.get()
+    return result

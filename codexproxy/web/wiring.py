@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Protocol
-
-import gevent
 
 from codexproxy.backends.quotareport import QuotaReport
 from codexproxy.backends.router import Router
@@ -20,7 +18,7 @@ from codexproxy.observe.metrics import Metrics
 from codexproxy.turns.catalogue import Catalogue
 from codexproxy.turns.count import count_input
 from codexproxy.turns.cut import cut
-from codexproxy.turns.pace import Breather, Pause, no_pause
+from codexproxy.turns.pace import Pause, no_pause
 from codexproxy.turns.plan import plan, usable
 from codexproxy.turns.policy import RESTORER, Policy
 from codexproxy.turns.reshaping import reshape
@@ -31,12 +29,6 @@ from codexproxy.web.login.login_desk import LoginDesk
 from codexproxy.web.login.watch import LoginWatch
 from codexproxy.web.observation import Observation
 from codexproxy.web.stored.shelf import Shelf
-
-
-def make_pause() -> Pause:
-    """Lets others run; one for all greenlets of a worker, which share one processor."""
-    # ``sleep(0)`` would not do: two greenlets that yield so take turns, and no socket is looked at meanwhile.
-    return Breather(partial(gevent.sleep, 1e-6))
 
 
 class CatalogueSource(Protocol):

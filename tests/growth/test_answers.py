@@ -108,6 +108,7 @@ def _delta(text: str) -> Json:
 
 ODD: dict[str, tuple[int, Build]] = {
     "one huge delta": (200_000, lambda n: lambda: [read([Event.of(_delta("word " * n))]) for read in READERS.values()]),
+    "large deltas": (800, lambda n: lambda: [_whole([Event.of(_delta("x" * 1_000))] * n), _recorded(_numbered(n))]),
     "pieces of a call without its beginning": (
         200,
         lambda n: (
@@ -141,6 +142,12 @@ ODD: dict[str, tuple[int, Build]] = {
     ),
     "stop texts and one long text": (20_000, lambda n: lambda: _stopped(("END", "User:"), ["E" * n])),
 }
+
+
+def _numbered(count: int) -> list[Event]:
+    created = {"type": "response.created", "sequence_number": 0, "response": {"id": "resp_1"}}
+    deltas = ({**_delta("x" * 1_000), "sequence_number": number} for number in range(1, count))
+    return list(map(Event.of, (created, *deltas)))
 
 
 def _fed(parts: list[bytes]) -> None:

@@ -4,7 +4,8 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from codexproxy.state.responses import statements as sql
 from codexproxy.state.responses.encoding import content_of, decode, item_of
@@ -19,8 +20,12 @@ from codexproxy.state.responses.record import (
     cancelled,
 )
 
+T = TypeVar("T")
+
 # Responses forgotten in one transaction at most, so that nobody waits long.
 _SLICE = 100
+# Items that are written, or read, without letting others run.
+_MANY = 64
 # Names in one query at most (SQLite's own limit is 999 variables in old builds).
 _NAMES = 500
 
@@ -44,9 +49,21 @@ class SqliteResponseStore:
         database: The file, opened with ``schema.SCHEMA``.
         limits: How much is kept, and for how long.
         clock: Seconds since the epoch.
+        pause: Lets others run, now and then in a long walk.
+        aside: Does work in another thread and waits for it; asked for what is large.
     """
 
-    def __init__(self, database: Database, limits: Limits = Limits(), clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        database: Database,
+        limits: Limits = Limits(),
+        clock: Callable[[], float] = time.time,
+        *,
+        pause: Callable[[], None] = lambda: None,
+        aside: Callable[[Callable[[], object]], object] = lambda work: work(),
+    ) -> None:
+        self._pause = pause
+        self._aside = aside
         self._database = database
         self._limits = limits
         self._clock = clock
@@ -126,7 +143,11 @@ class SqliteResponseStore:
         if response is None or not rows:
             return None
         last = rows[-1][0]
-        kept = [((row, side), item_of(item, content)) for row, _, side, item, content in rows if content is not None]
+        kept = [
+            ((row, side), item_of(item, content))
+            for row, _, side, item, content in self._paced(rows)
+            if content is not None
+        ]
         return History(
             input=[item for place, item in kept if place != (last, sql.OUTPUT)],
             output=response["output"],
@@ -171,13 +192,23 @@ class SqliteResponseStore:
 
     def _insert(self, stored: Stored, now: float, **moments: float | None) -> None:
         values = {"owner": stored.owner, "id": str(stored.response["id"]), "previous": stored.previous, **moments}
-        inputs = [content_of(item) for item in stored.input]
+        inputs = [content_of(item) for item in self._paced(stored.input)]
         with self._database.transaction() as connection:
-            row = sql.insert(connection, values, inputs, now)
+            row = sql.insert(connection, values, now)
+            add = partial(sql.add_items, connection, row, sql.INPUT, inputs)
+            if len(inputs) > _MANY:
+                self._aside(add)
+            else:
+                add()
             sql.set_body(connection, row, stored.response)
             forgotten = self._forget(connection)
         if forgotten:
             self._shrink()
+
+    def _paced(self, entries: Sequence[T]) -> Iterator[T]:
+        for start in range(0, len(entries), _MANY):
+            yield from entries[start : start + _MANY]
+            self._pause()
 
     def _oldest(self) -> float:
         return self._clock() - self._limits.max_age

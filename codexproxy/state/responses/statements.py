@@ -1,7 +1,7 @@
 """The queries of stored responses, and the steps of their transactions."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from codexproxy.state.responses.encoding import Content, content_of, encode, owned_hash
@@ -70,8 +70,8 @@ _OLDEST = """
 _LARGEST = "SELECT owner, responses FROM shares ORDER BY {} DESC LIMIT 1"
 
 
-def insert(connection: sqlite3.Connection, values: Mapping[str, Any], inputs: Sequence[Content], now: float) -> int:
-    """Adds a response without body or output, in the conversation of the one it continues.
+def insert(connection: sqlite3.Connection, values: Mapping[str, Any], now: float) -> int:
+    """Adds a response without body and items, in the conversation of the one it continues.
 
     A later response under the same id takes its place; what continued the
     earlier one still can.
@@ -86,9 +86,7 @@ def insert(connection: sqlite3.Connection, values: Mapping[str, Any], inputs: Se
     names = ", ".join(filled)
     marks = ", ".join("?" * len(filled))
     connection.execute(f"INSERT INTO responses ({names}) VALUES ({marks})", tuple(filled.values()))
-    row = int(connection.execute("SELECT last_insert_rowid()").fetchone()[0])
-    _add_items(connection, row, INPUT, inputs)
-    return row
+    return int(connection.execute("SELECT last_insert_rowid()").fetchone()[0])
 
 
 def row_of(connection: sqlite3.Connection, owner: str, id: str) -> int | None:
@@ -106,7 +104,7 @@ def set_body(connection: sqlite3.Connection, row: int, response: Mapping[str, An
     """Replaces what is kept of a Response object, its output included."""
     replace_body(connection, row, response)
     connection.execute("DELETE FROM items WHERE row = ? AND side = ?", (row, OUTPUT))
-    _add_items(connection, row, OUTPUT, [content_of(item) for item in response.get("output") or ()])
+    add_items(connection, row, OUTPUT, [content_of(item) for item in response.get("output") or ()])
 
 
 def replace_body(connection: sqlite3.Connection, row: int, response: Mapping[str, Any]) -> None:
@@ -166,13 +164,17 @@ def _touched_thread(connection: sqlite3.Connection, owner: str, parent: int | No
     return thread
 
 
-def _add_items(connection: sqlite3.Connection, row: int, side: int, contents: Iterable[Content]) -> None:
+def add_items(connection: sqlite3.Connection, row: int, side: int, contents: Sequence[Content]) -> None:
+    """Adds a response's items of one side, in their order."""
     (owner,) = connection.execute("SELECT owner FROM responses WHERE row = ?", (row,)).fetchone()
-    for position, content in enumerate(contents):
-        hash = owned_hash(owner, content)
-        connection.execute("INSERT OR IGNORE INTO contents VALUES (?, ?, ?)", (hash, content.body, owner))
-        values = (row, side, position, content.item, hash)
-        connection.execute("INSERT INTO items VALUES (?, ?, ?, ?, ?)", values)
+    hashes = [owned_hash(owner, content) for content in contents]
+    bodies = ((hash, content.body, owner) for hash, content in zip(hashes, contents, strict=True))
+    connection.executemany("INSERT OR IGNORE INTO contents VALUES (?, ?, ?)", bodies)
+    places = (
+        (row, side, place, content.item, hash)
+        for place, (hash, content) in enumerate(zip(hashes, contents, strict=True))
+    )
+    connection.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?)", places)
 
 
 def _first(cursor: sqlite3.Cursor) -> int | None:

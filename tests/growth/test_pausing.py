@@ -1,0 +1,111 @@
+"""Long walks let others run: the work between two pauses does not grow with the conversation."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+
+from codexproxy.dialects.chat.dialect import ChatDialect
+from codexproxy.dialects.responses import ResponsesDialect
+from codexproxy.state.database import Database
+from codexproxy.state.responses.record import Stored
+from codexproxy.state.responses.schema import SCHEMA
+from codexproxy.state.responses.sqlite import SqliteResponseStore
+from codexproxy.turns.catalogue import Catalogue
+from codexproxy.turns.count import count_input
+from codexproxy.turns.pace import STRIDE
+from codexproxy.turns.plan import plan
+from codexproxy.turns.policy import Policy
+from codexproxy.turns.turn import Caller
+from codexproxy.web.fairness import in_thread
+from codexproxy.web.stored.shelf import Shelf, own_input
+from tests.growth.conversations import CHAT
+
+MANY = 4_000
+# Times that a request is gone through from end to end, at least: parsed, named, planned, counted.
+WALKS = 4
+
+
+class Pauses:
+    """Counts the pauses."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+
+
+@pytest.mark.parametrize("name", ["plain messages", "parts", "calls in one message", "calls without ids", "tools"])
+def test_chat_pauses_all_along_a_long_request(name: str) -> None:
+    pauses = Pauses()
+    turn = ChatDialect(pause=pauses).parse({**CHAT[name][1](MANY), "model": "m"}, Caller())
+    parsed = pauses.count
+    body = plan(turn, Catalogue(), Policy(pause=pauses)).body
+    count_input(body, pauses)
+    assert parsed >= MANY // STRIDE
+    if len(body["input"]) >= MANY:
+        assert pauses.count >= WALKS * MANY // STRIDE
+
+
+def test_responses_pause_all_along_a_long_request(tmp_path: Path) -> None:
+    pauses = Pauses()
+    store = SqliteResponseStore(Database(tmp_path / "r.sqlite3", SCHEMA), pause=pauses)
+    shelf = Shelf(store, most_bytes=100_000_000, pause=pauses)
+    items = [{"role": "user", "content": "hi", "id": f"msg_{number}"} for number in range(MANY)]
+    turn = shelf.recall(ResponsesDialect(pauses).parse({"model": "m", "input": items}, Caller("ann")))
+    own_input(turn, pauses)
+    assert pauses.count >= 3 * MANY // STRIDE
+    before = pauses.count
+    store.save(Stored("ann", {"id": "r", "status": "completed", "output": []}, items))
+    assert pauses.count - before >= MANY // STRIDE
+    before = pauses.count
+    assert store.history("ann", "r")
+    assert pauses.count - before >= MANY // STRIDE
+
+
+def test_a_short_request_never_pauses() -> None:
+    pauses = Pauses()
+    turn = ChatDialect(pause=pauses).parse({**CHAT["calls and results"][1](20), "model": "m"}, Caller())
+    plan(turn, Catalogue(), Policy(pause=pauses))
+    assert pauses.count == 0
+
+
+def test_much_is_written_in_a_thread_and_little_is_not(tmp_path: Path) -> None:
+    threads: list[Any] = []
+
+    def aside(work: Any) -> None:
+        threads.append(work)
+        work()
+
+    store = SqliteResponseStore(Database(tmp_path / "r.sqlite3", SCHEMA), aside=aside)
+    for count in (3, 1_000):
+        items = [{"role": "user", "content": "hi"}] * count
+        store.save(Stored("ann", {"id": f"r{count}", "status": "completed", "output": []}, items))
+    assert len(threads) == 1
+
+
+def test_whoever_is_ended_meanwhile_waits_for_the_thread() -> None:
+    may_end = threading.Event()
+    done: list[str] = []
+
+    def work() -> None:
+        may_end.wait(10)
+        done.append("work")
+
+    def wait() -> None:
+        try:
+            in_thread(work)
+        finally:
+            done.append("waiter")
+
+    waiter = gevent.spawn(wait)
+    gevent.sleep(0)
+    gevent.spawn(waiter.kill, block=False)
+    gevent.sleep(0.01)
+    assert done == []
+    may_end.set()
+    waiter.join(10)
+    assert done == ["work", "waiter"]
