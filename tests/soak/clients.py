@@ -1,13 +1,17 @@
 """The clients: each is a thread with a key of its own, which plays one kind of session after the other."""
 
 import itertools
+import json
 import random
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+from tests.growth.conversations import CHAT as GROWING
+from tests.growth.conversations import UNFOLDING
 from tests.soak.exchange import PLAIN, SLOW, Manner, Seen, exchange
 from tests.soak.faults import FAULTS, marker, text_of
 from tests.soak.reading import CHAT, RESPONSES, Told, told
@@ -15,6 +19,8 @@ from tests.soak.tally import Tally
 
 Json = dict[str, Any]
 MODEL = "gpt-5.2"
+# Whose key reads /metrics, which those of other clients do not.
+SCRAPER = "scraper"
 WORDS = "the quick brown fox — schnell, быстро, 素早く, 🦊 — jumps over the lazy dog".split()
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 ARGUMENTS = '{"city":"Zürich"}'
@@ -50,15 +56,20 @@ def asking(path: str, stream: bool, words: str, **more: Any) -> Json:
 class Client(threading.Thread):
     """One client.
 
+    Attributes:
+        user: The name of its key.
+
     Args:
         number: Its number; its key is ``user-NUMBER``'s.
         port: The service's port.
         tally: Told of everything.
         seed: Of its choices.
+        sessions: What it plays, and how often.
     """
 
-    def __init__(self, number: int, port: int, tally: Tally, seed: int) -> None:
+    def __init__(self, number: int, port: int, tally: Tally, seed: int, sessions: "Sessions | None" = None) -> None:
         super().__init__(name=f"client-{number}")
+        self._sessions = SESSIONS if sessions is None else sessions
         self.user = f"user-{number}"
         self._port = port
         self._tally = tally
@@ -73,9 +84,9 @@ class Client(threading.Thread):
     def run(self) -> None:
         """Plays sessions until stopped."""
         while not self._over.wait(self._random.uniform(0.0, 0.6)):
-            (kind,) = self._random.choices(list(SESSIONS), [weight for _, weight in SESSIONS.values()])
+            (kind,) = self._random.choices(list(self._sessions), [weight for _, weight in self._sessions.values()])
             try:
-                SESSIONS[kind][0](self, kind)
+                self._sessions[kind][0](self, kind)
             except Exception as error:  # a mistake of the soak's own has to show, too
                 self._tally.wrong(f"{kind}: {type(error).__name__}: {error}")
 
@@ -98,9 +109,15 @@ class Client(threading.Thread):
         """One of some names."""
         return self._random.choice(of)
 
-    def get(self, path: str) -> Seen:
-        """GETs a path."""
-        return exchange(self._port, "GET", path, None, f"{self.user}-key")
+    def get(self, path: str, key: str = "") -> Seen:
+        """GETs a path, with a key of its own or another's."""
+        return exchange(self._port, "GET", path, None, f"{key or self.user}-key")
+
+    def send(self, body: bytes) -> Seen:
+        """Sends a turn of which nothing is known but that it ends."""
+        seen = exchange(self._port, "POST", CHAT, body, f"{self.user}-key")
+        self._tally.turned(self.user, None)
+        return seen
 
     def turn(self, kind: str, asked: Asked, manner: Manner = PLAIN) -> Told | None:
         """Has one turn; gives what was said where all is well."""
@@ -141,10 +158,6 @@ class Client(threading.Thread):
     def keep(self, answer: Told) -> None:
         """Notes that an answer can be fetched."""
         self._tally.kept(answer.id, self.user, answer.text)
-
-    def healthy(self, seen: Seen) -> None:
-        """Notes how long /health took."""
-        self._tally.health.append(seen.ended - seen.began)
 
     def failed_as_asked(self, fault: str) -> None:
         """Counts a fault that was told as it should be."""
@@ -265,15 +278,36 @@ def slow(client: Client, kind: str) -> None:
 def looking(client: Client, kind: str) -> None:
     """Requests beside the turns."""
     seen = client.get("/health")
-    client.healthy(seen)
     client.looked("/health", seen, seen.status == 200)
-    for path, sign in (("/v1/models", MODEL.encode()), ("/metrics", b"codexproxy_build_info"), ("/ready", b"ready")):
-        seen = client.get(path)
+    signs = {"/v1/models": MODEL.encode(), "/metrics": b"codexproxy_build_info", "/ready": b"ready"}
+    for path, sign in signs.items():
+        seen = client.get(path, SCRAPER if path == "/metrics" else "")
         client.looked(path, seen, seen.status == 200 and sign in seen.body)
 
 
+def growing(client: Client, kind: str) -> None:
+    """Whatever is hardest to read, from the tables of tests/growth, some times their smallest size."""
+    seen = client.send(_hard_to_read(client.choice(HARD)))
+    # The simulator's model cannot fill every schema.
+    misfit = seen.status == 502 and b"invalid_structured_output" in seen.body
+    client.looked(kind, seen, seen.status in (200, 400, 413) or misfit)
+
+
+HARD = [*GROWING, *UNFOLDING]
+
+
+@cache
+def _hard_to_read(name: str) -> bytes:
+    # Encoded once, since that takes the time of all clients, who share one process.
+    size, payload = (GROWING | UNFOLDING)[name]
+    body = payload(size if name in UNFOLDING else size * 3)
+    return json.dumps({**body, "model": body["model"] if len(body["model"]) > len(MODEL) else MODEL}).encode()
+
+
+Sessions = dict[str, tuple[Callable[[Client, str], None], int]]
+
 # What is played, and how often.
-SESSIONS: dict[str, tuple[Callable[[Client, str], None], int]] = {
+SESSIONS: Sessions = {
     "plain": (plain, 10),
     "odd delivery": (odd, 2),
     "long stream": (long, 3),
@@ -287,9 +321,16 @@ SESSIONS: dict[str, tuple[Callable[[Client, str], None], int]] = {
 }
 
 
+# What one caller more plays all the time.
+GREEDY: Sessions = {"growing input": (growing, 1)}
+
+
 def crowd(count: int, port: int, tally: Tally, seed: int) -> list[Client]:
-    """So many clients, started."""
-    clients = [Client(number, port, tally, seed * 1000 + number) for number in range(count)]
+    """So many clients, started; the last of them sends nothing but what is hard to read."""
+    clients = [
+        Client(number, port, tally, seed * 1000 + number, GREEDY if number == count - 1 else SESSIONS)
+        for number in range(count)
+    ]
     for client in clients:
         client.start()
         time.sleep(0.02)

@@ -49,7 +49,9 @@ class Seen:
     ended: float = 0.0
 
 
-def exchange(port: int, method: str, path: str, body: dict[str, Any] | None, key: str, manner: Manner = PLAIN) -> Seen:
+def exchange(
+    port: int, method: str, path: str, body: dict[str, Any] | bytes | None, key: str, manner: Manner = PLAIN
+) -> Seen:
     """Sends one request on a connection of its own."""
     seen = Seen(time.monotonic())
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
@@ -59,7 +61,7 @@ def exchange(port: int, method: str, path: str, body: dict[str, Any] | None, key
         seen.port = sock.getsockname()[1]
         if manner.pause:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        data = json.dumps(body, ensure_ascii=False).encode() if isinstance(body, dict) else body
         headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
         connection.request(method, path, data, headers)
         _read(connection, seen, manner)

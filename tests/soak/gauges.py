@@ -6,9 +6,12 @@ import time
 from dataclasses import dataclass
 
 from bench.process import memory_mb, tree
+from tests.soak.exchange import exchange
 from tests.soak.sockets import links
 
 EVERY = 1.0
+# Seconds between two looks at /health.
+LOOK = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,36 @@ class Gauges(threading.Thread):
     def between(self, begin: float, end: float) -> "Span":
         """What was sampled between two moments, from which growth can be told."""
         return Span([sample for sample in self.samples if begin <= sample.at <= end])
+
+
+class Watch(threading.Thread):
+    """Looks at /health all the time, from a connection of its own for each look.
+
+    Args:
+        port: The service's port.
+    """
+
+    def __init__(self, port: int) -> None:
+        super().__init__(name="watch")
+        self._port = port
+        self._over = threading.Event()
+        self._looks: list[tuple[float, float]] = []
+
+    def stop(self) -> None:
+        """Ends it."""
+        self._over.set()
+        self.join()
+
+    def run(self) -> None:
+        """Looks until stopped; what a killed worker leaves open counts for nothing."""
+        while not self._over.wait(LOOK):
+            seen = exchange(self._port, "GET", "/health", None, "nobody")
+            if not seen.broken:
+                self._looks.append((seen.began, seen.ended - seen.began))
+
+    def between(self, begin: float, end: float) -> list[float]:
+        """Seconds that each look took that began between two moments."""
+        return [took for began, took in self._looks if begin <= began <= end]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from codexproxy.simulator.process import SimulatorProcess
 from tests.service import Service
 from tests.soak import audit, faults
 from tests.soak.audit import Finding
-from tests.soak.clients import crowd
-from tests.soak.gauges import Gauges
+from tests.soak.clients import SCRAPER, crowd
+from tests.soak.gauges import Gauges, Watch
 from tests.soak.sockets import connections
 from tests.soak.storm import Storm
 from tests.soak.tally import Tally
@@ -43,6 +43,7 @@ class Mixed:
         self._logs, self._temporary = folder / "logs", folder / "tmp"
         self._temporary.mkdir()
         users = [{"name": f"user-{number}", "apiKeyHash": hash_key(f"user-{number}-key")} for number in range(CLIENTS)]
+        users.append({"name": SCRAPER, "apiKeyHash": hash_key(f"{SCRAPER}-key"), "role": "metrics"})
         config = folder / "config.json"
         config.write_text(json.dumps({"users": users}))
         self._service = Service(
@@ -82,6 +83,8 @@ class Mixed:
         master = service.process.pid
         self._gauges = Gauges(master)
         self._gauges.start()
+        watch = Watch(service.port)
+        watch.start()
         clients = crowd(CLIENTS, service.port, tally, self._seed)
         time.sleep(seconds * WARM)
         storm = Storm(master, service.port, service.data_dir / "tokens.json.lock", tally, self._seed)
@@ -91,14 +94,16 @@ class Mixed:
         self._say(f"{len(tally.kills)} workers killed, {tally.reloads} reloads; now a calm")
         began = time.monotonic()
         time.sleep(seconds * CALM)
-        span = self._gauges.between(began, time.monotonic())
+        ended = time.monotonic()
+        span = self._gauges.between(began, ended)
+        watch.stop()
         for client in clients:
             client.stop()
         for client in clients:
             client.join()
         self._gauges.stop()
         yield audit.failures(tally)
-        yield audit.health(tally)
+        yield audit.health(watch.between(began, ended))
         yield from audit.flat(span)
         yield from self._quiet()
 

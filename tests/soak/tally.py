@@ -42,7 +42,6 @@ class Tally:
         self.reloads = 0
         self.turns: defaultdict[str, Turns] = defaultdict(Turns)
         self.stored: dict[str, tuple[str, str]] = {}
-        self.health: list[float] = []
 
     def came_out(self, kind: str, outcome: str) -> None:
         """Counts one exchange."""
