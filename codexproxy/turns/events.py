@@ -13,6 +13,7 @@ COMPLETED = "response.completed"
 FAILED = "response.failed"
 INCOMPLETE = "response.incomplete"
 ERROR = "error"
+RATE_LIMITS = "codex.rate_limits"
 
 # ``response.done`` is the older twin of ``response.completed`` (COMPAT.md U7).
 TERMINAL = frozenset({COMPLETED, INCOMPLETE, FAILED, "response.done", ERROR})
@@ -25,7 +26,7 @@ PREAMBLE = frozenset(
         "response.queued",
         "response.in_progress",
         "response.metadata",
-        "codex.rate_limits",
+        RATE_LIMITS,
         "keepalive",
     }
 )

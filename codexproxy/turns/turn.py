@@ -33,12 +33,14 @@ class Caller:
         client: Name of the client's profile (``codex-cli``, ``cursor``, …).
         session: The client's own conversation id, where it sent one in a header.
         cli: What it may ask of the local Codex CLI.
+        is_owner: Whether the account is the caller's own; others learn of its windows only.
     """
 
     key: str = "anonymous"
     client: str = "unknown"
     session: str | None = None
     cli: CliPermit = CliPermit()
+    is_owner: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class Pass:
         identity = self.identity
         permit = CliPermit(identity.cli, identity.cli_network, owner=False)
         owner = identity.may(Right.OWN)
-        return Caller(identity.owner, self.client.name, self.client.session, CliPermit() if owner else permit)
+        return Caller(identity.owner, self.client.name, self.client.session, CliPermit() if owner else permit, owner)
 
     @property
     def route(self) -> Route:

@@ -159,6 +159,17 @@ def test_for_openais_libraries_nothing_comes_before_the_beginning():
     assert others.render(events(*ASIDE, CREATED)) == b"".join(event.raw for event in events(*ASIDE, CREATED))
 
 
+def test_the_credits_of_the_account_are_for_its_owner_only():
+    limits = {"type": "codex.rate_limits", "plan_type": "plus", "rate_limits": {}, "credits": {"balance": "77"}}
+    windows = {name: value for name, value in limits.items() if name != "credits"}
+    for is_owner, told in ((True, limits), (False, windows)):
+        caller = Caller(client="codex-cli", is_owner=is_owner)
+        dialect = ResponsesDialect()
+        turn = dialect.parse({"model": "gpt-5.2", "input": "hi", "stream": True}, caller)
+        (sut,) = dialect.renderers(turn)
+        assert payloads(sut.render(events(CREATED, limits)))[1] == told
+
+
 @pytest.mark.parametrize(
     "first", [{"type": "response.in_progress", "response": {"id": "resp_1"}}, ITEM_DONE, COMPLETED]
 )

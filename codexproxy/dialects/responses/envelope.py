@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
-from codexproxy.turns.events import Event, written
+from codexproxy.turns.events import RATE_LIMITS, Event, written
 from codexproxy.turns.names import renamed
 from codexproxy.turns.numbers import whole
 from codexproxy.turns.policy import FITTED
@@ -39,6 +39,9 @@ _KEPT_HERE = frozenset({"max_output_tokens", "user"})
 # What upstream tells of its own: the instructions it was sent, which may be ours, and a name of the
 # account. The caller gets back what he sent, and null where he sent nothing.
 _CALLERS = ("instructions", "safety_identifier")
+
+# What upstream tells of the account beside its windows.
+_OWNERS = frozenset({"credits", "account_id", "user_id", "email"})
 
 # The lite shape moves tools and instructions into the input, and upstream then
 # repeats empty ones (UPSTREAM.md §3.4).
@@ -87,6 +90,7 @@ class Envelope:
     ) -> None:
         self._given: Json = turn.options.get("given", {})
         self._names = turn.tool_names
+        self._is_owner = turn.caller.is_owner
         self._stores = turn.options.get("store") is not False
         self._clock = clock
         self._identify = identify
@@ -101,7 +105,9 @@ class Envelope:
         return {**self._own_names(response), **changes} if self._names else changes
 
     def event(self, event: Event) -> Event:
-        """An event inside an answer, with the tool's name as the caller knows it."""
+        """An event inside an answer, with the tool's name as the caller knows it, and without the account's credits."""
+        if event.type == RATE_LIMITS:
+            return Event.of({name: value for name, value in event.data.items() if name not in _OWNERS})
         data = event.data
         if isinstance(data.get("item"), dict):
             return Event.of({**data, "type": event.type, "item": renamed(data["item"], self._names)})
@@ -112,6 +118,11 @@ class Envelope:
     def _own_names(self, response: Json) -> Json:
         told = {name: response[name] for name in ("tools", "tool_choice", "output") if name in response}
         return {name: renamed(value, self._names) for name, value in told.items()}
+
+    @property
+    def hides(self) -> bool:
+        """Whether the account is not the caller's, who then sees its windows only."""
+        return not self._is_owner
 
     @property
     def renames(self) -> bool:

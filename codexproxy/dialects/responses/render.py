@@ -21,7 +21,7 @@ from codexproxy.dialects.answer import nothing_said
 from codexproxy.dialects.responses.envelope import Envelope
 from codexproxy.dialects.responses.opening import Opening
 from codexproxy.errors import ProxyError, UpstreamFailed
-from codexproxy.turns.events import COMPLETED, ERROR, FAILED, INCOMPLETE, Batch, Event
+from codexproxy.turns.events import COMPLETED, ERROR, FAILED, INCOMPLETE, RATE_LIMITS, Batch, Event
 from codexproxy.turns.failures import error_object, text_of
 from codexproxy.turns.fold import is_lost
 from codexproxy.turns.minutes import Minutes
@@ -33,7 +33,8 @@ DONE = "response.done"
 _ENDS = frozenset({COMPLETED, INCOMPLETE, FAILED, DONE})
 _CARRIERS = frozenset({"response.created", "response.queued", "response.in_progress"}) | _ENDS
 _WATCHED = _CARRIERS | {ERROR}
-# Events that name a tool.
+# Events that tell of the account, and those that name a tool.
+_ACCOUNT = frozenset({RATE_LIMITS})
 _NAMING = frozenset({ADDED, DONE_ITEM, "response.function_call_arguments.done"})
 
 _DONE_TYPES = {"incomplete": INCOMPLETE, "cancelled": INCOMPLETE, "failed": FAILED}
@@ -62,7 +63,7 @@ class ResponsesRenderer:
         self._seen = 0
         # Whether the answer said anything yet, be it a single delta.
         self._says = False
-        self._watched = _WATCHED | _NAMING if envelope.renames else _WATCHED
+        self._watched = _WATCHED | (_NAMING if envelope.renames else set()) | (_ACCOUNT if envelope.hides else set())
         self._response: dict[str, Any] = {}
         self._error: Event | None = None
         self._ended = False
