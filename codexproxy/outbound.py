@@ -126,12 +126,23 @@ def read_within(response: requests.Response, size: int) -> bytes:
         TooLarge: It has more bytes than that.
         requests.RequestException: It broke off.
     """
+    followed(_socket_of(response))
     data = bytearray()
     for chunk in response.iter_content(_CHUNK):
         data += chunk
         if len(data) > size:
             raise TooLarge(f"the answer is larger than {size} bytes")
     return bytes(data)
+
+
+def _socket_of(response: requests.Response) -> socket.socket | None:
+    # Of a connection that ends with this answer only the answer's own file knows the socket.
+    raw: Any = response.raw
+    try:
+        found: socket.socket = raw._fp.fp.raw._sock
+    except (AttributeError, ValueError):
+        return None
+    return found
 
 
 def fetch(session: requests.Session, method: str, url: str, limits: Limits, **options: Any) -> Fetched:

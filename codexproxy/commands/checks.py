@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SKEW_WARN, SKEW_FAIL = 30.0, 240.0
 
 _TIMEOUT = (10.0, 15.0)
+_SECONDS = 20.0
 
 
 def settings_found(settings: Settings) -> Finding:
@@ -113,16 +114,19 @@ def upstream(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
     import requests
 
     from codexproxy.backends.chatgpt.transport import Transport
+    from codexproxy.outbound import ending_within
 
     url = f"{settings.backend_url}/codex/models?client_version={settings.client_version}"
     headers = {"user-agent": "codexproxy-doctor", "accept": "application/json", "accept-encoding": "identity"}
     try:
-        answer = Transport(settings.backend_url, environ).send("GET", url, headers, b"", _TIMEOUT)
+        with (
+            ending_within(_SECONDS),
+            Transport(settings.backend_url, environ).send("GET", url, headers, b"", _TIMEOUT) as answer,
+        ):
+            return [_reached(settings, answer), clock(answer.headers.get("date"), time.time())]
     except requests.RequestException as error:
         advice = "Check the network, DNS, HTTPS_PROXY and CODEX_BACKEND_URL."
         return [Finding("upstream", FAIL, f"{settings.backend_url} cannot be reached: {type(error).__name__}", advice)]
-    with answer:
-        return [_reached(settings, answer), clock(answer.headers.get("date"), time.time())]
 
 
 def _reached(settings: Settings, answer: "requests.Response") -> Finding:

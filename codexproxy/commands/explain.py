@@ -19,7 +19,8 @@ ROUTES = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "complet
 _SIGNS = {"messages": "chat", "input": "responses", "previous_response_id": "responses", "prompt": "completions"}
 
 # Seconds to connect and seconds of silence.
-_TIMEOUTS = (3.0, 30.0)
+# Seconds for the whole question, and bytes of the answer, which holds the body that was asked about.
+_SECONDS, _SIZE = 30.0, 256 * 2**20
 
 Json = dict[str, Any]
 Headers = Mapping[str, str]
@@ -116,16 +117,18 @@ def ask_server(url: str, settings: Settings, request: Request) -> tuple[int, Jso
     """
     import requests  # takes a while to import, and help texts do not need it
 
+    from codexproxy.outbound import Limits, fetch, new_session
+
     key = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
     address = url.rstrip("/").removesuffix("/v1") + request.path
-    with requests.Session() as session:
+    limits = Limits(_SECONDS, _SIZE, connect=3.0)
+    with new_session() as session:
         # ~/.netrc and the proxies of the network are no business of our own server.
         session.trust_env = False
         try:
-            answer = session.post(
-                address, request.content, headers={**key, **request.headers}, timeout=_TIMEOUTS, allow_redirects=False
-            )
-            told = answer.json()
+            asked = {"data": request.content, "headers": {**key, **request.headers}}
+            answer = fetch(session, "POST", address, limits, allow_redirects=False, **asked)
+            told = json.loads(answer.content)
         except requests.ConnectionError:
             raise click.ClickException(f"No server answers at {url}. Leave --url out to do without one.") from None
         except (requests.RequestException, ValueError):

@@ -1,5 +1,6 @@
 """Calls of a command to the server that its own settings describe."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,8 @@ from codexproxy.settings import Settings
 _REACHABLE = {"0.0.0.0": "127.0.0.1", "::": "::1", "0": "127.0.0.1"}
 
 # Seconds to connect and seconds of silence.
-_TIMEOUTS = (3.0, 30.0)
+# Seconds for a whole question, and bytes of its answer.
+_SECONDS, _SIZE = 30.0, 16 * 2**20
 
 
 class ServerRefused(Exception):
@@ -51,18 +53,21 @@ class LocalServer:
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any] | None:
         import requests  # takes a while to import, and help texts do not need it
 
+        from codexproxy.outbound import Limits, fetch, new_session
+
+        limits = Limits(_SECONDS, _SIZE, connect=3.0)
         url = self.base_url + path
-        with requests.Session() as session:
+        with new_session() as session:
             # Our own server is never behind a proxy, and ~/.netrc is none of its business.
             session.trust_env = False
             try:
-                answer = session.request(method, url, json=body, headers=self._headers(), timeout=_TIMEOUTS)
-                content = answer.json()
+                answer = fetch(session, method, url, limits, json=body, headers=self._headers())
+                content = json.loads(answer.content)
             except requests.ConnectionError:
                 return None
             except (requests.RequestException, ValueError) as error:
                 raise ServerRefused(f"{self.base_url} answers, but not like codexproxy; is that port ours?") from error
-        if answer.ok and isinstance(content, dict):
+        if answer.status_code < 400 and isinstance(content, dict):
             return content
         raise ServerRefused(f"The server at {self.base_url} refused: {_message(content, answer.status_code)}")
 

@@ -179,9 +179,9 @@ def synchronise_quietly(settings: Settings) -> None:
 
 
 def _session() -> Any:
-    import requests
+    from codexproxy.outbound import new_session
 
-    return requests.Session()
+    return new_session()
 
 
 def _account_rows(settings: Settings) -> list[dict[str, Any]]:

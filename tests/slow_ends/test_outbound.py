@@ -14,12 +14,16 @@ from codexproxy.auth.device import DeviceCode, DeviceLogin
 from codexproxy.auth.oauth import LIMITS, OAuthClient, new_session
 from codexproxy.auth.store import FileTokenStore
 from codexproxy.auth.tokens import Tokens
+from codexproxy.backends.chatgpt.exchange import Exchange
+from codexproxy.backends.chatgpt.transport import Transport
 from codexproxy.backends.images import ImageFetcher
 from codexproxy.backends.inlining import Inliner
 from codexproxy.errors import InvalidRequest, ProxyError, UpstreamFailed
 from codexproxy.outbound import Fetched, Limits, Overdue, TooLarge, fetch
 from codexproxy.simulator.client import SimulatorClient
+from codexproxy.turns.deadlines import Deadlines, TimeLimits
 from codexproxy.turns.turn import Turn
+from codexproxy.web.serving.readiness import alarm
 from tests.fakes.dripping import PLACES, Dripping, dripping
 from tests.fakes.serving import serving
 from tests.service import PATIENCE, Service, wait_until
@@ -151,6 +155,15 @@ def test_callers_wait_for_a_renewal_no_longer_than_for_a_turn(
         finally:
             issuer.closed.set()
             service.stop()
+
+
+def test_a_command_without_an_event_loop_leaves_an_upstream_that_drips(server: Dripping) -> None:
+    limits = TimeLimits(connect=5.0, first_event=None, idle=None, total=0.4)
+    deadlines = Deadlines(limits, time.monotonic())
+    exchange = Exchange(Transport(server.url, {}), "unreachable", time.monotonic, alarm)
+    with pytest.raises(ProxyError):
+        exchange.whole(exchange.send("GET", server.url, {}, b"", deadlines), deadlines)
+    wait_until(lambda: server.left, "the end of the connection")
 
 
 # -- pictures -------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from codexproxy.outbound import FinalResponse
+from codexproxy.outbound import FinalResponse, followed
 
 # Joining head and body copies the body; a larger one is written by itself.
 LARGEST_COPY = 256 * 1024
@@ -25,6 +25,7 @@ class OneWrite(HTTPConnection):
 
     def request(self, *args: Any, **options: Any) -> None:
         """See urllib3's own."""
+        followed(self.sock)
         self._gathered = []
         try:
             super().request(*args, **options)
@@ -40,6 +41,11 @@ class OneWrite(HTTPConnection):
             sent = self.sock.send(piece)
             if sent < len(piece):
                 self.sock.sendall(memoryview(piece)[sent:])
+
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        followed(sock)
+        return sock
 
     def send(self, data: Any) -> None:
         """Keeps what belongs to the request that is being put together; writes everything else."""

@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 import requests
 
 from codexproxy.errors import UpstreamFailed
+from codexproxy.outbound import Limits, fetch
 
 Texts = dict[str, list[str]]
 
@@ -30,7 +31,7 @@ _SINGLE_TEXTS = (
 
 # What stands in a model's template for the personality that was chosen.
 _PERSONALITY = "{{ personality }}"
-_TIMEOUT = (10, 60)
+_LIMITS = Limits(seconds=60.0, size=16 * 2**20)
 _CLI_TIMEOUT = 60.0
 
 
@@ -116,14 +117,14 @@ def texts_of_repository(session: requests.Session, tag: str = NEWEST, base: str 
 
 def _fetch(session: requests.Session, url: str) -> bytes | None:
     try:
-        with session.get(url, timeout=_TIMEOUT) as response:
-            if response.status_code == 404:
-                return None
-            if response.status_code != 200:
-                raise _unusable(f"{url} answered {response.status_code}")
-            return response.content
+        found = fetch(session, "GET", url, _LIMITS)
     except requests.RequestException as error:
         raise _unusable(f"{url} cannot be reached") from error
+    if found.status_code == 404:
+        return None
+    if found.status_code != 200:
+        raise _unusable(f"{url} answered {found.status_code}")
+    return found.content
 
 
 def _rows(data: bytes, what: str) -> list[Mapping[str, Any]]:

@@ -7,11 +7,15 @@ slow clock per event loop looks for those that have waited too long instead.
 
 import socket
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from gevent import Timeout, getcurrent
+from gevent.monkey import is_module_patched
 from gevent.socket import wait, wait_read
+
+from codexproxy.outbound import Overdue, ending_within
 
 # Seconds between two looks of the slow clock: how much later than asked a long wait may end.
 TICK = 0.25
@@ -55,9 +59,25 @@ def _wait_exactly(sock: socket.socket, watcher: Any, seconds: float) -> bool:
 
 
 def alarm(seconds: float, error: BaseException) -> AbstractContextManager[object]:
-    """Raises the error in the calling greenlet if it is still inside the context after so many seconds."""
-    timeout: AbstractContextManager[object] = Timeout(None if seconds == float("inf") else seconds, error)
+    """Raises the error in the calling greenlet if it is still inside the context after so many seconds.
+
+    A command has no event loop that could do so; there the connections inside the context are ended.
+    """
+    if seconds == float("inf"):
+        return nullcontext()
+    if not is_module_patched("socket"):
+        return _ending(seconds, error)
+    timeout: AbstractContextManager[object] = Timeout(seconds, error)
     return timeout
+
+
+@contextmanager
+def _ending(seconds: float, error: BaseException) -> Iterator[None]:
+    try:
+        with ending_within(seconds):
+            yield
+    except Overdue:
+        raise error from None
 
 
 class _Silence(Exception):
