@@ -1,23 +1,26 @@
 """A request's body: bounded, unpacked, and one JSON object."""
 
+import codecs
 import json
 import re
-from contextlib import suppress
 from typing import Any
 
 import orjson
 
 from codexproxy.errors import InvalidRequest, UnsupportedEncoding
+from codexproxy.web.fairness import let_others_run
+from codexproxy.web.large_json import DEEPEST, NotJSON, loads, read_object, too_deep
 from codexproxy.web.receiving import receive
 from codexproxy.web.unpacking import Body, too_large, unpack
 
 # Each layer may be as large as the limit, so there must not be any number of them.
 _MOST_ENCODINGS = 3
-# Halves of an emoji, which some clients send, and UTF-16 are refused by orjson, and upstream would refuse
-# them, too. The standard library takes them, but at a tenth of the speed: other mistakes do not go there.
-_MENDABLE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]|\x00")
-# Levels of nesting that orjson can write.
-DEEPEST = 254
+# Bodies up to here are parsed at once, larger ones only if they are not made of many values.
+_SMALL = 128 * 1024
+_MEDIUM = 2 * 1024 * 1024
+_FEW_VALUES = 30_000
+_BOM = b"\xef\xbb\xbf"
+_NOT_BLANK = re.compile(rb"[^ \t\r\n]")
 
 
 def read_body(environ: dict[str, Any], limit: int) -> Body:
@@ -67,51 +70,87 @@ def parse_object(body: Body) -> dict[str, Any]:
     Raises:
         InvalidRequest: It is not JSON (line and column are named) or not an object.
     """
-    body = bytes(body).removeprefix(b"\xef\xbb\xbf")
-    if not body.strip():
+    body = _as_utf8(body)
+    found = _NOT_BLANK.search(body, len(_BOM) if body[:3] == _BOM else 0)
+    if found is None:
         raise InvalidRequest("The request has no body. Please send a JSON object.", code="invalid_json")
-    value = _parse(body)
-    _check_depth(body, value)
+    try:
+        value = _parse(body, found.start())
+    except NotJSON as error:
+        raise InvalidRequest(f"The body is not valid JSON: {_place(body, error)}.", code="invalid_json") from error
     if not isinstance(value, dict):
         raise InvalidRequest("The request body must be a JSON object.", code="invalid_type")
     return value
 
 
-def _parse(body: bytes) -> Any:
+def _as_utf8(body: Body) -> Body:
+    # A zero is among the first two characters of every other encoding that JSON may have (RFC 4627 §3).
+    if b"\0" not in body[:4]:
+        return body
+    decoder = codecs.getincrementaldecoder(json.detect_encoding(bytes(body[:4])))(errors="replace")
+    whole = bytearray()
+    for place in range(0, len(body), _SMALL):
+        whole += decoder.decode(bytes(body[place : place + _SMALL])).encode("utf-8", "replace")
+        let_others_run()
+    return whole
+
+
+def _parse(body: Body, start: int) -> Any:
+    if body[start] == ord("{") and not _is_quick(body):
+        return read_object(body, start)
+    text = body[start:] if start else body
     try:
-        return orjson.loads(body)
+        value = loads(text)
     except orjson.JSONDecodeError as error:
-        refused = error
-    if _MENDABLE.search(body):
-        with suppress(ValueError, RecursionError):
-            return _mended(json.loads(body, parse_constant=_refuse_constant))
-    raise InvalidRequest(f"The body is not valid JSON: {_place(body, refused)}.", code="invalid_json") from refused
+        raise NotJSON(error.msg, start + len(error.doc[: error.pos].encode("utf-8", "replace"))) from error
+    _check_depth(text, value)
+    return value
 
 
-def _place(body: bytes, refused: orjson.JSONDecodeError) -> str:
+def _is_quick(body: Body) -> bool:
+    """Whether parsing all of it at once takes some 10 ms at most; texts with many commas are taken for lists."""
+    if len(body) <= _SMALL:
+        return True
+    return len(body) <= _MEDIUM and sum(body.count(mark) for mark in (b",", b"[", b"{")) <= _FEW_VALUES
+
+
+def _place(body: Body, error: NotJSON) -> str:
     """What is wrong with a body and where; what is no UTF-8 has no place in orjson's words."""
-    try:
-        body.decode()
-    except UnicodeDecodeError as error:
-        before = body[: error.start]
-        line, column = before.count(b"\n") + 1, len(before[before.rfind(b"\n") + 1 :].decode()) + 1
-        return f"it is not UTF-8 (line {line}, column {column}); please send it in that encoding"
-    return f"{refused.msg} (line {refused.lineno}, column {refused.colno})"
+    what, place = str(error), error.place
+    wrong = _decoded(body, 0, len(body))[1]
+    if wrong is not None:
+        what, place = "it is not UTF-8", wrong
+    line = body.count(b"\n", 0, place) + 1
+    column = _decoded(body, body.rfind(b"\n", 0, place) + 1, place)[0] + 1
+    advice = "; please send it in that encoding" if wrong is not None else ""
+    return f"{what} (line {line}, column {column}){advice}"
 
 
-def _check_depth(body: bytes, value: Any) -> None:
+def _decoded(body: Body, start: int, end: int) -> tuple[int, int | None]:
+    """How many characters of UTF-8 stand in a part of a body, and where the first is that is none."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    characters = 0
+    for place in range(start, end, _SMALL):
+        held = len(decoder.getstate()[0])
+        try:
+            characters += len(decoder.decode(bytes(body[place : min(place + _SMALL, end)])))
+        except UnicodeDecodeError as error:
+            return characters, place - held + error.start
+        let_others_run()
+    return characters, None
+
+
+def _check_depth(body: Body, value: Any) -> None:
     # What is nested deeper than orjson writes, no upstream reads; most bodies cannot be, at a glance.
     if _has_few_openings(body):
         return
     try:
         orjson.dumps(value)
     except TypeError:
-        raise InvalidRequest(
-            f"The request is nested more than {DEEPEST} levels deep. Please send a flatter one.", code="invalid_json"
-        ) from None
+        raise too_deep() from None
 
 
-def _has_few_openings(body: bytes) -> bool:
+def _has_few_openings(body: Body) -> bool:
     # ``count`` looks at every byte by itself; with ``find`` 100 kB take a quarter of the time.
     openings = 0
     for bracket in (b"[", b"{"):
@@ -120,17 +159,3 @@ def _has_few_openings(body: bytes) -> bool:
             openings += 1
             place = body.find(bracket, place + 1)
     return openings <= DEEPEST
-
-
-def _mended(value: Any) -> Any:
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_mended(entry) for entry in value]
-    if isinstance(value, dict):
-        return {_mended(key): _mended(entry) for key, entry in value.items()}
-    return value
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(name)

@@ -1,17 +1,25 @@
 """What a client sends costs a worker linear time and bounded memory, and holds nobody else up."""
 
+import base64
+import gzip
 import http.client
 import io
 import json
+import random
+import resource
 import socket
+import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from typing import Any
 
 import gevent
+import orjson
 import pytest
+import zstandard
 from gevent import socket as gevent_socket
 from gunicorn.config import Config
 from gunicorn.http.errors import LimitRequestHeaders
@@ -19,9 +27,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codexproxy.errors import InvalidRequest
+from codexproxy.simulator.client import SimulatorClient
+from codexproxy.web.body import parse_object
+from codexproxy.web.large_json import MOST_VALUES, NotJSON, loads, read_object
 from codexproxy.web.receiving import receive
 from codexproxy.web.serving.idle import IdleConnections
 from codexproxy.web.serving.wire import LONGEST_HEAD, MOST_FRAMING, ClientParser, ClientUnreader, SlowHead
+from codexproxy.web.unpacking import unpack
 from tests.service import Service
 
 TIMES = (1, 2, 4, 8)
@@ -373,3 +385,225 @@ def test_a_refusal_is_read_whole_by_who_still_sends_and_the_connection_ends(serv
             answer.begin()
             assert (answer.status, json.loads(answer.read())["error"]["code"]) == (401, "invalid_api_key")
             assert client.recv(10) == b""
+
+
+# Packed bodies
+
+
+def unpacked(body: bytes, encoding: str) -> bytes | InvalidRequest:
+    """What comes of a body, or how it is refused."""
+    try:
+        return bytes(unpack(body, encoding, 64 << 20))
+    except InvalidRequest as error:
+        return error
+
+
+def steps_of(work: Callable[[], object], *modules: str) -> int:
+    """How many lines of these modules run: the same on any machine."""
+    lines = 0
+
+    def trace(frame: Any, event: str, argument: object) -> Any:
+        nonlocal lines
+        if not frame.f_code.co_filename.endswith(modules):
+            return None
+        lines += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return lines
+
+
+NOISE = random.Random(7).randbytes(2 << 20)
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda data: gzip.compress(data, 1),
+    "deflate": lambda data: zlib.compress(data, 1),
+    "zstd": lambda data: zstandard.ZstdCompressor(write_checksum=True).compress(data),
+}
+
+
+@pytest.mark.parametrize("encoding", PACKERS)
+def test_data_that_does_not_compress_costs_as_many_steps_as_it_has_bytes(encoding: str) -> None:
+    """It was quadratic: 16 MB of a picture, which the Codex CLI packs with zstd, took more than 25 s."""
+    steps = []
+    for times in TIMES:
+        data = NOISE * times
+        packed = PACKERS[encoding](NOISE) * times if encoding != "deflate" else PACKERS[encoding](data)
+        assert unpacked(packed, encoding) == data
+        steps.append(steps_of(lambda packed=packed: unpack(packed, encoding, 64 << 20), "web/unpacking.py"))
+    assert steps[3] < 8.5 * steps[0]
+    assert steps[0] < 4_000
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+@pytest.mark.parametrize("data", [b"", b"x"])
+def test_many_tiny_members_are_refused_after_as_many_steps(encoding: str, data: bytes) -> None:
+    one, steps = PACKERS[encoding](data), []
+    for times in TIMES:
+        packed = one * (5_000 * times)
+        refusal = unpacked(packed, encoding)
+        assert isinstance(refusal, InvalidRequest) and "pieces" in refusal.message
+        steps.append(steps_of(lambda packed=packed: unpacked(packed, encoding), "web/unpacking.py"))
+    assert len(set(steps)) == 1
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+def test_honest_members_are_joined(encoding: str) -> None:
+    pieces = [NOISE[place : place + 5_000] for place in range(0, len(NOISE), 5_000)]
+    assert unpacked(b"".join(map(PACKERS[encoding], pieces)), encoding) == NOISE
+
+
+@pytest.mark.parametrize("encoding", PACKERS)
+@pytest.mark.parametrize("size", [0, 10, 300_000])
+def test_packed_data_that_is_cut_off_is_no_data(encoding: str, size: int) -> None:
+    packed = PACKERS[encoding](NOISE[:size] + bytes(size))
+    for end in {*range(1, min(len(packed), 40)), *range(max(1, len(packed) - 12), len(packed))}:
+        refusal = unpacked(packed[:end], encoding)
+        assert isinstance(refusal, InvalidRequest), end
+        assert refusal.code == "invalid_encoding"
+
+
+@pytest.mark.parametrize("encoding", PACKERS)
+def test_few_bytes_do_not_become_many(encoding: str) -> None:
+    for size in (16 << 20, 65 << 20) if encoding == "zstd" else (65 << 20,):
+        refusal = unpacked(PACKERS[encoding](bytes(size)), encoding)
+        assert isinstance(refusal, InvalidRequest) and (refusal.status, refusal.code) == (413, "body_too_large")
+    assert unpacked(PACKERS[encoding](bytes(4 << 20)), encoding) == bytes(4 << 20)
+
+
+def test_zstd_frames_that_hold_nothing_are_passed_over() -> None:
+    note = b"\x5f\x2a\x4d\x18\x03\0\0\0abc"
+    packed = PACKERS["zstd"](b"whole")
+    assert unpacked(note + packed + note, "zstd") == b"whole"
+    assert isinstance(unpacked(packed + note[:-1], "zstd"), InvalidRequest)
+
+
+# JSON
+
+
+def refusal_of(body: bytes) -> InvalidRequest:
+    with pytest.raises(InvalidRequest) as raised:
+        parse_object(body)
+    return raised.value
+
+
+@pytest.mark.parametrize("value", [b"[]", b"1"])
+def test_a_body_of_nothing_but_values_is_refused_before_it_is_large(value: bytes) -> None:
+    """60 MB of empty lists took 3.3 GB."""
+    body = b'{"a":[' + (value + b",") * (MOST_VALUES + 1) + b"0]}"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refusal = refusal_of(body)
+    assert (refusal.code, "values" in refusal.message) == ("invalid_json", True)
+    # KiB, of which a million empty lists have 90,000.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024
+
+
+LARGE: dict[str, Callable[[int], bytes]] = {
+    "messages": lambda times: json.dumps(
+        {"messages": [{"role": "user", "content": "text " * 200}] * 700 * times}
+    ).encode(),
+    "a picture": lambda times: b'{"input":[{"image":"' + b"iVBORw0K" * (100_000 * times) + b'"}],"z":1}',
+    "escapes": lambda times: b'{"input":"' + rb"\u4f60\ud83d\ude00\\\"" * (40_000 * times) + b'"}',
+    "text": lambda times: ('{"input":"' + "\u4f60é \U0001f600" * (40_000 * times) + '"}').encode(),
+    "numbers": lambda times: b'{"a":[' + b"1.5," * (10_000 * times) + b"1]}",
+}
+
+
+@pytest.mark.parametrize("make", LARGE.values(), ids=LARGE)
+def test_a_large_body_is_parsed_in_pieces_of_bounded_size(make: Callable[[int], bytes]) -> None:
+    """What one call of the parser holds the event loop for depends on the piece, not on the body."""
+    calls = []
+    for times in TIMES:
+        body = make(times)
+        assert read_object(body, 0) == orjson.loads(body)
+        calls.append(steps_of(lambda body=body: read_object(body, 0), "web/large_json.py"))
+    assert calls[3] < 9 * calls[0]
+    assert calls[3] > 3 * calls[0], "it is parsed at once"
+
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.text(max_size=200)
+    | st.sampled_from(['"', "\\", ",[{", "\U0001f600" * 40]),
+    lambda inner: st.lists(inner, max_size=8) | st.dictionaries(st.text(max_size=5), inner, max_size=8),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text(max_size=5), JSON_VALUES, max_size=5), st.booleans(), st.data())
+def test_pieces_of_a_body_make_what_the_whole_makes(value: dict[str, Any], escaped: bool, data: st.DataObject) -> None:
+    filler = "x\\u" * 12_000 + "é" * 20_000
+    body = json.dumps({"a": [value, filler], "b": value, "c": [[filler]]}, ensure_ascii=escaped).encode()
+    assert read_object(body, 0) == json.loads(body)
+    place = data.draw(st.integers(1, len(body) - 1))
+    broken = body[:place] + data.draw(st.sampled_from([b"", b",", b"]", b"}", b'"', b":", b"\\"])) + body[place + 1 :]
+    try:
+        expected: Any = loads(broken)
+    except orjson.JSONDecodeError:
+        with pytest.raises((NotJSON, InvalidRequest)):
+            read_object(broken, 0)
+    else:
+        assert read_object(broken, 0) == expected
+
+
+@pytest.mark.parametrize("size", [1, 300_000])
+def test_halves_of_emojis_are_replaced_in_bodies_of_any_size(size: int) -> None:
+    filler = b"x" * size
+    halves = [rb"\ud83d", rb"\ude00", rb"\ud83d\ud83d", "\ud83d".encode("utf-8", "surrogatepass")]
+    for half in halves:
+        body = b'{"a":["' + half + filler + b'","' + filler + half + rb'\\ud83d \ud83d\ude00"]}'
+        first, second = parse_object(body)["a"]
+        count = 2 if half.count(b"ud83d") == 2 else 1
+        assert first == "\ufffd" * count + filler.decode()
+        assert parse_object(b'{"a":"' + (b"x" + half + b" ") * size + b'"}')["a"].count("\ufffd") == size * count
+        assert second == filler.decode() + "\ufffd" * count + "\\ud83d \U0001f600"
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"a":"' + b"x" * 300_000 + b"\xff" + b'"}', "not UTF-8 (line 1, column 300007)"),
+        (b'{"a":\n"' + b"x" * 300_000, "line 2, column"),
+        (b'{"a":[' + b"1," * 100_000 + b"\n1,]}", "line 2, column"),
+        (b'{"a":' + b"[" * 300_000, "levels deep"),
+        (b'{"a":' + b" " * 3_000_000 + b"1}", "blanks"),
+        (b'{"a":' + b"1" * 3_000_000 + b"}", "blanks"),
+        (b'{"a":"' + b"x" * 300_000 + b'"} {', "unexpected content"),
+        (b'{"a":"' + rb"\ud83d" * 400_000 + b'"}', "broken characters"),
+    ],
+)
+def test_what_is_wrong_with_a_large_body_is_told_with_its_place(body: bytes, told: str) -> None:
+    assert told in refusal_of(body).message
+
+
+def test_a_picture_packed_with_zstd_holds_no_other_request_up(
+    serve: Callable[..., Service], sim: SimulatorClient
+) -> None:
+    picture = base64.b64encode(random.Random(1).randbytes(45 << 20)).decode()
+    body = {
+        "model": "gpt-5.2",
+        "input": [
+            {"role": "user", "content": [{"type": "input_image", "image_url": f"data:image/png;base64,{picture}"}]}
+        ],
+    }
+    packed = PACKERS["zstd"](json.dumps(body).encode())
+    service = serve()
+    answers: list[int] = []
+    asking = threading.Thread(
+        target=lambda: answers.append(
+            service.post("/v1/responses", packed, {"content-encoding": "zstd", "x-codexproxy-dry-run": "1"}).status
+        )
+    )
+    asking.start()
+    healthy = 0
+    while asking.is_alive():
+        assert service.get("/health").status == 200
+        healthy += 1
+    assert answers == [200]
+    assert healthy >= 5

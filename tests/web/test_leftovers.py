@@ -146,10 +146,9 @@ def test_a_refused_giant_reads_its_answer_and_holds_nobody_up(serve, closing: bo
 def test_the_connection_of_a_small_refused_body_goes_on(serve) -> None:
     service = serve(MAX_BODY_BYTES="1000")
     with send_head(service, 2000) as client:
-        client.sendall(b"x" * 2000 + b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        for status in (413, 200):
+        for status, sent in ((413, b"x" * 2000), (200, b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")):
+            client.sendall(sent)
             answer = http.client.HTTPResponse(client)
             answer.begin()
             answer.read()
             assert answer.status == status
-            answer.close()
