@@ -26,7 +26,7 @@ def bad_upstreams(folder: Path, simulator: str) -> Iterator[dict[str, str]]:
     """
     with ExitStack() as stack:
         yield {
-            "nameless": f"http://{NAMELESS}",
+            "nameless": f"https://{NAMELESS}",
             "refusing": f"http://127.0.0.1:{stack.enter_context(_refusing())}",
             "deaf": f"http://127.0.0.1:{stack.enter_context(_deaf())}",
             "forged": f"https://127.0.0.1:{stack.enter_context(_forged(folder))}",

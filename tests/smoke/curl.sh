@@ -129,7 +129,7 @@ fi
 
 call "$base/v1/no-such-route"
 expect 'an unknown route' 404 "$json" '"code": ?"unknown_url"'
-call "$base/v1/chat/completions"
+call "$base/v1/completions"
 expect 'a wrong method' 405 "$json" '"error"' '^allow: .*POST'
 post /v1/chat/completions '{"model": '
 expect 'JSON that is cut off' 400 "$json" '"code": ?"invalid_json"' 'line 1' 'column'

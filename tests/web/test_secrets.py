@@ -90,8 +90,10 @@ def test_secrets_appear_nowhere(planted: Planted) -> None:
         assert planted.ask(key).status == 200
         assert planted.ask(key, stream="1", body={**ASK, "stream": True}).status == 200
         assert planted.ask(key, x_codexproxy_dry_run="1").status == 200
-        for path in ("/v1/models", "/v1/quota", "/auth/status", "/metrics", "/ready"):
+        for path in ("/v1/models", "/v1/quota", "/ready"):
             assert planted.ask(key, path, None).status == 200, path
+        for path in ("/auth/status", "/metrics"):
+            assert planted.ask(key, path, None).status == (200 if key == OWNER_KEY else 403), path
     assert planted.ask(WRONG_KEY).status == 401
     assert planted.ask(WRONG_KEY, "/auth/status", None).status == 401
     # The relay does not know its key, and says which one it got.

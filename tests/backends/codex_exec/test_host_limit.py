@@ -31,7 +31,8 @@ def test_sixty_four_turns_share_four_places(stage: CliStage) -> None:
     assert told["outcomes"] == {"response.completed": 64}
     assert (told["busy"], told["waiting"]) == (0, 0)
     assert stage.cli.most_at_once() <= 4
-    assert told["longest_stop"] < 0.5
+    # Far more than a busy machine takes from a worker, far less than a wait that would hold it up.
+    assert told["longest_stop"] < 3
 
 
 def test_three_workers_share_them_too(stage: CliStage) -> None:
