@@ -42,6 +42,7 @@ from codexproxy.observe.log import configure_logging
 from codexproxy.observe.metrics import Metrics
 from codexproxy.settings import Settings, is_loopback_host
 from codexproxy.state.conversations import Conversations
+from codexproxy.state.database import broken_databases
 from codexproxy.state.prompts import PromptStore
 from codexproxy.turns.catalogue import ModelSpec
 from codexproxy.turns.policy import Policy
@@ -126,7 +127,7 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
         keys=make_keys(settings),
         origins=OriginPolicy(settings.allow_unauthenticated, settings.cors_allow_origins),
         ready=readiness(made.logins, providers),
-        notes=lambda: warnings(made.logins) + notes_on(library),
+        notes=lambda: warnings(made.logins) + notes_on(library) + broken_databases(),
         desk=LoginDesk(
             login,
             make_landing(settings),

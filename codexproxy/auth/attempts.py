@@ -1,6 +1,7 @@
 """Logins that were begun and not finished, where every worker and process of the host sees them."""
 
 import hashlib
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -56,9 +57,12 @@ class Attempts:
         """
         row = (digest_of(attempt.state), attempt.state, attempt.verifier, attempt.redirect_uri, attempt.url)
         now = self._now()
-        with self._database.transaction() as connection:
+
+        def add(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM attempts WHERE expires_at <= ?", (now,))
             connection.execute("INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, now, attempt.expires_at))
+
+        self._database.write(add)
 
     def claim(self, state: str | None) -> Attempt | None:
         """Takes an attempt out: nobody else will get it.

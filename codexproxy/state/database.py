@@ -1,9 +1,8 @@
 """Small SQLite databases that all processes of a host share.
 
 SQLite's own waiting stops every greenlet of a worker, and two greenlets that
-wait for each other's transaction would wait forever. So the members of one
-process queue at a lock first, the busy timeout is 0, and a database that
-another process is writing is tried again after a short sleep.
+wait for each other's transaction would wait forever. So the members of one process
+queue first, and a database that another process is writing is tried again.
 
 Nobody but SQLite opens such a file or its companions: closing any descriptor
 of a file drops all POSIX locks the process holds on it, those of its open
@@ -22,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from codexproxy.errors import ProxyError
 from codexproxy.state.durable import make_private_folder
@@ -46,6 +46,7 @@ _COMPANIONS = ("", "-wal", "-shm", "-journal")
 # Held by whoever makes a database of the folder or puts one aside.
 LOCK_FILE = "databases.lock"
 _ABANDONED: list[sqlite3.Connection] = []
+_KNOWN: "WeakSet[Database]" = WeakSet()
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ class Database:
         self._making = HostLock(path.with_name(LOCK_FILE), sleep=sleep)
         self._opened: tuple[tuple[int, ...], sqlite3.Connection] | None = None
         self.failure = ""
+        _KNOWN.add(self)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -116,11 +118,7 @@ class Database:
                 raise
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """What ``work`` returns from within a transaction; it runs again on a new file when the old one is ruined.
-
-        Raises:
-            DatabaseFailed: The file cannot be used.
-        """
+        """What ``work`` returns from within a transaction; it runs again on a new file when the old one is ruined."""
 
         def once() -> T:
             with self.transaction() as connection:
@@ -129,11 +127,7 @@ class Database:
         return _once_more(once)
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of one query.
-
-        Raises:
-            DatabaseFailed: The file cannot be used.
-        """
+        """The rows of one query; may raise ``DatabaseFailed``, as all of these."""
 
         def once() -> list[tuple[Any, ...]]:
             with self._connection() as (connection, deadline):
@@ -274,6 +268,11 @@ class Database:
                     raise
             (self._sleep or time.sleep)(pause)
             pause = min(pause * 2, LONGEST_SLEEP)
+
+
+def broken_databases() -> list[str]:
+    """What the databases of this process that cannot be used failed with, a sentence each."""
+    return sorted({database.failure for database in _KNOWN if database.failure})
 
 
 def _once_more(work: Callable[[], T]) -> T:

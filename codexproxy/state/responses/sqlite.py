@@ -36,6 +36,9 @@ class Database(Protocol):
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """One transaction that may write; undone when the block raises."""
 
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What comes of some work within a transaction, done again where the file was ruined."""
+
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one query."""
 
@@ -193,7 +196,8 @@ class SqliteResponseStore:
     def _insert(self, stored: Stored, now: float, **moments: float | None) -> None:
         values = {"owner": stored.owner, "id": str(stored.response["id"]), "previous": stored.previous, **moments}
         inputs = [content_of(item) for item in self._paced(stored.input)]
-        with self._database.transaction() as connection:
+
+        def insert(connection: sqlite3.Connection) -> int:
             row = sql.insert(connection, values, now)
             add = partial(sql.add_items, connection, row, sql.INPUT, inputs)
             if len(inputs) > _MANY:
@@ -201,8 +205,9 @@ class SqliteResponseStore:
             else:
                 add()
             sql.set_body(connection, row, stored.response)
-            forgotten = self._forget(connection)
-        if forgotten:
+            return self._forget(connection)
+
+        if self._database.write(insert):
             self._shrink()
 
     def _paced(self, entries: Sequence[T]) -> Iterator[T]:
