@@ -12,6 +12,7 @@ MARK = "cache_control"
 
 # Fields of a request, and of what is in them, that may hold marked entries.
 _HOLDERS = ("messages", "input", "tools", "functions", "content", "output", "function", "custom")
+_CONTAINERS = frozenset({dict, list})
 
 
 def without_marks(fields: dict[str, Any], pause: Pause = no_pause) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -33,7 +34,12 @@ def _kept(value: Any, pause: Pause) -> Any:
         entries = [_kept(entry, pause) for entry in paced(value, pause)]
         same = all(new is old for new, old in zip(entries, value, strict=True))
         return value if same else entries
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or _holds_nothing(value):
         return value
     kept, _ = without_marks(value, pause)
     return {name: entry for name, entry in kept.items() if name != MARK} if MARK in kept else kept
+
+
+def _holds_nothing(value: dict[str, Any]) -> bool:
+    # Most messages are a role and a text, and in a long conversation there are thousands.
+    return MARK not in value and _CONTAINERS.isdisjoint(map(type, value.values()))

@@ -18,7 +18,7 @@ _UNCHECKED = frozenset({"pattern", "patternProperties", "format"})
 _DATA = frozenset({"enum", "const", "default", "examples"})
 _LONGEST_REASON = 300
 # A step is about two microseconds; ordinary answers take some hundred.
-MOST_STEPS = 150_000
+MOST_STEPS = 100_000
 # Characters of an error message, which quotes the value, that cost as much as a step.
 _TEXT = 100
 

@@ -65,17 +65,23 @@ PLATFORM = (
         "As text.format; schemas are fitted to the backend and the answer fitted back. With `strict` an answer that "
         "misses its schema is asked for once more where it is not streamed; after that, and in a stream, it is an "
         "error. Without, it is delivered as it is, and x-codexproxy-adapted says `response_format:mismatch` where "
-        "it is not streamed.",
+        "it is not streamed. What cannot be judged within a bounded number of steps is delivered with "
+        "`response_format:unchecked`.",
     ),
     Field("reasoning_effort", MAPPED, "As reasoning.effort, clamped to what the model has."),
     Field("verbosity", MAPPED, "As text.verbosity, where the model has it."),
     Field("service_tier", MAPPED, "fast and priority; auto and default are what every turn gets.", ("auto", "default")),
     Field("web_search_options", MAPPED, "As the web_search tool; sources come back as annotations."),
     Field("prompt_cache_key", MAPPED, "The conversation's identity in the prompt cache."),
-    Field("stop", EMULATED, "The answer is cut here and the upstream turn cancelled."),
+    Field("stop", EMULATED, "The answer is cut here and the upstream turn cancelled; at most 16 texts."),
     Field("max_tokens", EMULATED, "The answer is cut here by an estimate of its tokens; reasoning is not counted."),
     Field("max_completion_tokens", EMULATED, "As max_tokens; the smaller of both counts."),
-    Field("n", EMULATED, "As many turns run side by side; usage is their sum.", (1,)),
+    Field(
+        "n",
+        EMULATED,
+        "As many turns run side by side; usage is their sum; n times the request is within MAX_BODY_BYTES.",
+        (1,),
+    ),
     Field("stream_options", EMULATED, "include_usage exactly; streams are never padded.", ({},)),
     Field("metadata", EMULATED, "Handed back with the final object; never sent upstream."),
     Field("store", IGNORED, "Nothing is kept for later retrieval.", (False,)),
