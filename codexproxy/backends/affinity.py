@@ -22,9 +22,12 @@ log = logging.getLogger(__name__)
 REMEMBERED = 20_000
 REMEMBERED_SECONDS = 30 * 24 * 3600.0
 SWEEP_EVERY = 500
+SWEEP = "DELETE FROM conversations WHERE answered <= ?"
 
 _SCHEMA = (
     "CREATE TABLE conversations (id TEXT PRIMARY KEY, account TEXT NOT NULL, answered REAL NOT NULL) WITHOUT ROWID",
+    # Sweeping must not walk over all that is remembered, since it is done within a request.
+    "CREATE INDEX conversations_answered ON conversations (answered)",
 )
 _REMEMBER = "INSERT OR REPLACE INTO conversations VALUES (?, ?, ?)"
 
@@ -103,7 +106,7 @@ class HostAffinity:
                 connection.execute(_REMEMBER, (conversation, account, now))
                 self._writes += 1
                 if self._writes % SWEEP_EVERY == 0:
-                    connection.execute("DELETE FROM conversations WHERE answered <= ?", (now - REMEMBERED_SECONDS,))
+                    connection.execute(SWEEP, (now - REMEMBERED_SECONDS,))
         except ProxyError as error:
             log.warning("a conversation's account is known to this process only: %s", error.message)
 

@@ -1,10 +1,12 @@
 """Conversations are remembered: by one process, and by all of a host."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from codexproxy.backends.affinity import SWEEP_EVERY, Affinity, HostAffinity, ProcessAffinity, conversation_of
+from codexproxy.backends.affinity import SWEEP, SWEEP_EVERY, Affinity, HostAffinity, ProcessAffinity, conversation_of
 from codexproxy.turns.turn import Caller, Turn
 from tests.fakes.clock import Clock
 
@@ -58,3 +60,15 @@ def test_a_conversations_name_tells_callers_apart_and_hides_the_id() -> None:
     ann, bob = (Turn("m", {}, caller=Caller(name), cache_key="id") for name in ("ann", "bob"))
     assert conversation_of(ann) == conversation_of(ann) != conversation_of(bob)
     assert "id" not in conversation_of(ann)
+
+
+def test_what_is_too_old_is_found_without_a_walk_over_all(tmp_path: Path) -> None:
+    path = tmp_path / "affinity.sqlite3"
+    affinity = HostAffinity(path)
+    affinity.remember("a conversation", "an account")
+    affinity.close()
+    with closing(sqlite3.connect(path)) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {SWEEP}", (0.0,)).fetchall()
+    assert "USING INDEX conversations_answered" in str(plan) or "USING COVERING INDEX conversations_answered" in str(
+        plan
+    )
