@@ -26,7 +26,7 @@ TEXT = "word " * WORDS
 SECOND = {"input_tokens": 7, "output_tokens": 5, "total_tokens": 12}
 FIRST = {"input_tokens": 4000, "output_tokens": 300, "total_tokens": 4300}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 5}}, "required": ["a"]}
-JSON = {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}}
+JSON = {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": SCHEMA}}}
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def test_requests_that_need_all_places_do_not_wait_for_each_other(limited: Calla
 def test_an_answer_whose_json_is_asked_for_again_needs_no_second_place(limited: Callable[..., Pair]) -> None:
     pair = limited({"CODEX_MAX_PARALLEL_REQUESTS": "2", "CODEX_QUEUE_TIMEOUT_SECONDS": "5"})
     schema = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 5}}, "required": ["a"]}
-    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": schema}}
     pair.sim.script({"text": '{"a": 1}'}, {"text": '{"a": 1}'}, {"text": '{"a": 7}'}, {"text": '{"a": 7}'})
     answer = pair.ann.ask({**many(CHAT, 2), "response_format": form}, path=CHAT)
     assert answer.status == 200, answer.body
