@@ -18,7 +18,8 @@ HEAD = """\
 What becomes of a turn when something breaks. Every row is a test: the four ways of asking (`/v1/chat/completions` and
 `/v1/responses`, streamed and not) are tried against the real service, those of the first table in
 `tests/faults/test_upstream.py`, those of the second in `tests/faults/test_host.py` and
-`tests/faults/test_signals.py`.
+`tests/faults/test_signals.py`. The rows of the first are played once more on two workers, with keys that have limits and
+with commands that look at the data folder meanwhile (`tests/faults/test_in_company.py`), and so are the disk's.
 
 After each of them the tests make sure that
 

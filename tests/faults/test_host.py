@@ -93,9 +93,11 @@ def test_a_pipe_in_the_place_of_the_login(row: HostFault, sim: SimulatorClient, 
     assert "Traceback" not in service.log
 
 
-def test_a_clock_that_jumps_in_mid_stream(row: HostFault, sim: SimulatorClient, tmp_path: Path) -> None:
+def test_a_clock_that_jumps_in_mid_stream(
+    row: HostFault, sim: SimulatorClient, tmp_path: Path, company: Settings
+) -> None:
     clock = MovableClock(tmp_path)
-    service = Service(tmp_path / "service", sim, **clock.environ)
+    service = Service(tmp_path / "service", sim, **clock.environ, **company)
     service.login()
     sim.script(PACED, match="the-jump", repeat=-1)
     with opened(service) as house:
