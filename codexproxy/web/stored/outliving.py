@@ -28,7 +28,7 @@ def answer_outliving(dialect: Dialect, wiring: Wiring, entry: Entry) -> Response
     requestlog: RequestLog = g.log.successor()
     try:
         admit(entry, wiring, requestlog)
-        record = Record(dialect, entry.turn, wiring.shelf.of(entry.turn.caller.key))
+        record = Record(dialect, entry.turn, wiring.shelf.of(entry.turn.caller.key), wiring.pause)
         opening = open_turns(entry, wiring, requestlog)
         run = Run(opening, dialect.renderers(entry.turn)[0], record, grace, requestlog)
         first = record.begin(_QUEUED) if background else {}

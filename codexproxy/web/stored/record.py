@@ -14,6 +14,7 @@ from codexproxy.state.responses.record import cancelled
 from codexproxy.turns.continuation import PREVIOUS
 from codexproxy.turns.events import PREAMBLE, Event
 from codexproxy.turns.fold import Fold
+from codexproxy.turns.pace import Pause, no_pause
 from codexproxy.turns.turn import Turn
 from codexproxy.web.stored.following import Reader
 from codexproxy.web.stored.shelf import own_input
@@ -37,9 +38,11 @@ class Record:
         dialect: Completes Response objects.
         turn: The turn that is answered.
         mine: The store, as the caller sees it.
+        pause: Lets others run, now and then in a long walk.
     """
 
-    def __init__(self, dialect: Dialect, turn: Turn, mine: OwnedResponses) -> None:
+    def __init__(self, dialect: Dialect, turn: Turn, mine: OwnedResponses, pause: Pause = no_pause) -> None:
+        self._pause = pause
         self.id = ""
         self._dialect = dialect
         self._turn = turn
@@ -79,7 +82,7 @@ class Record:
             ProxyError: The store cannot be used.
         """
         whole = self._dialect.complete(self._turn, [response])
-        self._journal = self._mine.begin(whole, own_input(self._turn), self._turn.options[PREVIOUS])
+        self._journal = self._mine.begin(whole, own_input(self._turn, self._pause), self._turn.options[PREVIOUS])
         self.id, self._status = whole["id"], whole["status"]
         for frame, number in self._early:
             self._journal.add(frame, number)
