@@ -1,3 +1,3 @@
 """codexproxy: any OpenAI client, your own ChatGPT/Codex subscription."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
