@@ -118,9 +118,15 @@ class Service:
 
     def worker(self) -> int:
         """The process id of its one worker."""
+        (worker,) = self.workers()
+        return worker
+
+    def workers(self) -> list[int]:
+        """The process ids of its workers, those that have ended and were not noticed yet included."""
         assert self.process is not None
-        (worker,) = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return int(worker)
+        return [
+            int(id) for id in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        ]
 
     def login(self, **fields: Any) -> dict[str, Any]:
         """Gives it a fresh login of the simulator's issuer."""

@@ -23,6 +23,8 @@ from codexproxy.state.lock import HostLock
 log = logging.getLogger(__name__)
 
 Record = dict[str, Any]
+# What tells one content of the file from another; None while there is no file.
+Stamp = tuple[int, int, int] | None
 
 # Seconds to wait for somebody else who is changing the file.
 PATIENCE = 10.0
@@ -51,9 +53,10 @@ class FileUser:
 class KeyFile:
     """Reads and changes the key file.
 
-    Reading costs one ``stat`` while the file stays as it is. A file that
-    cannot be read keeps the users known before and says so once; at the
-    first reading it is an error.
+    Reading costs one ``stat`` while the file stays as it is. A file that is
+    broken keeps the users known before and says so once, as does one that
+    cannot be opened, which is tried again each time; at the first reading
+    either is an error.
 
     Args:
         path: Where the file is, or will be once a user is added.
@@ -61,7 +64,8 @@ class KeyFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: Stamp = None
+        self._told: Stamp = None
         self._users: tuple[FileUser, ...] = ()
 
     def users(self) -> Sequence[FileUser]:
@@ -72,8 +76,7 @@ class KeyFile:
         """
         stamp = self._stamp_now()
         if stamp != self._stamp:
-            self._users = self._reread()
-            self._stamp = stamp
+            self._reread(stamp)
         return self._users
 
     def records(self) -> list[Record]:
@@ -132,21 +135,26 @@ class KeyFile:
         with self._changing() as records:
             change(_named(records, name))
 
-    def _stamp_now(self) -> tuple[int, int, int] | None:
+    def _stamp_now(self) -> Stamp:
         try:
             status = os.stat(self._path)
         except FileNotFoundError:
             return None
         return status.st_mtime_ns, status.st_size, status.st_ino
 
-    def _reread(self) -> tuple[FileUser, ...]:
+    def _reread(self, stamp: Stamp) -> None:
         try:
-            return tuple(_user(record) for record in self._read())
+            self._users = tuple(_user(record) for record in self._read())
         except (OSError, ValueError) as error:
             if self._stamp is None and not self._users:
                 raise
-            log.error("The key file cannot be read; the keys known before stay in force: %s", error)
-            return self._users
+            if stamp != self._told:
+                log.error("The key file cannot be read; the keys known before stay in force: %s", error)
+            self._told = stamp
+            if isinstance(error, OSError):
+                # It says nothing about what the file holds: a key that was removed there must not stay for good.
+                return
+        self._stamp = stamp
 
     def _read(self) -> list[Record]:
         try:

@@ -40,7 +40,8 @@ class KeyRing:
 
     While any key exists, every caller needs one. When the last is gone, this
     machine is served as before there was one; a public address is served to
-    nobody, since removing a key must not open it to everybody.
+    nobody without a key, unless anybody may ask, since removing one must not
+    open it to everybody.
 
     Args:
         api_key: The one key of ``PROXY_API_KEY``.
@@ -110,7 +111,8 @@ class KeyRing:
         kept = self._kept_users()
         if self._holders is None or kept is not self._kept:
             self._kept, self._holders = kept, Holders(self._owner, (*self._users, *kept))
-        self._locked = self._holders.any or (self._locked and self.is_public)
+        # Not only while it is remembered that a key existed: the worker that asks may be a new one.
+        self._locked = self._holders.any or (self.is_public and (self._locked or not self._open))
         return self._holders
 
     def _kept_users(self) -> tuple[UserRow, ...]:

@@ -2,8 +2,11 @@
 
 import json
 import os
+import resource
 import stat
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -128,6 +131,28 @@ def test_a_file_that_breaks_keeps_the_keys_known_before(path: Path, garbage: str
     assert ring.identify(key).keyed
     with pytest.raises(AuthenticationFailed):
         ring.identify(None)
+
+
+def test_a_key_that_was_removed_while_no_file_could_be_opened_ends_with_the_next_request(path: Path) -> None:
+    file, ring = KeyFile(path), KeyRing(source=KeyFile(path))
+    kept, removed = file.add("ann"), file.add("bob")
+    assert ring.identify(removed).name == "bob"
+    file.remove("bob")
+    with no_descriptors_left():
+        assert ring.identify(kept).keyed
+    with pytest.raises(AuthenticationFailed):
+        ring.identify(removed)
+
+
+@contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    """As in a worker that holds as many connections as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_file_that_was_never_readable_is_an_error(path: Path) -> None:

@@ -121,6 +121,15 @@ def test_removing_the_last_key_does_not_open_a_public_service() -> None:
         ring.identify(None)
 
 
+def test_a_worker_that_starts_after_the_last_key_is_gone_opens_no_public_service() -> None:
+    ring = KeyRing(source=Roll(), is_public=True)
+    with pytest.raises(AuthenticationFailed):
+        ring.identify(None)
+    assert not KeyRing(source=Roll(), is_public=True, allow_unauthenticated=True).configured
+    ring.is_public = False  # as is known once it listens
+    assert not ring.configured
+
+
 def test_removing_the_last_key_leaves_a_private_service_as_it_was_before() -> None:
     roll = Roll((ANN,))
     ring = KeyRing(source=roll)

@@ -1,6 +1,8 @@
 """What keys change while the service runs: who is let in, who has to wait, and which models a key sees."""
 
 import json
+import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ import pytest
 
 from codexproxy.guard.keys import hash_key
 from codexproxy.simulator.client import SimulatorClient
-from tests.service import PATIENCE, Answer, Service
+from tests.service import PATIENCE, Answer, Service, wait_until
 from tests.web.routes import application
 
 HELLO = {"model": "gpt-5.2", "input": "hi"}
@@ -51,6 +53,24 @@ def test_when_the_last_key_is_gone_only_a_private_address_is_as_before(
         assert service.get("/v1/models", bearer("ann-key")).status == after[0]
         keys.write_text(json.dumps(KEYS))
         assert [service.get("/v1/models", headers).status for headers in ({}, bearer("ann-key"))] == [401, 200]
+    finally:
+        service.stop()
+
+
+def test_a_new_worker_of_a_public_service_refuses_everybody_too_after_its_last_key(
+    tmp_path: Path, sim: SimulatorClient
+) -> None:
+    service = Service(tmp_path, sim)
+    keys = service.data_dir / "keys.json"
+    keys.write_text(json.dumps(KEYS))
+    service.login()
+    try:
+        service.start("--bind", f"0.0.0.0:{service.port}")
+        keys.write_text('{"users": []}')
+        worker = service.worker()
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: service.workers() not in ([], [worker]), "another worker")
+        assert [service.get(path).status for path in ("/v1/models", "/auth/status", "/metrics")] == [401] * 3
     finally:
         service.stop()
 
