@@ -64,6 +64,25 @@ def open_storage(uri: str) -> Storage:
     return storage
 
 
+class _PerMinute(RateLimitItemPerMinute):
+    """Requests in any minute, counted under the same name whatever the limit is at the moment.
+
+    The library puts the limit into the name, so that whoever is given another limit would start anew.
+    """
+
+    def key_for(self, *identifiers: str | bytes | float) -> str:
+        """Where the requests of somebody are counted."""
+        return "/".join([self.namespace, *map(str, identifiers), "minute"])
+
+
+class _PerDay(RateLimitItemPerDay):
+    """Tokens of a day, counted as ``_PerMinute`` counts requests."""
+
+    def key_for(self, *identifiers: str | bytes | float) -> str:
+        """Where the tokens of somebody are counted."""
+        return "/".join([self.namespace, *map(str, identifiers), "day"])
+
+
 class Limiter:
     """Counts what keys use, and refuses what goes beyond.
 
@@ -100,7 +119,7 @@ class Limiter:
         """
         self._check_tokens(identity)
         own = self._own_rate(identity)
-        every = RateLimitItemPerMinute(self._per_minute) if self._per_minute else None
+        every = _PerMinute(self._per_minute) if self._per_minute else None
         for limit, name in ((own, identity.name), (every, EVERYBODY)):
             if limit and count > limit.amount:
                 raise too_many_answers(count, limit.amount, _whose(name), "per minute")
@@ -116,7 +135,7 @@ class Limiter:
     def spend(self, identity: Identity, tokens: int) -> None:
         """Counts the tokens of a finished turn, in and out."""
         if identity.limits.tokens_per_day and tokens > 0:
-            item = RateLimitItemPerDay(identity.limits.tokens_per_day)
+            item = _PerDay(identity.limits.tokens_per_day)
             self._tokens.hit(item, identity.owner, self._day(), cost=tokens)
 
     def standing(self, identity: Identity) -> Standing:
@@ -126,13 +145,13 @@ class Limiter:
         if own:
             windows.append(self._window(own, identity.owner))
         if self._per_minute:
-            windows.append(self._window(RateLimitItemPerMinute(self._per_minute), EVERYBODY))
+            windows.append(self._window(_PerMinute(self._per_minute), EVERYBODY))
         requests = min(windows, key=lambda window: (window.remaining, window.limit), default=None)
         return Standing(requests, self._token_window(identity))
 
     def _own_rate(self, identity: Identity) -> RateLimitItem | None:
         allowed = identity.limits.rate_per_minute
-        return RateLimitItemPerMinute(allowed) if allowed else None
+        return _PerMinute(allowed) if allowed else None
 
     def _window(self, item: RateLimitItem, owner: str) -> Window:
         stats = self._rates.get_window_stats(item, owner)
@@ -160,7 +179,7 @@ class Limiter:
         allowed = identity.limits.tokens_per_day
         if not allowed:
             return None
-        stats = self._tokens.get_window_stats(RateLimitItemPerDay(allowed), identity.owner, self._day())
+        stats = self._tokens.get_window_stats(_PerDay(allowed), identity.owner, self._day())
         return Window(allowed, stats.remaining, self._seconds_left_today())
 
     def _day(self) -> str:

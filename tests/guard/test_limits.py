@@ -127,6 +127,21 @@ def test_tokens_of_a_day_run_out_and_come_back_at_midnight(storage: SQLiteStorag
     assert limits.admit(ann).headers()["x-ratelimit-remaining-tokens"] == "1000"
 
 
+def test_another_limit_gives_nobody_the_tokens_and_requests_of_the_day_again(
+    storage: SQLiteStorage, clock: Clock
+) -> None:
+    limits = limiter(storage, clock, per_minute=10)
+    generous = key(tokens_per_day=1000, rate_per_minute=5)
+    assert answers(limits, generous, 4) == 4
+    limits.spend(generous, 900)
+    with pytest.raises(RateLimited, match="800 tokens a day"):
+        limits.admit(key(tokens_per_day=800))
+    assert limits.standing(key(tokens_per_day=1200)).headers()["x-ratelimit-remaining-tokens"] == "300"
+    assert answers(limits, key(rate_per_minute=4), 1) == 0
+    assert answers(limits, key(rate_per_minute=6), 9) == 2
+    assert answers(limiter(storage, clock, per_minute=7), key("bob"), 9) == 1
+
+
 def test_tokens_are_remembered_across_a_restart(storage: SQLiteStorage, clock: Clock, tmp_path: Path) -> None:
     limiter(storage, clock).spend(key(tokens_per_day=10), 10)
     storage.close()
