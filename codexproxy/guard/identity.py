@@ -138,8 +138,18 @@ class Identity:
         return right in GRANTS[self.role]
 
     def may_use(self, model: str) -> bool:
-        """Whether this key may ask this model, by the name the caller wrote or the one it stands for."""
+        """Whether this key may ask the model of this name."""
         return self.uses_all_models or any(fnmatchcase(model, pattern) for pattern in self.models)
+
+    def may_ask(self, name: str, family: str, model: str) -> bool:
+        """Whether this key may ask a model by a name.
+
+        Args:
+            name: As the caller wrote it; only the owner's own list can name it.
+            family: All names of that kind, as a pattern; a pattern of the list has to hold them all.
+            model: The model that it means.
+        """
+        return name in self.models or self.may_use(family) or self.may_use(model)
 
     @property
     def uses_all_models(self) -> bool:

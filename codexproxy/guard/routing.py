@@ -134,18 +134,20 @@ def is_listed(client: Client, rule: ClientRule) -> bool:
     return any(product.lower().startswith(beginnings) for product in (client.user_agent, client.originator) if product)
 
 
-def check_model(identity: Identity, *names: str) -> None:
+def check_model(identity: Identity, name: str, family: str, model: str) -> None:
     """Refuses models a key may not use.
 
     Args:
         identity: Who asks.
-        names: The model by the caller's name and by upstream's.
+        name: The model by the caller's name.
+        family: See ``Identity.may_ask``.
+        model: The model by upstream's name.
 
     Raises:
         ModelNotFound: The key is not for this model; the message lists those it is for.
     """
-    if not any(identity.may_use(name) for name in names if name):
+    if not identity.may_ask(name, family, model):
         raise ModelNotFound(
-            f"The model '{names[0]}' is not available with this key. It may use: {', '.join(identity.models)}.",
+            f"The model '{name}' is not available with this key. It may use: {', '.join(identity.models)}.",
             param="model",
         )

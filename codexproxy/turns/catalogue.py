@@ -187,8 +187,8 @@ class Catalogue:
         Patterns are for names that mean nothing else.
         """
         wanted = self._named(name)
-        pattern = self._by_pattern(name) if wanted is None else None
-        return self._named(pattern) if pattern is not None else wanted
+        pattern = self._pattern_for(name) if wanted is None else None
+        return self._named(pattern[1]) if pattern is not None else wanted
 
     def meaning(self, name: str) -> str:
         """The name that an alias or a pattern stands for; any other name is itself."""
@@ -196,15 +196,34 @@ class Catalogue:
             return self.aliases[name]
         if not self._patterns or self._named(name.removeprefix(LOCAL_PREFIX)) is not None:
             return name
-        return self._by_pattern(name) or name
+        pattern = self._pattern_for(name)
+        return pattern[1] if pattern is not None else name
 
-    def _by_pattern(self, name: str) -> str | None:
+    def family(self, name: str) -> str:
+        """All names that mean something by the same rule as this one, as a pattern; the name itself where it is alone.
+
+        Whoever may use names of a pattern may use this one only if the pattern holds all of them:
+        ``*mini*`` is not meant for ``gpt-5.2-minimal``, nor for every name that an alias ``*`` gives a meaning.
+        """
+        local, plain = (LOCAL_PREFIX, name.removeprefix(LOCAL_PREFIX)) if name.startswith(LOCAL_PREFIX) else ("", name)
+        wanted = self._named(plain)
+        if wanted is None:
+            pattern = self._pattern_for(name)
+            return pattern[0] if pattern is not None else name
+        if any(spelling in self.aliases for spelling in _spellings(plain)) or not (wanted.effort or wanted.tier):
+            return name
+        base, dash, last = plain.rpartition("-")
+        while base.rpartition("-")[2] in _SUFFIXES:
+            base = base.rpartition("-")[0]
+        return local + (f"{base}-{_ANY}" if dash and last in _SUFFIXES else wanted.slug)
+
+    def _pattern_for(self, name: str) -> tuple[str, str] | None:
         is_local, spellings = name.startswith(LOCAL_PREFIX), _spellings(name)
         for pattern, meant in self._patterns:
             fits = any(fnmatchcase(spelling, _escaped(pattern)) for spelling in spellings)
             # What is asked for locally stays there.
             if fits and pattern.startswith(LOCAL_PREFIX) == is_local:
-                return meant
+                return pattern, meant
         return None
 
     def _named(self, name: str) -> Wanted | None:

@@ -15,7 +15,7 @@ from codexproxy.turns.instructions import settle_instructions
 from codexproxy.turns.lite import settle_shape
 from codexproxy.turns.names import rename_tools
 from codexproxy.turns.pace import paced
-from codexproxy.turns.policy import EFFORT_PARAM, RESPONSES_API, Policy, Setting
+from codexproxy.turns.policy import EFFORT_PARAM, FAMILY, RESPONSES_API, Policy, Setting
 from codexproxy.turns.repair import repair
 from codexproxy.turns.turn import Turn
 
@@ -57,6 +57,7 @@ def plan(turn: Turn, catalogue: Catalogue, policy: Policy) -> Turn:
     meant = catalogue.meaning(name)
     setting = Setting(policy, catalogue, _wanted(meant.removeprefix(LOCAL_PREFIX), name, catalogue, policy.strict))
     draft = Draft(turn)
+    draft.options[FAMILY] = catalogue.family(name)
     if meant.startswith(LOCAL_PREFIX):
         draft.options["local"] = True
     for step in STEPS:

@@ -18,6 +18,9 @@ RESPONSES_API = "responses_api"
 RESTORER = "restorer"
 FITTED = "fitted"
 
+# Option of a planned turn that holds the family of its model's name (``Catalogue.family``).
+FAMILY = "family"
+
 # Option that holds the path of the field that names the effort, for error messages.
 EFFORT_PARAM = "effort_param"
 

@@ -24,6 +24,7 @@ from codexproxy.guard.passage import Passage, facts
 from codexproxy.guard.reserve import check_reserve
 from codexproxy.guard.routing import ClientRule, check_model, decide
 from codexproxy.observe.log import fields
+from codexproxy.turns.policy import FAMILY
 from codexproxy.turns.turn import Caller, CliPermit, Turn
 
 log = logging.getLogger("codexproxy.guard")
@@ -113,7 +114,7 @@ class Gate:
             InvalidRequest: The limits have no room for so many turns, now or later.
         """
         identity, turn = held.identity, turns[0]
-        check_model(identity, turn.model, str(turn.body.get("model") or ""))
+        check_model(identity, turn.model, turn.options[FAMILY], str(turn.body.get("model") or ""))
         if identity.limits.reserve_weekly_percent:
             names = [provider.name for provider in self.providers if provider.group == held.route.group]
             check_reserve(identity, self.quotas.least_used(names), time.time())

@@ -8,6 +8,7 @@ from flask import Blueprint, Response, g, request
 from codexproxy import __version__
 from codexproxy.dialects.responses import ResponsesDialect
 from codexproxy.errors import InvalidRequest, ModelNotFound
+from codexproxy.guard.identity import Identity
 from codexproxy.observe.metrics import CONTENT_TYPE
 from codexproxy.turns.catalogue import EFFORTS, Catalogue, ModelSpec
 from codexproxy.turns.events import encode_json
@@ -75,7 +76,8 @@ def model_routes(wiring: Wiring) -> Blueprint:
 
 def _may_use(name: str, catalogue: Catalogue) -> bool:
     wanted = catalogue.find(name)
-    return g.identity.may_use(name) or (wanted is not None and g.identity.may_use(wanted.slug))
+    identity: Identity = g.identity
+    return identity.may_ask(name, catalogue.family(name), wanted.slug if wanted is not None else name)
 
 
 def model_object(name: str, catalogue: Catalogue) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from codexproxy.guard.clients import Client
 from codexproxy.guard.identity import Identity
 from codexproxy.guard.profiles import BY_NAME, UNKNOWN
 from codexproxy.guard.routing import Rule, check_model, decide
+from codexproxy.turns.catalogue import Catalogue
 
 RULES = {
     "codex-cli": Rule(("codex_cli_rs", "codex_exec"), "2apiCodex", complete=True),
@@ -112,22 +113,46 @@ def test_an_empty_allow_list_lists_nobody() -> None:
     )
 
 
+# The owner's aliases: one name, and all names that mean nothing else.
+CATALOGUE = Catalogue(None, {"cheap": "gpt-5.1-codex-mini", "gpt-4*": "gpt-5.1", "*": "gpt-5.2"})
+
+
 @pytest.mark.parametrize(
-    ("models", "names", "allowed"),
+    ("models", "name", "allowed"),
     [
-        (("*",), ("anything",), True),
-        (("gpt-5.2",), ("gpt-5.2",), True),
-        (("gpt-5.2",), ("2.5-tpg", "gpt-5.2"), True),
-        (("gpt-5.2*",), ("gpt-5.2-codex-high", "gpt-5.2-codex"), True),
-        (("gpt-5.2",), ("gpt-5.1",), False),
-        ((), ("gpt-5.1",), False),
+        (("*",), "anything", True),
+        (("gpt-5.2",), "gpt-5.2", True),
+        (("gpt-5.2",), "2.5-tpg", True),
+        (("gpt-5.2",), "gpt-5.2-high", True),
+        (("gpt-5.2*",), "gpt-5.2-codex-high", True),
+        (("gpt-5.2",), "gpt-5.1", False),
+        ((), "gpt-5.1", False),
+        (("cheap",), "cheap", True),
+        (("cheap*",), "cheap", True),
+        (("cli/*",), "cli/gpt-5.2-high", True),
+        # A pattern is for models, not for what a caller may write behind or instead of their names.
+        (("*mini*",), "gpt-5.1-codex-mini-high", True),
+        (("*mini*",), "gpt-5.2-minimal", False),
+        (("*mini*",), "openai/gpt-5.2-minimal", False),
+        (("*mini*",), "laminim-2.5-tpg", False),
+        (("*mini*",), "cli/gpt-5.2-minimal-fast", False),
+        (("*-max",), "gpt-5.1-codex-max", True),
+        (("*-max",), "gpt-5.2-max", False),
+        (("gpt-5.2-*",), "gpt-5.2-low", True),
+        (("gpt-5.2-low",), "gpt-5.2-low", True),
+        (("gpt-5.1*",), "gpt-5.1-whatever", False),
+        (("gpt-4o",), "gpt-4o", True),
+        (("gpt-4*",), "gpt-4o", True),
+        (("gpt-*",), "gpt-4o", True),
+        (("gpt-4o*",), "gpt-4o-2024", False),
     ],
 )
-def test_a_key_may_use_the_models_it_names(models: tuple[str, ...], names: tuple[str, ...], allowed: bool) -> None:
-    identity = ann(models=models)
+def test_a_key_may_use_the_models_it_names(models: tuple[str, ...], name: str, allowed: bool) -> None:
+    identity, wanted = ann(models=models), CATALOGUE.find(name.removeprefix("cli/"))
+    asked = name, CATALOGUE.family(name), wanted.slug if wanted else name
     if allowed:
-        check_model(identity, *names)
+        check_model(identity, *asked)
     else:
         with pytest.raises(ModelNotFound) as refusal:
-            check_model(identity, *names)
+            check_model(identity, *asked)
         assert (refusal.value.status, refusal.value.param) == (404, "model")

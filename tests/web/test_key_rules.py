@@ -167,3 +167,20 @@ def test_the_tag_on_a_limited_keys_turn_is_that_of_its_own_list(limited: Service
         turn = limited.post("/backend-api/codex/responses", {**HELLO, "stream": True}, bearer(key))
         assert turn.headers["x-models-etag"] == tag
         assert limited.get("/backend-api/codex/models", {**bearer(key), "if-none-match": tag}).status == 304
+
+
+def test_no_name_that_a_caller_makes_up_leads_past_the_patterns_of_a_key(
+    serve: Callable[..., Service], sim: SimulatorClient, tmp_path: Path
+) -> None:
+    users = [{"name": "ann", "apiKeyHash": hash_key("ann-key"), "models": ["*-mini*"]}]
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"users": users, "models": {"aliases": {"*": "gpt-5.2"}}}))
+    service, ann = serve(CONFIG_PATH=str(config), PROXY_API_KEY=OWNER), bearer("ann-key")
+    for name in ("gpt-5.2-minimal", "a-mini-model"):
+        assert service.get(f"/v1/models/{name}", ann).status == 404, name
+        assert service.get(f"/v1/models/{name}", bearer(OWNER)).status == 200, name
+        for path, asked in (("/v1/responses", {"input": "hi"}), ("/v1/completions", {"prompt": "hi"})):
+            answer = service.post(path, {"model": name, **asked}, ann)
+            assert (answer.status, answer.code) == (404, "model_not_found"), (name, path)
+    assert sim.turns() == []
+    assert service.post("/v1/responses", {**HELLO, "model": "gpt-5.1-codex-mini-high"}, ann).status == 200
