@@ -5,12 +5,14 @@ its instructions and first user message, which neither appended turns nor edits
 of later ones change. Never random per request, never shared between callers.
 """
 
+import hashlib
 import uuid
 from itertools import islice
 from typing import Any
 
 from codexproxy.turns.draft import Draft
 from codexproxy.turns.events import encode_json
+from codexproxy.turns.pace import Pause, hashed, no_pause
 from codexproxy.turns.policy import Setting
 from codexproxy.turns.turn import Caller
 
@@ -24,15 +26,16 @@ def settle_cache_key(draft: Draft, setting: Setting) -> None:
     """The conversation's identity in ``prompt_cache_key`` and ``cache_key``."""
     given = draft.body.get("prompt_cache_key")
     own = given if isinstance(given, str) and given else draft.caller.session
-    key = _presentable(own, draft.caller) if own else setting.policy.conversation(fingerprint(draft))
+    pause = setting.policy.pause
+    key = _presentable(own, draft.caller, pause) if own else setting.policy.conversation(fingerprint(draft, pause))
     draft.cache_key = draft.body["prompt_cache_key"] = key
 
 
-def fingerprint(draft: Draft) -> str:
+def fingerprint(draft: Draft, pause: Pause = no_pause) -> str:
     """What all turns of a conversation share, as a UUID; another caller's twin has another."""
     users = (_words(item) for item in draft.body["input"] if isinstance(item, dict) and item.get("role") == "user")
     start = [draft.caller.key, draft.body.get("instructions"), list(islice(users, 1))]
-    return str(uuid.uuid5(_NAMESPACE, encode_json(start).decode()))
+    return _named(encode_json(start), pause)
 
 
 def _words(item: dict[str, Any]) -> Any:
@@ -40,9 +43,15 @@ def _words(item: dict[str, Any]) -> Any:
     return item.get("content")
 
 
-def _presentable(key: str, caller: Caller) -> str:
+def _presentable(key: str, caller: Caller, pause: Pause) -> str:
     # It travels in headers too, and upstream takes 64 characters at most (UPSTREAM.md §3.2).
     fits = len(key) <= 64 and key.isascii() and key.isprintable() and key == key.strip()
     if fits and caller.key in _SINGLE:
         return key
-    return str(uuid.uuid5(_NAMESPACE, f"{caller.key}\n{key}".encode("utf-8", "surrogatepass").hex()))
+    return _named(f"{caller.key}\n{key}".encode("utf-8", "surrogatepass").hex().encode(), pause)
+
+
+def _named(name: bytes, pause: Pause) -> str:
+    # As ``uuid.uuid5`` has it, which would look through the megabytes of a long conversation in one go.
+    digest = hashed(hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False), name, pause)
+    return str(uuid.UUID(bytes=digest[:16], version=5))

@@ -30,6 +30,9 @@ _WHY_NOT = {
 }
 _WAY_OUT = "Please send the whole conversation as 'input' instead."
 
+# Characters of an unknown id that a refusal repeats; ids have some 60.
+_SHOWN = 200
+
 # Fields that only tell how an item was made; the real client does not send them back (UPSTREAM.md §3.5).
 _TOLD = {
     "message": ("status",),
@@ -162,7 +165,7 @@ def _past(id: str | None, memory: Memory) -> list[Item]:
         return []
     past = memory.history(id)
     if past is None:
-        raise _not_found(f"Previous response with id '{id}' not found. {_WAY_OUT}")
+        raise _not_found(f"Previous response with id '{id[:_SHOWN]}' not found. {_WAY_OUT}")
     if past.lost is not None:
         raise _not_found(f"Previous response '{id}' continues '{past.lost}', which is not stored any more. {_WAY_OUT}")
     if past.status not in _CONTINUED:
@@ -195,7 +198,7 @@ def _referred(item: Item, position: int, found: Mapping[str, Item]) -> Item:
     stored = found.get(item["id"])
     if stored is None:
         raise InvalidRequest(
-            f"Item with id '{item['id']}' not found. Only items of stored responses can be referred to; "
+            f"Item with id '{item['id'][:_SHOWN]}' not found. Only items of stored responses can be referred to; "
             "please send the item itself.",
             code="item_not_found",
             param=f"input[{position}].id",

@@ -5,18 +5,21 @@ from collections.abc import Callable
 from typing import Any
 
 from codexproxy.turns.events import encode_json
+from codexproxy.turns.pace import STRIDE, Pause, no_pause
 
 Item = dict[str, Any]
 Note = Callable[[list[str]], None]
 
 # Our own think text as clients send it back: at the start of an answer in the
 # style ``think``, and the block that Open WebUI makes of reasoning (COMPAT.md, trap 21).
-_THINK = re.compile(r"\s*<(think|thinking)>.*?</\1>\s*", re.DOTALL)
 # Sought one after the other, from tag to tag: one expression for all of it goes back over the text again and again.
+_THINK = re.compile(r"<(think|thinking)>")
 _DETAILS = re.compile(r"<details\b")
 _OF_REASONING = re.compile(r"\btype=[\"']reasoning[\"']")
 _END_OF_DETAILS = "</details>"
 _BLANKS = re.compile(r"\s*")
+# A longer tag is none that a client makes of reasoning.
+_LONGEST_TAG = 4096
 
 _TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
 _INPUT = frozenset({"input_text", "input_image", "input_file"})
@@ -37,35 +40,35 @@ def is_plain(item: Item) -> bool:
     return part.get("type") == "input_text"
 
 
-def mend_message(item: Item, note: Note) -> list[Any]:
+def mend_message(item: Item, note: Note, pause: Pause = no_pause) -> list[Any]:
     """A message whose parts suit its role; assistant history without think text."""
     content = item.get("content")
     if isinstance(content, str):
-        return _mend_string(item, content, note)
+        return _mend_string(item, content, note, pause)
     if not isinstance(content, list):
         # Without content there is nothing to say.
         note(["empty_message"])
         return []
     if item.get("role") == "assistant":
-        return _mend_assistant(item, content, note)
+        return _mend_assistant(item, content, note, pause)
     parts = [_suited(part, "input_text", _INPUT, note) for part in content]
     return _with_parts(item, content, parts, note)
 
 
-def _mend_string(item: Item, content: str, note: Note) -> list[Any]:
+def _mend_string(item: Item, content: str, note: Note, pause: Pause) -> list[Any]:
     if item.get("role") != "assistant":
         return [item]
-    kept = without_thoughts(content)
+    kept = without_thoughts(content, pause)
     if kept == content:
         return [item]
     note(["think_text"])
     return [{**item, "content": kept}] if kept else []
 
 
-def _mend_assistant(item: Item, content: list[Any], note: Note) -> list[Any]:
+def _mend_assistant(item: Item, content: list[Any], note: Note, pause: Pause) -> list[Any]:
     said = [part for part in content if _type(part) not in ("input_image", "input_file")]
     shown = [part for part in content if _type(part) in ("input_image", "input_file")]
-    parts = [_without_thoughts(_suited(part, "output_text", _OUTPUT, note), note) for part in said]
+    parts = [_without_thoughts(_suited(part, "output_text", _OUTPUT, note), note, pause) for part in said]
     mended = _with_parts(item, content, [part for part in parts if part is not None], note) if said else []
     if not shown:
         return mended
@@ -94,33 +97,44 @@ def _suited(part: Any, text_type: str, allowed: frozenset[str], note: Note) -> A
     return {"type": text_type, "text": str(part.get(_TEXTS[kind]) or "")}
 
 
-def _without_thoughts(part: Any, note: Note) -> Any:
+def _without_thoughts(part: Any, note: Note, pause: Pause) -> Any:
     text = part.get("text") if _type(part) == "output_text" else None
     if not isinstance(text, str):
         return part
-    kept = without_thoughts(text)
+    kept = without_thoughts(text, pause)
     if kept == text:
         return part
     note(["think_text"])
     return {**part, "text": kept} if kept else None
 
 
-def without_thoughts(text: str) -> str:
+def without_thoughts(text: str, pause: Pause = no_pause) -> str:
     """Assistant text without the think text that precedes it, and without reasoning blocks."""
     if "<" not in text:
         return text
-    found = _THINK.match(text)
-    return _without_details(text[found.end() :] if found else text)
+    return _without_details(_without_think(text), pause)
 
 
-def _without_details(text: str) -> str:
+def _without_think(text: str) -> str:
+    start = text.lstrip()
+    found = _THINK.match(start)
+    if found is None:
+        return text
+    _, tag, answer = start.partition(f"</{found[1]}>")
+    return answer.lstrip() if tag else text
+
+
+def _without_details(text: str, pause: Pause) -> str:
     kept: list[str] = []
-    done = place = 0
+    done = place = count = 0
     while found := _DETAILS.search(text, place):
+        count += 1
+        if count % STRIDE == 0:
+            pause()
         place = text.find(">", found.end()) + 1
         if not place:
             break
-        if not _OF_REASONING.search(text, found.end(), place):
+        if not _OF_REASONING.search(text, found.end(), min(place, found.end() + _LONGEST_TAG)):
             continue
         end = text.find(_END_OF_DETAILS, place)
         if end < 0:

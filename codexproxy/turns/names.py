@@ -41,7 +41,7 @@ def is_fitting(name: str) -> bool:
 def fitting(name: str, taken: frozenset[str] = frozenset()) -> str:
     """A name of at most 64 allowed characters that tells the original from all others."""
     mark = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
-    kept = re.sub(r"[^a-zA-Z0-9_-]", "_", name)
+    kept = re.sub(r"[^a-zA-Z0-9_-]", "_", name[:MOST_CHARACTERS])
     for length in (8, 16, 32):
         short = f"{kept[: MOST_CHARACTERS - length - 1]}_{mark[:length]}"
         if short not in taken:

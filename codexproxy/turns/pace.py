@@ -1,13 +1,15 @@
 """Long work kept fair: walks that let others run, and budgets for what a small input could unfold into. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 Pause = Callable[[], None]
 
 # Entries of a walk between two looks at the clock; shorter walks never look.
 STRIDE = 256
+# Bytes between two looks at the clock; some milliseconds.
+HASHED_AT_ONCE = 1024 * 1024
 
 
 def no_pause() -> None:
@@ -23,6 +25,26 @@ def _paced(entries: Sequence[T], pause: Pause) -> Iterator[T]:
     for start in range(0, len(entries), STRIDE):
         yield from entries[start : start + STRIDE]
         pause()
+
+
+class Hash(Protocol):
+    """A digest of ``hashlib``."""
+
+    def update(self, data: memoryview, /) -> object:
+        """Takes some more."""
+
+    def digest(self) -> bytes:
+        """The digest of all that was taken."""
+
+
+def hashed(hash: Hash, data: bytes, pause: Pause) -> bytes:
+    """The digest with all of the data taken in, with a pause behind every mebibyte."""
+    view = memoryview(data)
+    for start in range(0, len(data), HASHED_AT_ONCE):
+        if start:
+            pause()
+        hash.update(view[start : start + HASHED_AT_ONCE])
+    return hash.digest()
 
 
 class TooCostly(Exception):

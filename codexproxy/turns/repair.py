@@ -41,16 +41,18 @@ def repair(items: list[Any], pause: Pause = no_pause) -> tuple[list[Any], list[s
     if all(isinstance(item, dict) and is_plain(item) for item in paced(items, pause)):
         return items, []
     counts: Counter[str] = Counter()
-    mended = [item for given in paced(items, pause) for item in _mend(given, counts.update)]
+    mended = [item for given in paced(items, pause) for item in _mend(given, counts.update, pause)]
     paired = pair(mended, counts.update, pause)
     return paired, [f"{name}={count}" if count > 1 else name for name, count in counts.items()]
 
 
-def _mend(item: Any, note: Callable[[list[str]], None]) -> list[Any]:
+def _mend(item: Any, note: Callable[[list[str]], None], pause: Pause) -> list[Any]:
     if not isinstance(item, dict) or is_plain(item):
         return [item]
     kind = item.get("type") or ("message" if "role" in item else None)
     item = strip_hints(_without_foreign_id(item, kind, note), note)
+    if kind == "message":
+        return mend_message(item, note, pause)
     mender = _MENDERS.get(kind) if isinstance(kind, str) else None
     return mender(item, note) if mender else [item]
 
@@ -72,7 +74,6 @@ def _mend_reasoning(item: Item, note: Callable[[list[str]], None]) -> list[Any]:
 
 
 _MENDERS: dict[str, Callable[[Item, Callable[[list[str]], None]], list[Any]]] = {
-    "message": mend_message,
     "reasoning": _mend_reasoning,
     "function_call_output": mend_output,
     "custom_tool_call_output": mend_output,

@@ -21,6 +21,8 @@ _MEDIUM = 2 * 1024 * 1024
 _FEW_VALUES = 30_000
 _BOM = b"\xef\xbb\xbf"
 _NOT_BLANK = re.compile(rb"[^ \t\r\n]")
+# How values begin that are no objects.
+_OTHER_VALUES = b'["-0123456789tfn'
 
 
 def read_body(environ: dict[str, Any], limit: int) -> Body:
@@ -71,16 +73,33 @@ def parse_object(body: Body) -> dict[str, Any]:
         InvalidRequest: It is not JSON (line and column are named) or not an object.
     """
     body = _as_utf8(body)
-    found = _NOT_BLANK.search(body, len(_BOM) if body[:3] == _BOM else 0)
-    if found is None:
+    start = _beginning(body, len(_BOM) if body[:3] == _BOM else 0)
+    if start is None:
         raise InvalidRequest("The request has no body. Please send a JSON object.", code="invalid_json")
+    if len(body) > _MEDIUM and body[start] in _OTHER_VALUES:
+        # Neither does it matter whether that is JSON to its end.
+        raise _no_object()
     try:
-        value = _parse(body, found.start())
+        value = _parse(body, start)
     except NotJSON as error:
         raise InvalidRequest(f"The body is not valid JSON: {_place(body, error)}.", code="invalid_json") from error
     if not isinstance(value, dict):
-        raise InvalidRequest("The request body must be a JSON object.", code="invalid_type")
+        raise _no_object()
     return value
+
+
+def _no_object() -> InvalidRequest:
+    return InvalidRequest("The request body must be a JSON object.", code="invalid_type")
+
+
+def _beginning(body: Body, start: int) -> int | None:
+    """Where the first byte stands that is no blank."""
+    for place in range(start, len(body), _SMALL):
+        found = _NOT_BLANK.search(body, place, place + _SMALL)
+        if found is not None:
+            return found.start()
+        let_others_run()
+    return None
 
 
 def _as_utf8(body: Body) -> Body:
@@ -98,6 +117,9 @@ def _as_utf8(body: Body) -> Body:
 def _parse(body: Body, start: int) -> Any:
     if body[start] == ord("{") and not _is_quick(body):
         return read_object(body, start)
+    if len(body) > _MEDIUM:
+        # It begins like no value.
+        raise NotJSON("unexpected character", start)
     text = body[start:] if start else body
     try:
         value = loads(text)

@@ -66,6 +66,30 @@ def test_responses_pause_all_along_a_long_request(tmp_path: Path) -> None:
     assert pauses.count - before >= MANY // STRIDE
 
 
+LONG_TEXTS: dict[str, tuple[int, dict[str, Any]]] = {
+    "a first message": (3, {"messages": [{"role": "user", "content": "x" * 4_000_000}]}),
+    "a session": (7, {"messages": [{"role": "user", "content": "hi"}], "prompt_cache_key": "x" * 4_000_000}),
+    "tags that nearly are reasoning": (
+        400_000 // STRIDE,
+        {
+            "messages": [
+                {"role": "user", "content": "hi"},
+                {"role": "assistant", "content": "<details>" * 400_000},
+                {"role": "user", "content": "and?"},
+            ]
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LONG_TEXTS)
+def test_planning_pauses_all_along_one_long_text(name: str) -> None:
+    pauses, (least, payload) = Pauses(), LONG_TEXTS[name]
+    turn = ChatDialect().parse({**payload, "model": "m"}, Caller())
+    plan(turn, Catalogue(), Policy(pause=pauses))
+    assert pauses.count >= least
+
+
 def test_a_short_request_never_pauses() -> None:
     pauses = Pauses()
     turn = ChatDialect(pause=pauses).parse({**CHAT["calls and results"][1](20), "model": "m"}, Caller())

@@ -34,6 +34,7 @@ from codexproxy.web.receiving import receive
 from codexproxy.web.serving.idle import IdleConnections
 from codexproxy.web.serving.wire import LONGEST_HEAD, MOST_FRAMING, ClientParser, ClientUnreader, SlowHead
 from codexproxy.web.unpacking import unpack
+from tests.growth.measuring import cost_of
 from tests.service import Service
 
 TIMES = (1, 2, 4, 8)
@@ -607,3 +608,28 @@ def test_a_picture_packed_with_zstd_holds_no_other_request_up(
         healthy += 1
     assert answers == [200]
     assert healthy >= 5
+
+
+@pytest.mark.parametrize("start", [b"[", b'"', b"7", b"\xff", b"  ["])
+def test_a_large_body_that_begins_like_no_object_is_refused_without_being_parsed(start: bytes) -> None:
+    body = start * 3_000_000
+    refusals: list[InvalidRequest] = []
+
+    def refuse() -> None:
+        try:
+            parse_object(body)
+        except InvalidRequest as error:
+            refusals.append(error)
+
+    assert cost_of(refuse).memory < 1_000_000
+    assert [error.code for error in refusals] == ["invalid_json" if start == b"\xff" else "invalid_type"]
+
+
+@pytest.mark.parametrize(
+    "asked", [{"input": "hi", "previous_response_id": ""}, {"input": [{"type": "item_reference", "id": ""}]}]
+)
+def test_an_unknown_id_of_any_length_is_repeated_in_short(service: Service, asked: dict[str, Any]) -> None:
+    body = json.dumps({"model": "gpt-5.2", **asked}).replace('""', json.dumps("resp_" + "x" * 2_000_000))
+    refused = service.post("/v1/responses", body.encode())
+    assert refused.status == 400 and len(refused.body) < 1_000
+    assert b"resp_xxx" in refused.body

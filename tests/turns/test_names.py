@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codexproxy.turns.names import fitting, rename_tools
+from tests.growth.measuring import cost_of
 
 
 def tool(name: Any, **more: Any) -> dict[str, Any]:
@@ -60,3 +61,8 @@ def test_the_same_name_always_becomes_the_same():
     assert fitting("x" * 70) == fitting("x" * 70) != fitting("x" * 71)
     taken = frozenset({fitting("a/b")})
     assert fitting("a/b", taken) not in taken
+
+
+def test_a_name_of_megabytes_takes_no_more_memory_than_its_bytes() -> None:
+    name = "ä" * 2_000_000
+    assert cost_of(lambda: fitting(name)).memory < 2 * len(name.encode())

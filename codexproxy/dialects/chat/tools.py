@@ -209,7 +209,7 @@ def _named(kind: str, choice: Tool, offered: _Offered, path: str) -> Tool:
     holder, path = _nested(choice, kind, path)
     name = _name(holder, path)
     if name not in offered.types:
-        raise bad_value(f"{path}.name", f"The tool '{name}' is chosen but not offered in `tools`.")
+        raise bad_value(f"{path}.name", f"The tool '{name[:64]}' is chosen but not offered in `tools`.")
     return {"type": offered.types[name], "name": name}
 
 
