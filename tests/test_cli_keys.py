@@ -210,3 +210,41 @@ def test_a_key_that_nobody_would_answer_is_told_at_once(tmp_path: Path) -> None:
     assert "'--cli read' or '--cli write' permits it" in keys.run("add", "ann").stderr
     assert "--cli" not in keys.run("add", "bob", "--cli", "read").stderr
     assert "--cli" not in Keys(tmp_path).run("add", "eve").stderr
+
+
+def test_what_a_key_may_do_is_changed_and_the_key_stays(keys: Keys, service: Service) -> None:
+    here = Keys(keys.home, DATA_DIR=str(service.data_dir))
+    key = here.add("ann", "--rate", "60", "--tokens", "1000")
+    kept = json.loads((service.data_dir / "keys.json").read_text())["users"][0]
+    assert service.get("/metrics", {"x-api-key": key}).status == 403
+    assert here.run("change", "ann", "--role", "admin", "--no-limit", "rate", "--cli-network").returncode == 0
+    # In force at once.
+    assert service.get("/metrics", {"x-api-key": key}).status == 200
+    (row,) = here.listed()
+    assert (row["role"], row.get("ratePerMinute"), row["tokensPerDay"], row["cliNetwork"]) == (
+        "admin",
+        None,
+        1000,
+        True,
+    )
+    after = json.loads((service.data_dir / "keys.json").read_text())["users"][0]
+    assert (after["id"], after["apiKeyHash"]) == (kept["id"], kept["apiKeyHash"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["ann"], 2, "Say what to change"),
+        (["zed", "--rate", "5"], 1, "no key named"),
+        (["ann", "--rate", "0"], 2, "--rate"),
+        (["ann", "--no-limit", "models"], 2, "--no-limit"),
+    ],
+)
+def test_a_change_that_cannot_be_made_changes_nothing(
+    keys: Keys, arguments: list[str], status: int, words: str
+) -> None:
+    keys.add("ann", "--rate", "60")
+    before = keys.listed()
+    done = keys.run("change", *arguments)
+    assert (done.returncode, words in done.stderr) == (status, True)
+    assert keys.listed() == before

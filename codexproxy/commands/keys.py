@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from codexproxy.backends.provider import DEFAULT_GROUP
-from codexproxy.commands.loading import DOTENV, settings_or_exit
+from codexproxy.commands.loading import settings_or_exit
 from codexproxy.errors import ProxyError
 from codexproxy.guard.identity import ADMIN, CLI_LEVELS, OWNER, ROLES, USER
 from codexproxy.guard.keyfile import KeyFile
@@ -18,6 +18,15 @@ from codexproxy.guard.profiles import BY_NAME
 from codexproxy.settings import Provider, Settings, User
 
 FILE, CONFIG, ENVIRONMENT = "keys.json", "config file", "PROXY_API_KEY"
+
+# What ``change --no-limit`` calls the limits of a key.
+_LIMIT_FIELDS = {
+    "rate": "ratePerMinute",
+    "tokens": "tokensPerDay",
+    "parallel": "maxParallel",
+    "reserve": "reserveWeeklyPercent",
+}
+LIMITS = tuple(_LIMIT_FIELDS)
 
 Record = dict[str, Any]
 
@@ -33,37 +42,79 @@ def keys(context: click.Context, as_json: bool) -> None:
         context.invoke(list_keys, as_json=as_json)
 
 
+def _fields(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of everything a key may have, under the key file's own names."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+_OPTIONS = (
+    click.option(
+        "--role", type=click.Choice(ROLES), help="user (turns, the default), metrics (/metrics only) or admin."
+    ),
+    click.option("--client", "allowedClients", multiple=True, help="Client it is for, such as codex-cli; repeatable."),
+    click.option("--group", "providerGroup", help="Group of providers its turns go to."),
+    click.option("--model", "models", multiple=True, help="Model it may ask, or a pattern: 'gpt-5*'; repeatable."),
+    click.option("--rate", "ratePerMinute", type=click.IntRange(1), help="Requests per minute."),
+    click.option("--tokens", "tokensPerDay", type=click.IntRange(1), help="Tokens per day, in and out."),
+    click.option("--parallel", "maxParallel", type=click.IntRange(1), help="Turns at the same time."),
+    click.option(
+        "--reserve", "reserveWeeklyPercent", type=click.FloatRange(0, 100), help="Percent of the week to leave."
+    ),
+    click.option(
+        "--cli", type=click.Choice(CLI_LEVELS), help="The local Codex CLI: none (the default), read or write."
+    ),
+    click.option(
+        "--cli-network/--no-cli-network", "cliNetwork", default=None, help="Let commands of that CLI use the network."
+    ),
+)
+
+
 @keys.command()
 @click.argument("name")
-@click.option("--role", type=click.Choice(ROLES), help="user (turns, the default), metrics (/metrics only) or admin.")
-@click.option("--client", "allowedClients", multiple=True, help="Client it is for, such as codex-cli; may be repeated.")
-@click.option("--group", "providerGroup", help="Group of providers its turns go to.")
-@click.option("--model", "models", multiple=True, help="Model it may ask, or a pattern such as 'gpt-5*'; repeatable.")
-@click.option("--rate", "ratePerMinute", type=click.IntRange(1), help="Requests per minute.")
-@click.option("--tokens", "tokensPerDay", type=click.IntRange(1), help="Tokens per day, in and out.")
-@click.option("--parallel", "maxParallel", type=click.IntRange(1), help="Turns at the same time.")
-@click.option("--reserve", "reserveWeeklyPercent", type=click.FloatRange(0, 100), help="Percent of the week to leave.")
-@click.option("--cli", type=click.Choice(CLI_LEVELS), help="The local Codex CLI: none (the default), read or write.")
-@click.option("--cli-network", "cliNetwork", is_flag=True, help="Let commands of that CLI use the network.")
+@_fields
 @as_json
 def add(name: str, as_json: bool, **fields: Any) -> None:
     """Make a key and show it, this once."""
-    settings = settings_or_exit(dotenv=DOTENV)
-    given = {field: list(value) if isinstance(value, tuple) else value for field, value in fields.items() if value}
+    settings = settings_or_exit()
     with _told():
         _refuse_taken(name, settings)
-        key = _file(settings).add(name, **given)
+        key = _file(settings).add(name, **_given(fields))
     _warn_of_group(fields["providerGroup"], settings)
     _warn_of_clients(fields["allowedClients"])
     _warn_of_cli(fields["providerGroup"] or DEFAULT_GROUP, fields["cli"], settings)
     _show_key(name, key, as_json)
 
 
+@keys.command()
+@click.argument("name")
+@_fields
+@click.option("--no-limit", "limits", type=click.Choice(LIMITS), multiple=True, help="Limit to lift; repeatable.")
+@as_json
+def change(name: str, as_json: bool, limits: tuple[str, ...], **fields: Any) -> None:
+    """Change what a key may do; the key itself, and all else about it, stays."""
+    changes = _given(fields) | {_LIMIT_FIELDS[limit]: None for limit in limits}
+    if not changes:
+        raise click.UsageError("Say what to change, such as --role admin or --rate 60.")
+    settings = settings_or_exit()
+    with _told():
+        _file(settings).change(name, changes)
+    _warn_of_group(fields["providerGroup"], settings)
+    _warn_of_clients(fields["allowedClients"])
+    _done(name, as_json)
+
+
+def _given(fields: Record) -> Record:
+    chosen = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+    return {name: value for name, value in chosen.items() if value not in (None, [])}
+
+
 @keys.command("list")
 @as_json
 def list_keys(as_json: bool) -> None:
     """List all keys, without what they are."""
-    settings = settings_or_exit(dotenv=DOTENV)
+    settings = settings_or_exit()
     with _told():
         kept = ({"role": USER, "cli": "none", **record, "from": FILE} for record in _file(settings).records())
         rows = [*_configured(settings), *kept]
@@ -81,7 +132,7 @@ def list_keys(as_json: bool) -> None:
 @as_json
 def rotate(name: str, as_json: bool) -> None:
     """Give a key's holder a new one; the old one ends at once."""
-    settings = settings_or_exit(dotenv=DOTENV)
+    settings = settings_or_exit()
     with _told():
         key = _file(settings).rotate(name)
     _show_key(name, key, as_json)
@@ -95,20 +146,24 @@ def _show_key(name: str, key: str, as_json: bool) -> None:
     click.echo("Keep it now: only its hash is stored, and it cannot be shown again.", err=True)
 
 
-def _change(name: str, what: str, change: Callable[[KeyFile, str], None]) -> None:
+def _done(name: str, as_json: bool) -> None:
+    click.echo(json.dumps({"name": name, "done": True}) if as_json else "Done; a running service knows it already.")
+
+
+def _simple(name: str, what: str, change: Callable[[KeyFile, str], None]) -> None:
     @keys.command(name, help=what)
     @click.argument("name")
     @as_json
     def command(name: str, as_json: bool) -> None:
-        settings = settings_or_exit(dotenv=DOTENV)
+        settings = settings_or_exit()
         with _told():
             change(_file(settings), name)
-        click.echo(json.dumps({"name": name, "done": True}) if as_json else "Done; a running service knows it already.")
+        _done(name, as_json)
 
 
-_change("disable", "Refuse a key until it is enabled again.", KeyFile.disable)
-_change("enable", "Accept a key that was disabled.", lambda file, name: file.disable(name, disabled=False))
-_change("remove", "End a key for good.", KeyFile.remove)
+_simple("disable", "Refuse a key until it is enabled again.", KeyFile.disable)
+_simple("enable", "Accept a key that was disabled.", lambda file, name: file.disable(name, disabled=False))
+_simple("remove", "End a key for good.", KeyFile.remove)
 
 
 def _file(settings: Settings) -> KeyFile:

@@ -114,6 +114,22 @@ class KeyFile:
         self._edit(name, lambda record: record.update(apiKeyHash=hash_key(key)))
         return key
 
+    def change(self, name: str, changes: Record) -> None:
+        """Changes fields of a user, given in the file's spelling; None takes one away.
+
+        Raises:
+            KeyError: No such user.
+            ValueError: A field has a wrong type or value.
+        """
+
+        def apply(record: Record) -> None:
+            changed = {field: value for field, value in {**record, **changes}.items() if value is not None}
+            _user(changed)
+            record.clear()
+            record.update(changed)
+
+        self._edit(name, apply)
+
     def disable(self, name: str, *, disabled: bool = True) -> None:
         """Disables a user, or enables it again.
 
