@@ -58,6 +58,10 @@ CODES: dict[str, Meaning] = {
     "server_error": Meaning(UpstreamFailed, "upstream_unavailable"),
 }
 
+# What upstream's words tell of the account ("Rate limit reached … in organization org-…"), whose turns others may ask.
+_ACCOUNT = re.compile(r"\b(?:org|user|proj)-[A-Za-z0-9]{16,}|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
+_WITHHELD = "[redacted]"
+
 # UPSTREAM.md §4.2: "try again in 1.2s / 28ms / 35 seconds".
 _TRY_AGAIN = re.compile(r"try again in (\d+(?:\.\d+)?)\s*(ms|milliseconds?|s|seconds?|m|minutes?)\b", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0}
@@ -91,7 +95,10 @@ def failure_from(details: dict[str, Any], *, default: Meaning, status: int | Non
     """
     name = _known_name(details)
     meaning = CODES.get(name, default) if name else default
-    message = text_of(details.get("message")) or f"Upstream reported {name or 'a failure without a reason'}."
+    message = (
+        impersonal(text_of(details.get("message")) or "")
+        or f"Upstream reported {name or 'a failure without a reason'}."
+    )
     return meaning.error(
         message,
         code=meaning.code or name or text_of(details.get("code")),
@@ -123,6 +130,18 @@ def retry_after_of(details: dict[str, Any], message: str) -> float | None:
     unit = found.group(2).lower()
     factor = next(factor for prefix, factor in _SECONDS.items() if unit.startswith(prefix) or unit == prefix)
     return float(found.group(1)) * factor
+
+
+def impersonal(text: str) -> str:
+    """Upstream's words without the ids and addresses of whose account it is."""
+    return _ACCOUNT.sub(_WITHHELD, text)
+
+
+def impersonal_error(error: dict[str, Any]) -> dict[str, Any]:
+    """Upstream's error object with an impersonal message; the object itself where that says the same."""
+    message = text_of(error.get("message")) or ""
+    told = impersonal(message)
+    return error if told == message else {**error, "message": told}
 
 
 def text_of(value: Any) -> str | None:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
-from codexproxy.turns.events import RATE_LIMITS, Event, written
+from codexproxy.turns.events import ERROR, RATE_LIMITS, Event, written
+from codexproxy.turns.failures import impersonal_error
 from codexproxy.turns.names import renamed
 from codexproxy.turns.numbers import whole
 from codexproxy.turns.policy import FITTED
@@ -102,6 +103,9 @@ class Envelope:
         Fields that upstream left out are no reason to touch its frame.
         """
         changes = {name: value for name, value in self._asked.items() if name in response and response[name] != value}
+        error = response.get("error")
+        if isinstance(error, dict) and (told := impersonal_error(error)) is not error:
+            changes["error"] = told
         return {**self._own_names(response), **changes} if self._names else changes
 
     def event(self, event: Event) -> Event:
@@ -109,6 +113,8 @@ class Envelope:
         if event.type == RATE_LIMITS:
             return Event.of({name: value for name, value in event.data.items() if name not in _OWNERS})
         data = event.data
+        if event.type == ERROR:
+            return _impersonal(event)
         if isinstance(data.get("item"), dict):
             return Event.of({**data, "type": event.type, "item": renamed(data["item"], self._names)})
         if data.get("name") in self._names:
@@ -175,6 +181,14 @@ class Envelope:
         if isinstance(filled.get("content"), list):
             filled["content"] = [_whole_part(part) for part in filled["content"] if isinstance(part, dict)]
         return filled
+
+
+def _impersonal(event: Event) -> Event:
+    data, error = event.data, event.data.get("error")
+    told = impersonal_error(data)
+    if isinstance(error, dict) and (inner := impersonal_error(error)) is not error:
+        told = {**told, "error": inner}
+    return event if told is data else Event.of({**told, "type": event.type})
 
 
 def _asked(turn: Turn) -> Json:

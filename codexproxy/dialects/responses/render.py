@@ -22,7 +22,7 @@ from codexproxy.dialects.responses.envelope import Envelope
 from codexproxy.dialects.responses.opening import Opening
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.turns.events import COMPLETED, ERROR, FAILED, INCOMPLETE, RATE_LIMITS, Batch, Event
-from codexproxy.turns.failures import error_object, text_of
+from codexproxy.turns.failures import error_object, impersonal_error, text_of
 from codexproxy.turns.fold import is_lost
 from codexproxy.turns.minutes import Minutes
 from codexproxy.turns.places import ADDED
@@ -101,7 +101,7 @@ class ResponsesRenderer:
             return before
         self._ended = True
         number = self._next_number()
-        details = error_object(_data(self._error)) or error.as_dict()
+        details = impersonal_error(error_object(_data(self._error))) or error.as_dict()
         # A code is a string in every schema, whatever upstream has there.
         code = text_of(details.get("code")) or text_of(details.get("type")) or error.code
         reason = {"code": code, "message": text_of(details.get("message")) or error.told}
