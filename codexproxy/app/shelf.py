@@ -17,8 +17,8 @@ PATIENCE = 5.0
 def make_shelf(settings: Settings) -> Shelf:
     """The shelf of this worker; all workers share its file."""
     limits = Limits(max_age=settings.store_max_days * DAY, max_bytes=settings.store_max_bytes)
-    database = Database(settings.data_dir / "responses.sqlite3", SCHEMA, timeout=PATIENCE)
-    store = SqliteResponseStore(database, limits, pause=let_others_run, aside=in_thread)
+    database = Database(settings.data_dir / "responses.sqlite3", SCHEMA, timeout=PATIENCE, aside=in_thread)
+    store = SqliteResponseStore(database, limits, pause=let_others_run)
     return Shelf(
         store,
         settings.store_responses,

@@ -18,6 +18,7 @@ from codexproxy.errors import LoginExpired, NotLoggedIn, NotOffered, ProxyError,
 from codexproxy.observe.bodies import log_body
 from codexproxy.turns.charge import note_sent
 from codexproxy.turns.deadlines import Deadlines, TimeLimits
+from codexproxy.turns.encoding import Encoded, encoded
 from codexproxy.turns.events import encode_json
 from codexproxy.turns.stream import Answerer, EventStream
 from codexproxy.turns.turn import Turn
@@ -87,7 +88,7 @@ class RelayBackend:
         """See ``Backend.open``."""
         deadlines = Deadlines(self._limits, self._clock())
         headers = {"accept": "text/event-stream", **_conversation(turn)}
-        body = encode_json(turn.body)
+        body = encoded(turn)
         note_sent(turn, len(body))
         response = self._send("POST", "/responses", headers, body, deadlines)
         answerer = Answerer(self.name, {name.lower(): value for name, value in response.headers.items()})
@@ -126,7 +127,7 @@ class RelayBackend:
         return self._exchange.whole(response, deadlines)
 
     def _send(
-        self, method: str, path: str, headers: dict[str, str], body: bytes, deadlines: Deadlines
+        self, method: str, path: str, headers: dict[str, str], body: Encoded, deadlines: Deadlines
     ) -> requests.Response:
         own = {
             "Authorization": f"Bearer {self._address.key}",

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from weakref import WeakSet
 
 from codexproxy.errors import ProxyError
+from codexproxy.state.connecting import Aside, at_once, code_of, connect, patiently, shorten_log
 from codexproxy.state.durable import make_private_folder
 from codexproxy.state.lock import HostLock, LockTimeout, ProcessLock
 
@@ -32,12 +33,9 @@ T = TypeVar("T")
 TIMEOUT = 10.0
 # For what a turn can do without, and therefore must not wait for long.
 BRIEFLY = 1.0
-FIRST_SLEEP = 0.002
-LONGEST_SLEEP = 0.05
 # Files that are opened before it is said that something replaces or ruins them all the time.
 ATTEMPTS = 3
 
-_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _RUINED = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 # A new connection may fare better: the file was moved, cut or replaced under the old one.
 _STALE = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
@@ -73,6 +71,8 @@ class Database:
             has seen the first few gets the rest. Never change one that was released.
         timeout: Seconds to wait for others.
         sleep: Waits that many seconds; lets other greenlets run.
+        aside: Does large work in another thread and waits for it. Logs are written back so, too, instead of
+            within whichever commit finds them too long.
 
     Attributes:
         path: The file.
@@ -86,11 +86,14 @@ class Database:
         *,
         timeout: float = TIMEOUT,
         sleep: Callable[[float], None] | None = None,
+        aside: Aside | None = None,
     ) -> None:
         self.path = path
         self._schema = tuple(schema)
         self._timeout = timeout
         self._sleep = sleep
+        self._aside: Aside = aside or at_once
+        self._shortens_logs = aside is not None
         self._queue = ProcessLock()
         self._making = HostLock(path.with_name(LOCK_FILE), sleep=sleep)
         self._opened: tuple[tuple[int, ...], sqlite3.Connection] | None = None
@@ -98,40 +101,53 @@ class Database:
         _KNOWN.add(self)
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self, *, large: bool = False) -> Iterator[sqlite3.Connection]:
         """One transaction that may write; undone when the block raises.
 
         Do nothing in the block that may wait: everybody else waits meanwhile. Use ``write``
         for what must not fail only because the file was found to be ruined.
 
+        Args:
+            large: Whether committing may take long, so that it is done aside.
+
         Raises:
             DatabaseFailed: The file cannot be used.
         """
+        do = self._aside if large else at_once
         with self._connection() as (connection, deadline):
             self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"), deadline)
             try:
                 yield connection
-                self._patiently(connection.commit, deadline)
+                self._patiently(lambda: do(connection.commit), deadline)
             except BaseException:
                 with suppress(sqlite3.Error):
-                    connection.rollback()
+                    do(connection.rollback)
                 raise
+            if self._shortens_logs:
+                shorten_log(self.path, connection, self._aside)
 
-    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """What ``work`` returns from within a transaction; it runs again on a new file when the old one is ruined."""
+    def write(self, work: Callable[[sqlite3.Connection], T], *, large: bool = False) -> T:
+        """What ``work`` returns from within a transaction; it runs again on a new file when the old one is ruined.
+
+        Args:
+            work: Reads and writes, and waits for nothing.
+            large: Whether it may take long, so that it is done aside.
+        """
+        do = self._aside if large else at_once
 
         def once() -> T:
-            with self.transaction() as connection:
-                return work(connection)
+            with self.transaction(large=large) as connection:
+                return do(lambda: work(connection))
 
         return _once_more(once)
 
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of one query; may raise ``DatabaseFailed``, as all of these."""
+    def rows(self, sql: str, parameters: Sequence[Any] = (), *, large: bool = False) -> list[tuple[Any, ...]]:
+        """The rows of one query, which is done aside if it is large; may raise ``DatabaseFailed``, as all of these."""
+        do = self._aside if large else at_once
 
         def once() -> list[tuple[Any, ...]]:
             with self._connection() as (connection, deadline):
-                return self._patiently(lambda: connection.execute(sql, parameters).fetchall(), deadline)
+                return self._patiently(lambda: do(lambda: connection.execute(sql, parameters).fetchall()), deadline)
 
         return _once_more(once)
 
@@ -160,18 +176,18 @@ class Database:
             return DatabaseFailed(str(error))
         if isinstance(error, sqlite3.DatabaseError) and not _is_of_the_file(error):
             return error
-        lost = isinstance(error, sqlite3.DatabaseError) and _code(error) in _RUINED | _STALE
+        lost = isinstance(error, sqlite3.DatabaseError) and code_of(error) in _RUINED | _STALE
         reason = error.strerror if isinstance(error, OSError) else error
         self.failure = f"{self.path.name} in the data folder cannot be used: {reason}."
         return (ConnectionLost if lost else DatabaseFailed)(self.failure)
 
     def _give_up(self, error: sqlite3.DatabaseError) -> None:
         """Forgets a connection that is of no use any more, and the file when it is ruined."""
-        if self._opened is None or _code(error) not in _RUINED | _STALE:
+        if self._opened is None or code_of(error) not in _RUINED | _STALE:
             return
         identity = self._opened[0]
         self._forget()
-        if _code(error) in _RUINED:
+        if code_of(error) in _RUINED:
             self._put_aside(identity)
 
     def _open(self, deadline: float) -> sqlite3.Connection:
@@ -179,13 +195,17 @@ class Database:
         if self._opened is not None and self._opened[0] == self._identity():
             return self._opened[1]
         self._forget()
+
+        def patient(work: Callable[[], T]) -> T:
+            return self._patiently(work, deadline)
+
         for _ in range(ATTEMPTS):
             self._make()
             identity = self._identity()
             try:
-                connection = self._connect(deadline)
+                connection = connect(self.path, self._schema, patient, owns_log=self._shortens_logs)
             except sqlite3.DatabaseError as error:
-                if _code(error) in _RUINED:
+                if code_of(error) in _RUINED:
                     self._put_aside(identity)
                 elif identity == self._identity():
                     raise
@@ -227,28 +247,6 @@ class Database:
             os.close(descriptor)
             os.rename(draft, self.path)
 
-    def _connect(self, deadline: float) -> sqlite3.Connection:
-        # Never made by SQLite, which would give it the mode of the umask.
-        uri = f"{self.path.absolute().as_uri()}?mode=rw"
-        connection = sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
-        try:
-            self._patiently(lambda: connection.execute("PRAGMA journal_mode=WAL").fetchone(), deadline)
-            connection.execute("PRAGMA synchronous=NORMAL")
-            self._upgrade(connection, deadline)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _upgrade(self, connection: sqlite3.Connection, deadline: float) -> None:
-        if self._patiently(lambda: _version(connection), deadline) >= len(self._schema):
-            return
-        self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"), deadline)
-        for statement in self._schema[_version(connection) :]:
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version={len(self._schema)}")
-        self._patiently(connection.commit, deadline)
-
     def _put_aside(self, ruined: tuple[int, ...]) -> None:
         with self._making.held(self._timeout):
             if self._identity() != ruined:
@@ -259,15 +257,7 @@ class Database:
                     os.replace(f"{self.path}{companion}", f"{self.path}{companion}.ruined")
 
     def _patiently(self, work: Callable[[], T], deadline: float) -> T:
-        pause = FIRST_SLEEP
-        while True:
-            try:
-                return work()
-            except sqlite3.OperationalError as error:
-                if _code(error) not in _BUSY or time.monotonic() >= deadline:
-                    raise
-            (self._sleep or time.sleep)(pause)
-            pause = min(pause * 2, LONGEST_SLEEP)
+        return patiently(work, deadline, self._sleep)
 
 
 def broken_databases() -> list[str]:
@@ -284,13 +274,4 @@ def _once_more(work: Callable[[], T]) -> T:
 
 def _is_of_the_file(error: sqlite3.DatabaseError) -> bool:
     # Anything else, such as a broken constraint, is a bug of ours.
-    return isinstance(error, sqlite3.OperationalError) or _code(error) in _RUINED
-
-
-def _code(error: sqlite3.Error) -> int:
-    # The low byte is the kind, the rest its variety; errors of Python's own have none.
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    return isinstance(error, sqlite3.OperationalError) or code_of(error) in _RUINED

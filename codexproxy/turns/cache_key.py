@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from codexproxy.turns.draft import Draft
+from codexproxy.turns.encoding import PAUSE, Encoded, encode_paced
 from codexproxy.turns.events import encode_json
 from codexproxy.turns.pace import Pause, hashed, no_pause
 from codexproxy.turns.policy import Setting
@@ -35,7 +36,7 @@ def fingerprint(draft: Draft, pause: Pause = no_pause) -> str:
     """What all turns of a conversation share, as a UUID; another caller's twin has another."""
     users = (_words(item) for item in draft.body["input"] if isinstance(item, dict) and item.get("role") == "user")
     start = [draft.caller.key, draft.body.get("instructions"), list(islice(users, 1))]
-    return _named(encode_json(start), pause)
+    return _named(encode_paced(start, pause) if PAUSE in draft.options else encode_json(start), pause)
 
 
 def _words(item: dict[str, Any]) -> Any:
@@ -51,7 +52,7 @@ def _presentable(key: str, caller: Caller, pause: Pause) -> str:
     return _named(f"{caller.key}\n{key}".encode("utf-8", "surrogatepass").hex().encode(), pause)
 
 
-def _named(name: bytes, pause: Pause) -> str:
+def _named(name: Encoded, pause: Pause) -> str:
     # As ``uuid.uuid5`` has it, which would look through the megabytes of a long conversation in one go.
     digest = hashed(hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False), name, pause)
     return str(uuid.UUID(bytes=digest[:16], version=5))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from codexproxy.errors import BodyTooLarge, InvalidRequest
+from codexproxy.turns.encoding import LARGE, paused
 from codexproxy.turns.pace import Pause, no_pause, paced
 from codexproxy.turns.turn import Turn
 
@@ -104,13 +105,13 @@ def continued(turn: Turn, memory: Memory, most_bytes: int | None = None, pause: 
         InvalidRequest: What the request refers to is not stored, or cannot be continued.
         BodyTooLarge: It refers to more than that; nothing of it was read.
     """
-    if most_bytes is not None:
-        _check_size(turn, memory, most_bytes, pause)
+    size = 0 if most_bytes is None else _size(turn, memory, most_bytes, pause)
     past = _past(turn.options.get(PREVIOUS), memory)
     given = turn.body["input"]
     known = {item["id"] for item in past if isinstance(item.get("id"), str)}
     fresh = [(position, item) for position, item in enumerate(paced(given, pause)) if not _is_known(item, known)]
     own = _resolved(fresh, memory, pause)
+    turn = paused(turn, pause) if size > LARGE else turn
     turn = replace(
         turn,
         body={**turn.body, "input": [replayed(item) for item in paced(past, pause)] + own},
@@ -145,7 +146,7 @@ def identified(items: Sequence[Item], identify: Callable[[str], str], pause: Pau
     ]
 
 
-def _check_size(turn: Turn, memory: Memory, most: int, pause: Pause) -> None:
+def _size(turn: Turn, memory: Memory, most: int, pause: Pause) -> int:
     # Contents are stored once and sent as often as they are named, so a small request can ask for gigabytes.
     previous = turn.options.get(PREVIOUS)
     named = [item["id"] for item in paced(turn.body["input"], pause) if item.get("type") == REFERENCE]
@@ -158,6 +159,7 @@ def _check_size(turn: Turn, memory: Memory, most: int, pause: Pause) -> None:
             "(MAX_BODY_BYTES). Please continue a shorter conversation, or compact this one first.",
             param=PREVIOUS if not named else "input",
         )
+    return size
 
 
 def _past(id: str | None, memory: Memory) -> list[Item]:

@@ -37,7 +37,7 @@ class Hash(Protocol):
         """The digest of all that was taken."""
 
 
-def hashed(hash: Hash, data: bytes, pause: Pause) -> bytes:
+def hashed(hash: Hash, data: bytes | bytearray, pause: Pause) -> bytes:
     """The digest with all of the data taken in, with a pause behind every mebibyte."""
     view = memoryview(data)
     for start in range(0, len(data), HASHED_AT_ONCE):

@@ -10,6 +10,7 @@ from codexproxy.dialects.base import Dialect
 from codexproxy.errors import BodyTooLarge, RateLimited
 from codexproxy.observe.bodies import log_body
 from codexproxy.turns.charge import spread
+from codexproxy.turns.encoding import LARGE, paused
 from codexproxy.turns.turn import Turn
 from codexproxy.web import dryrun
 from codexproxy.web.body import parse_object, read_body
@@ -56,6 +57,7 @@ def read_entry(dialect: Dialect, wiring: Wiring) -> Entry:
     wishes_of(wishes)  # refused here, whichever backend answers
     turn = meet(dialect.parse(payload, held.caller), wiring.models_for(held.identity))
     turn = replace(turn, options={**turn.options, "x_codex": wishes}) if wishes else turn
+    turn = paused(turn, wiring.pause) if len(body) > LARGE else turn
     _check_copies(len(body), turn.count, wiring.max_body_bytes)
     turns = wiring.plan(dialect, wiring.shelf.recall(turn) if dialect.stateful else turn, held.identity)
     g.log.turn = turns[0]

@@ -18,6 +18,7 @@ from codexproxy.observe.metrics import Metrics
 from codexproxy.turns.catalogue import Catalogue
 from codexproxy.turns.count import count_input
 from codexproxy.turns.cut import cut
+from codexproxy.turns.encoding import paused
 from codexproxy.turns.pace import Pause, no_pause
 from codexproxy.turns.plan import plan, usable
 from codexproxy.turns.policy import RESTORER, Policy
@@ -110,6 +111,7 @@ class Wiring:
 
         def open(turn: Turn) -> EventStream:
             ready = self.inline_images(turn) if self.inline_images else turn
+            ready = turn if ready is turn else paused(ready, self.pause)
             try:
                 stream = self.router.open(ready, route)
             except ModelNotFound as refusal:

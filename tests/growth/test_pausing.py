@@ -1,5 +1,6 @@
 """Long walks let others run: the work between two pauses does not grow with the conversation."""
 
+import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from codexproxy.dialects.chat.dialect import ChatDialect
 from codexproxy.dialects.responses import ResponsesDialect
+from codexproxy.state.connecting import LONG_LOG
 from codexproxy.state.database import Database
 from codexproxy.state.responses.record import Stored
 from codexproxy.state.responses.schema import SCHEMA
@@ -100,15 +102,70 @@ def test_a_short_request_never_pauses() -> None:
 def test_much_is_written_in_a_thread_and_little_is_not(tmp_path: Path) -> None:
     threads: list[Any] = []
 
-    def aside(work: Any) -> None:
+    def aside(work: Any) -> Any:
         threads.append(work)
-        work()
+        return work()
 
-    store = SqliteResponseStore(Database(tmp_path / "r.sqlite3", SCHEMA), aside=aside)
-    for count in (3, 1_000):
-        items = [{"role": "user", "content": "hi"}] * count
-        store.save(Stored("ann", {"id": f"r{count}", "status": "completed", "output": []}, items))
-    assert len(threads) == 1
+    store = SqliteResponseStore(Database(tmp_path / "r.sqlite3", SCHEMA, aside=aside))
+    few, many, long = ["hi"] * 3, ["hi"] * 1_000, ["x" * 1_000_000]
+    for number, (texts, count) in enumerate(((few, 0), (many, 2), (long, 2))):
+        threads.clear()
+        items = [{"role": "user", "content": text} for text in texts]
+        store.save(Stored("ann", {"id": f"r{number}", "status": "completed", "output": []}, items))
+        # What is written, and its commit.
+        assert len(threads) == count
+
+
+def test_one_long_item_is_digested_in_slices(tmp_path: Path) -> None:
+    pauses = Pauses()
+    store = SqliteResponseStore(Database(tmp_path / "r.sqlite3", SCHEMA), pause=pauses)
+    item = {"role": "user", "content": "x" * 10_000_000}
+    store.save(Stored("ann", {"id": "r", "status": "completed", "output": []}, [item]))
+    assert pauses.count >= 9
+    history = store.history("ann", "r")
+    assert history is not None and history.input == [item]
+
+
+def test_long_logs_are_written_back_in_a_thread_and_never_in_a_commit(tmp_path: Path) -> None:
+    logs: list[int] = []
+    path = tmp_path / "r.sqlite3"
+
+    def aside(work: Any) -> Any:
+        logs.append(Path(f"{path}-wal").stat().st_size)
+        return work()
+
+    database = Database(path, ["CREATE TABLE t (a)"], aside=aside)
+    for _ in range(60):
+        before = len(logs)
+        with database.transaction() as connection:
+            connection.execute("INSERT INTO t VALUES (?)", ("x" * 200_000,))
+        assert len(logs) - before <= 1
+    # Some 12 MB: twice the log became longer than its bound, and began anew each time.
+    assert 2 <= len(logs) <= 4
+    assert all(LONG_LOG < size < LONG_LOG + 1_000_000 for size in logs)
+    assert Path(f"{path}-wal").stat().st_size < LONG_LOG + 1_000_000
+    assert database.rows("SELECT count(*) FROM t") == [(60,)]
+
+
+def test_a_log_that_somebody_reads_is_written_back_later(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite3"
+    database = Database(path, ["CREATE TABLE t (a)"], aside=lambda work: work())
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO t VALUES (1)")
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM t").fetchone() == (1,)
+    for _ in range(30):
+        with database.transaction() as connection:
+            connection.execute("INSERT INTO t VALUES (?)", ("x" * 200_000,))
+    assert reader.execute("SELECT count(*) FROM t").fetchone() == (1,)
+    assert Path(f"{path}-wal").stat().st_size > LONG_LOG
+    reader.close()
+    for _ in range(2):
+        with database.transaction() as connection:
+            connection.execute("INSERT INTO t VALUES (2)")
+    assert Path(f"{path}-wal").stat().st_size < LONG_LOG
+    assert database.rows("SELECT count(*) FROM t") == [(33,)]
 
 
 def test_whoever_is_ended_meanwhile_waits_for_the_thread() -> None:

@@ -19,6 +19,7 @@ from codexproxy.observe.bodies import log_body
 from codexproxy.turns.access import Access, CredentialSource
 from codexproxy.turns.charge import note_sent
 from codexproxy.turns.deadlines import Deadlines, TimeLimits
+from codexproxy.turns.encoding import Encoded, encoded
 from codexproxy.turns.events import encode_json
 from codexproxy.turns.quota import Quota
 from codexproxy.turns.stream import Answerer, EventStream
@@ -77,7 +78,7 @@ class ChatGptBackend:
 
     def open(self, turn: Turn) -> EventStream:
         """See ``Backend.open``; a rejected login is refreshed once."""
-        body = encode_json(turn.body)
+        body = encoded(turn)
         deadlines = Deadlines(self._limits, self._clock())
 
         def attempt(access: Access) -> requests.Response:
@@ -145,7 +146,7 @@ class ChatGptBackend:
         raise error
 
     def _send(
-        self, method: str, path: str, headers: dict[str, str], body: bytes, deadlines: Deadlines
+        self, method: str, path: str, headers: dict[str, str], body: Encoded, deadlines: Deadlines
     ) -> requests.Response:
         return self._exchange.begun(method, self._base_url + path, headers, body, deadlines)
 

@@ -16,6 +16,7 @@ from codexproxy.backends.chatgpt.transport import Transport
 from codexproxy.errors import ProxyError, UpstreamFailed, UpstreamTimeout
 from codexproxy.outbound import TooLarge, read_within
 from codexproxy.turns.deadlines import Deadlines, timed_out
+from codexproxy.turns.encoding import Encoded
 from codexproxy.turns.events import decode_object
 
 # Seconds for which the words of a refusal are waited for; its status alone says what matters.
@@ -51,7 +52,7 @@ class Exchange:
         self._alarm = alarm
 
     def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, deadlines: Deadlines
+        self, method: str, url: str, headers: Mapping[str, str], body: Encoded, deadlines: Deadlines
     ) -> requests.Response:
         """The response, as soon as its head is there; its status may be any.
 
@@ -71,7 +72,7 @@ class Exchange:
         return self._alarm(deadlines.left(self._clock()), deadlines.overdue())
 
     def begun(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, deadlines: Deadlines
+        self, method: str, url: str, headers: Mapping[str, str], body: Encoded, deadlines: Deadlines
     ) -> requests.Response:
         """As ``send``, for callers that are inside of ``within`` already."""
         left = deadlines.left(self._clock())

@@ -100,7 +100,7 @@ class Transport:
         self._urls: dict[str, str | None] = {}
 
     def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeout: Timeout
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | bytearray, timeout: Timeout
     ) -> requests.Response:
         """Sends one request and returns once the response's headers are there.
 
@@ -114,7 +114,7 @@ class Transport:
         request.method, request.url = method, self._prepared(url)
         sent = dict(headers)
         if body:
-            request.body = body
+            request.body = cast(Any, body)
             sent["Content-Length"] = str(len(body))
         # Whoever sends it goes through the names once; a plain dictionary is copied the quickest.
         request.headers = cast(Any, sent)

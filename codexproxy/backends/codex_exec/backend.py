@@ -21,7 +21,7 @@ from codexproxy.backends.codex_exec.sandbox import DANGER, check_access
 from codexproxy.errors import InvalidRequest, NotOffered, PermissionRefused, UpstreamFailed, UpstreamTimeout
 from codexproxy.turns.charge import note_sent
 from codexproxy.turns.deadlines import Deadlines
-from codexproxy.turns.events import encode_json
+from codexproxy.turns.encoding import encoded
 from codexproxy.turns.stream import Answerer, EventStream, Source
 from codexproxy.turns.turn import Turn
 
@@ -127,7 +127,7 @@ class CodexCliBackend:
             if job.sandbox.mode != DANGER:
                 self._inquiries.require_confinement()
             source = self._source(job, turn.body, around, Deadlines(self._options.limits, self._clock()))
-        note_sent(turn, len(encode_json(turn.body)))
+        note_sent(turn, len(encoded(turn)))
         return EventStream(source, self._patience, Answerer(self.name, ignored=job.ignored))
 
     def _job(self, turn: Turn) -> Job:

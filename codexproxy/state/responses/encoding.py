@@ -2,13 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from codexproxy.state.responses.record import Json
+
+# Bytes of an item that are digested at once.
+_SLICE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,20 @@ def decode(data: bytes) -> Json:
     return value
 
 
-def content_of(item: Mapping[str, Any]) -> Content:
-    """An item as it is kept."""
+def content_of(item: Mapping[str, Any], pause: Callable[[], None] = lambda: None) -> Content:
+    """An item as it is kept.
+
+    Args:
+        item: The item.
+        pause: Lets others run, now and then where the item is large.
+    """
     id = item.get("id")
     body = encode({name: value for name, value in item.items() if name != "id"})
-    return Content(id if isinstance(id, str) else None, hashlib.blake2b(body, digest_size=16).digest(), body)
+    digest = hashlib.blake2b(body[:_SLICE], digest_size=16)
+    for start in range(_SLICE, len(body), _SLICE):
+        pause()
+        digest.update(body[start : start + _SLICE])
+    return Content(id if isinstance(id, str) else None, digest.digest(), body)
 
 
 def owned_hash(owner: str, content: Content) -> bytes:

@@ -4,7 +4,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from codexproxy.state.responses import statements as sql
@@ -26,6 +25,8 @@ T = TypeVar("T")
 _SLICE = 100
 # Items that are written, or read, without letting others run.
 _MANY = 64
+# Bytes of items that are written, or read, without letting others run.
+_MUCH = 256 * 1024
 # Names in one query at most (SQLite's own limit is 999 variables in old builds).
 _NAMES = 500
 
@@ -33,14 +34,14 @@ _NAMES = 500
 class Database(Protocol):
     """The database file, as ``codexproxy.state.database`` opens it."""
 
-    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+    def transaction(self, *, large: bool = False) -> AbstractContextManager[sqlite3.Connection]:
         """One transaction that may write; undone when the block raises."""
 
-    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """What comes of some work within a transaction, done again where the file was ruined."""
+    def write(self, work: Callable[[sqlite3.Connection], T], *, large: bool = False) -> T:
+        """What comes of some work within a transaction, done again where the file was ruined; aside where large."""
 
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of one query."""
+    def rows(self, sql: str, parameters: Sequence[Any] = (), *, large: bool = False) -> list[tuple[Any, ...]]:
+        """The rows of one query; asked for aside where they are large."""
 
 
 class SqliteResponseStore:
@@ -53,7 +54,6 @@ class SqliteResponseStore:
         limits: How much is kept, and for how long.
         clock: Seconds since the epoch.
         pause: Lets others run, now and then in a long walk.
-        aside: Does work in another thread and waits for it; asked for what is large.
     """
 
     def __init__(
@@ -63,10 +63,8 @@ class SqliteResponseStore:
         clock: Callable[[], float] = time.time,
         *,
         pause: Callable[[], None] = lambda: None,
-        aside: Callable[[Callable[[], object]], object] = lambda work: work(),
     ) -> None:
         self._pause = pause
-        self._aside = aside
         self._database = database
         self._limits = limits
         self._clock = clock
@@ -195,19 +193,19 @@ class SqliteResponseStore:
 
     def _insert(self, stored: Stored, now: float, **moments: float | None) -> None:
         values = {"owner": stored.owner, "id": str(stored.response["id"]), "previous": stored.previous, **moments}
-        inputs = [content_of(item) for item in self._paced(stored.input)]
+        inputs = [content_of(item, self._pause) for item in self._paced(stored.input)]
+        outputs = [content_of(item, self._pause) for item in self._paced(stored.response.get("output") or ())]
+        size = sum(len(content.body) for content in self._paced(inputs + outputs))
+        large = len(inputs) + len(outputs) > _MANY or size > _MUCH
 
         def insert(connection: sqlite3.Connection) -> int:
             row = sql.insert(connection, values, now)
-            add = partial(sql.add_items, connection, row, sql.INPUT, inputs)
-            if len(inputs) > _MANY:
-                self._aside(add)
-            else:
-                add()
-            sql.set_body(connection, row, stored.response)
+            sql.add_items(connection, row, sql.INPUT, inputs)
+            sql.add_items(connection, row, sql.OUTPUT, outputs)
+            sql.replace_body(connection, row, stored.response)
             return self._forget(connection)
 
-        if self._database.write(insert):
+        if self._database.write(insert, large=large):
             self._shrink()
 
     def _paced(self, entries: Sequence[T]) -> Iterator[T]:
@@ -224,8 +222,8 @@ class SqliteResponseStore:
     def _shrink(self) -> int:
         forgotten = 0
         while True:
-            with self._database.transaction() as connection:
-                count = self._forget(connection)
+            # What is forgotten may be large, and nobody waits for it.
+            count = self._database.write(self._forget, large=True)
             if not count:
                 return forgotten
             forgotten += count
