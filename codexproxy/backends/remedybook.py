@@ -19,8 +19,8 @@ MOST = 500
 
 _SCHEMA = (
     "CREATE TABLE remedies (model TEXT, kind TEXT, detail TEXT, learned REAL, PRIMARY KEY (model, kind, detail))",
-    # What was learned of one caller's turn was applied to all turns of its model.
-    "DROP TABLE remedies",
+    # What was learned of one caller's turn was applied to all turns of its model. The table stays for version 0.1.
+    "DELETE FROM remedies",
     "CREATE TABLE lessons (provider TEXT, model TEXT, turns TEXT, remedy TEXT, detail TEXT, learned REAL,"
     " PRIMARY KEY (provider, model, turns, remedy, detail))",
 )

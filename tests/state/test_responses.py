@@ -63,7 +63,7 @@ def shares(folder: Path) -> dict[str, tuple[int, int]]:
         (count,) = rows(folder, f"SELECT count(*) FROM responses WHERE owner = '{owner}'")[0]
         sizes = (
             f"SELECT length(body) FROM responses WHERE owner = '{owner}'",
-            f"SELECT length(body) FROM contents WHERE owner = '{owner}'",
+            f"SELECT length(body) FROM contents c JOIN content_owners o ON o.hash = c.hash WHERE o.owner = '{owner}'",
             f"SELECT length(frame) FROM events e JOIN responses r ON r.row = e.row WHERE r.owner = '{owner}'",
         )
         found[owner] = count, sum(size for query in sizes for (size,) in rows(folder, query))
@@ -276,23 +276,36 @@ def test_a_content_that_two_owners_keep_is_each_ones_own(tmp_path: Path):
     assert store.get("bob", "r1") == stored("r1", owner="bob", text="the same " * 500).response
 
 
-def test_a_store_of_an_older_version_is_divided_among_its_owners(tmp_path: Path):
-    older = SCHEMA[: len(SCHEMA) - len(OWNERS) - len(SHARES)]
-    connection = sqlite3.connect(tmp_path / "responses.sqlite3")
-    for statement in older:
+OLDER = SCHEMA[: len(SCHEMA) - len(OWNERS) - len(SHARES)]
+
+
+def write_as_older(connection: sqlite3.Connection, row: int, owner: str, body: bytes) -> None:
+    """Keeps a response as version 0.1 does."""
+    connection.execute("INSERT INTO threads (touched) VALUES (?)", (Clock().now,))
+    (thread,) = connection.execute("SELECT last_insert_rowid()").fetchone()
+    connection.execute(
+        "INSERT INTO responses (row, owner, id, thread, finished, body) VALUES (?, ?, ?, ?, 1, ?)",
+        (row, owner, f"r{row}", thread, b'{"id":"r","status":"completed"}'),
+    )
+    connection.execute("INSERT OR IGNORE INTO contents VALUES (?, ?)", (b"hash %d" % row, body))
+    connection.execute("INSERT INTO items VALUES (?, ?, ?, ?, ?)", (row, 1, 0, "msg", b"hash %d" % row))
+    connection.execute("INSERT OR IGNORE INTO events (row, number, frame) VALUES (?, ?, ?)", (row, 0, b"frame"))
+
+
+def make_older(path: Path, size: int = 1) -> None:
+    """Makes a store of version 0.1 with three responses of two owners."""
+    connection = sqlite3.connect(path)
+    for statement in OLDER:
         connection.execute(statement)
     for row, owner in enumerate(("ann", "bob", "bob"), start=1):
-        connection.execute("INSERT INTO threads VALUES (?, ?)", (row, Clock().now))
-        connection.execute(
-            "INSERT INTO responses (row, owner, id, thread, finished, body) VALUES (?, ?, ?, ?, 1, ?)",
-            (row, owner, f"r{row}", row, b'{"id":"r","status":"completed"}'),
-        )
-        connection.execute("INSERT INTO contents VALUES (?, ?)", (b"hash %d" % row, b'{"type":"message"}' * row))
-        connection.execute("INSERT INTO items VALUES (?, 1, 0, 'msg', ?)", (row, b"hash %d" % row))
-        connection.execute("INSERT INTO events VALUES (?, 0, ?)", (row, b"frame"))
-    connection.execute(f"PRAGMA user_version={len(older)}")
+        write_as_older(connection, row, owner, b'{"type":"message"%b}' % (b" " * row * size))
+    connection.execute(f"PRAGMA user_version={len(OLDER)}")
     connection.commit()
     connection.close()
+
+
+def test_a_store_of_an_older_version_is_divided_among_its_owners(tmp_path: Path):
+    make_older(tmp_path / "responses.sqlite3")
     store = open_store(tmp_path, Limits(), Clock())
     store.save(stored("r9", owner="bob"))
     kept = {owner: tuple(sizes) for owner, *sizes in rows(tmp_path, "SELECT owner, responses, bytes FROM shares")}
@@ -300,3 +313,29 @@ def test_a_store_of_an_older_version_is_divided_among_its_owners(tmp_path: Path)
     assert kept["ann"][0] == 1 and kept["bob"][0] == 3
     assert rows(tmp_path, "SELECT DISTINCT owner FROM threads ORDER BY owner") == [("ann",), ("bob",)]  # type: ignore[comparison-overlap]
     assert store.delete("bob", "r9")
+    assert store.delete("ann", "r1")
+    kept = {owner: tuple(sizes) for owner, *sizes in rows(tmp_path, "SELECT owner, responses, bytes FROM shares")}
+    assert kept == shares(tmp_path)
+
+
+def test_an_older_version_still_keeps_responses_in_a_store_that_was_upgraded(tmp_path: Path):
+    make_older(tmp_path / "responses.sqlite3")
+    store = open_store(tmp_path, Limits(max_responses=2), Clock())
+    store.save(stored("r9", owner="bob"))
+    with sqlite3.connect(tmp_path / "responses.sqlite3") as older:
+        for row in range(20, 24):
+            write_as_older(older, row, "ann", b'{"type":"message"}')
+    older.close()
+    assert store.get("ann", "r23")
+    # What it kept is counted, and can be forgotten.
+    kept = {owner: tuple(sizes) for owner, *sizes in rows(tmp_path, "SELECT owner, responses, bytes FROM shares")}
+    assert kept == shares(tmp_path) and kept["ann"][0] >= 4
+    store.sweep()
+    assert rows(tmp_path, "SELECT count(*) FROM responses") == [(2,)]
+
+
+def test_upgrading_a_store_writes_nothing_again_that_is_large(tmp_path: Path):
+    make_older(tmp_path / "responses.sqlite3", size=2_000_000)
+    store = open_store(tmp_path)
+    assert store.get("ann", "r1")
+    assert (tmp_path / "responses.sqlite3-wal").stat().st_size < 1_000_000

@@ -94,24 +94,32 @@ _TOTALS = (
 # ``attended`` is the moment at which somebody last read along while it was made.
 _READERS = ("ALTER TABLE responses ADD COLUMN attended REAL",)
 
+# Version 0.1 still writes to such a file, while it is being replaced or after a way back: what it inserts without
+# naming columns may get no new ones. The owners of contents stand apart, so that no content is written again.
 # A content that two owners had before is charged to one of them.
 OWNERS = (
     "ALTER TABLE threads ADD COLUMN owner TEXT NOT NULL DEFAULT ''",
     "UPDATE threads SET owner = coalesce((SELECT owner FROM responses WHERE thread = threads.id LIMIT 1), '')",
     "CREATE INDEX threads_by_owner ON threads (owner, touched)",
-    "ALTER TABLE contents ADD COLUMN owner TEXT NOT NULL DEFAULT ''",
-    """UPDATE contents SET owner = coalesce((
-        SELECT r.owner FROM items i JOIN responses r ON r.row = i.row WHERE i.content = contents.hash LIMIT 1
-    ), '')""",
+    """CREATE TRIGGER thread_owned AFTER INSERT ON responses BEGIN
+        UPDATE threads SET owner = NEW.owner WHERE id = NEW.thread AND owner = '';
+    END""",
+    "CREATE TABLE content_owners (hash BLOB PRIMARY KEY, owner TEXT NOT NULL) WITHOUT ROWID",
+    """INSERT INTO content_owners
+        SELECT i.content, min(r.owner) FROM items i JOIN responses r ON r.row = i.row GROUP BY i.content""",
 )
 
+# Summed without a join: to sort by owner, SQLite would copy all that is kept.
 SHARES = (
     "CREATE TABLE shares (owner TEXT PRIMARY KEY, responses INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID",
     """INSERT INTO shares SELECT owner, sum(responses), sum(bytes) FROM (
         SELECT owner, count(*) AS responses, sum(length(body)) AS bytes FROM responses GROUP BY owner
-        UNION ALL SELECT owner, 0, sum(length(body)) FROM contents GROUP BY owner
         UNION ALL
-        SELECT r.owner, 0, sum(length(e.frame)) FROM events e JOIN responses r ON r.row = e.row GROUP BY r.owner
+        SELECT owner, 0, sum((SELECT length(body) FROM contents c WHERE c.hash = o.hash))
+        FROM content_owners o GROUP BY owner
+        UNION ALL
+        SELECT owner, 0, sum((SELECT sum(length(frame)) FROM events e WHERE e.row = r.row))
+        FROM responses r GROUP BY owner
     ) GROUP BY owner""",
     """CREATE TRIGGER share_of_response_added AFTER INSERT ON responses BEGIN
         INSERT INTO shares VALUES (NEW.owner, 1, length(NEW.body))
@@ -126,11 +134,18 @@ SHARES = (
             - coalesce((SELECT sum(length(frame)) FROM events WHERE row = OLD.row), 0)
         WHERE owner = OLD.owner;
     END""",
-    """CREATE TRIGGER share_of_content_added AFTER INSERT ON contents BEGIN
-        UPDATE shares SET bytes = bytes + length(NEW.body) WHERE owner = NEW.owner;
+    """CREATE TRIGGER content_owned AFTER INSERT ON items
+    WHEN NOT EXISTS (SELECT 1 FROM content_owners WHERE hash = NEW.content) BEGIN
+        INSERT INTO content_owners SELECT NEW.content, owner FROM responses WHERE row = NEW.row;
+    END""",
+    """CREATE TRIGGER share_of_content_added AFTER INSERT ON content_owners BEGIN
+        UPDATE shares SET bytes = bytes + coalesce((SELECT length(body) FROM contents WHERE hash = NEW.hash), 0)
+        WHERE owner = NEW.owner;
     END""",
     """CREATE TRIGGER share_of_content_removed AFTER DELETE ON contents BEGIN
-        UPDATE shares SET bytes = bytes - length(OLD.body) WHERE owner = OLD.owner;
+        UPDATE shares SET bytes = bytes - length(OLD.body)
+        WHERE owner = (SELECT owner FROM content_owners WHERE hash = OLD.hash);
+        DELETE FROM content_owners WHERE hash = OLD.hash;
     END""",
     """CREATE TRIGGER share_of_event_added AFTER INSERT ON events BEGIN
         UPDATE shares SET bytes = bytes + length(NEW.frame)

@@ -168,8 +168,8 @@ def add_items(connection: sqlite3.Connection, row: int, side: int, contents: Seq
     """Adds a response's items of one side, in their order."""
     (owner,) = connection.execute("SELECT owner FROM responses WHERE row = ?", (row,)).fetchone()
     hashes = [owned_hash(owner, content) for content in contents]
-    bodies = ((hash, content.body, owner) for hash, content in zip(hashes, contents, strict=True))
-    connection.executemany("INSERT OR IGNORE INTO contents VALUES (?, ?, ?)", bodies)
+    bodies = ((hash, content.body) for hash, content in zip(hashes, contents, strict=True))
+    connection.executemany("INSERT OR IGNORE INTO contents (hash, body) VALUES (?, ?)", bodies)
     places = (
         (row, side, place, content.item, hash)
         for place, (hash, content) in enumerate(zip(hashes, contents, strict=True))
