@@ -4,6 +4,7 @@ Lines executed tell of loops in Python, allocated memory of copies, and the proc
 margin, of work inside C that neither of them sees: expressions, searches, comparisons.
 """
 
+import gc
 import sys
 import time
 import tracemalloc
@@ -57,6 +58,9 @@ def check(build: Build, size: int) -> None:
         assert larger <= MOST_PER_DOUBLING * max(smaller, FEW_LINES), f"lines grow as {lines}"
     # Copies and work inside C show from end to end; the sizes in between would only take time.
     small, large = (cost_of(build(size * step)) for step in (STEPS[0], STEPS[-1]))
+    if large.seconds > MOST_TIME * max(small.seconds, FEW_SECONDS):
+        # Once can be chance: a page that had to be fetched, a neighbour in the caches. Growth shows each time.
+        large = min((large, cost_of(build(size * STEPS[-1]))), key=lambda cost: cost.seconds)
     assert large.memory <= MOST_MEMORY * max(small.memory, FEW_BYTES), f"memory grows: {small} {large}"
     assert large.seconds <= MOST_TIME * max(small.seconds, FEW_SECONDS), f"seconds grow: {small} {large}"
     assert large.seconds <= LONGEST, f"{large.seconds:.2f} s for the largest"
@@ -70,14 +74,17 @@ def check_bounded(work: Work) -> None:
 
 def cost_of(work: Work) -> Cost:
     """What a piece of work takes."""
+    # A collection goes over everything that earlier tests left, and would be charged to this work.
+    gc.disable()
     tracemalloc.start()
-    began = time.process_time()
-    with suppress(ProxyError):
-        work()
-    seconds = time.process_time() - began
-    memory = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return Cost(memory, seconds)
+    try:
+        began = time.process_time()
+        with suppress(ProxyError):
+            work()
+        return Cost(tracemalloc.get_traced_memory()[1], time.process_time() - began)
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 def _lines(work: Work) -> int:
