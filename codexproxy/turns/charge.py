@@ -12,8 +12,10 @@ from typing import Any
 
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.turns.count import count_input, count_item, count_lightly
+from codexproxy.turns.encoding import PAUSE
 from codexproxy.turns.events import TERMINAL, Batch, Event, encode_json
 from codexproxy.turns.failures import failure_of
+from codexproxy.turns.pace import Pause, no_pause
 from codexproxy.turns.token_estimate import tokens_in
 from codexproxy.turns.turn import Turn
 from codexproxy.turns.usage import Usage, read_usage, told_usage
@@ -70,17 +72,18 @@ class Charge:
         self._deltas = self._samples = self._since = 0
         self._sampled = self._large = self._items = 0.0
 
-    def sent(self, body: Mapping[str, Any], size: int) -> None:
+    def sent(self, body: Mapping[str, Any], size: int, pause: Pause = no_pause) -> None:
         """Upstream is asked from now on.
 
         Args:
             body: The request.
             size: Its bytes.
+            pause: Lets others run, now and then.
         """
         if size <= KEPT_BYTES:
             self._body = body
         else:
-            self._asked = count_lightly(body, size)
+            self._asked = count_lightly(body, size, pause)
 
     def refused(self) -> None:
         """Upstream did not take the turn."""
@@ -182,7 +185,7 @@ def note_sent(turn: Turn, size: int) -> None:
     """A turn leaves for upstream now; until then it has waited for a place or for a login, and costs nothing."""
     charge = turn.options.get(CHARGE)
     if isinstance(charge, Charge):
-        charge.sent(turn.body, size)
+        charge.sent(turn.body, size, turn.options.get(PAUSE, no_pause))
 
 
 def charge_whole(turn: Turn, body: Mapping[str, Any], answer: Mapping[str, Any]) -> None:

@@ -40,6 +40,8 @@ _BYTES_PER_TOKEN = 4.2
 _IMAGE_BASE, _IMAGE_TILE = 70, 140
 _IMAGE_SQUARE, _IMAGE_SHORT_SIDE, _TILE = 2048, 768, 512
 _UNKNOWN_SIZE = (1024, 1024)
+# Pieces of a written schema between two looks at the clock.
+_OFTEN = 2_000
 # Enough of a file to find its size in.
 _IMAGE_HEAD = 64 * 1024
 
@@ -63,27 +65,28 @@ def count_input(body: Mapping[str, Any], pause: Pause = no_pause) -> int:
 def count_item(item: Json) -> float:
     """About how many tokens an item is, 0 for one that is nested too deeply to be looked through."""
     try:
-        return _item(item)
+        return _item(item, no_pause)
     except RecursionError:
         return 0.0
 
 
-def count_lightly(body: Mapping[str, Any], size: int) -> int:
+def count_lightly(body: Mapping[str, Any], size: int, pause: Pause = no_pause) -> int:
     """About how many input tokens a long request is, by its length; text is not looked at.
 
     Args:
         body: The request.
         size: Its bytes as JSON.
+        pause: Lets others run, now and then.
     """
     tokens, heavy = 0.0, 0
-    for item in body.get("input") or ():
+    for item in paced(body.get("input") or (), pause):
         if not isinstance(item, dict):
             continue
         ciphertext = item.get("encrypted_content")
         if isinstance(ciphertext, str):
             heavy += len(ciphertext)
-            tokens += _ciphered(item)
-        for part in _parts(item.get("content")) + _parts(item.get("output")):
+            tokens += _ciphered(item, pause)
+        for part in (*_parts(item.get("content"), pause), *_parts(item.get("output"), pause)):
             url = part.get("image_url")
             if part.get("type") == "input_image" and isinstance(url, str):
                 heavy += len(url)
@@ -91,8 +94,8 @@ def count_lightly(body: Mapping[str, Any], size: int) -> int:
     return round(tokens + max(size - heavy, 0) / _BYTES_PER_TOKEN)
 
 
-def _parts(content: Any) -> list[Json]:
-    return [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+def _parts(content: Any, pause: Pause) -> list[Json]:
+    return [part for part in paced(content, pause) if isinstance(part, dict)] if isinstance(content, list) else []
 
 
 def _request(body: Mapping[str, Any], pause: Pause) -> float:
@@ -101,42 +104,42 @@ def _request(body: Mapping[str, Any], pause: Pause) -> float:
         total += PER_MESSAGE + tokens_in(str(body["instructions"]))
     given = body.get("input") or []
     items = [{"role": "user", "content": given}] if isinstance(given, str) else given
-    total += sum(_item(item) for item in paced(items, pause) if isinstance(item, dict))
-    return total + _tools(body.get("tools") or []) + _format(body.get("text"))
+    total += sum(_item(item, pause) for item in paced(items, pause) if isinstance(item, dict))
+    return total + _tools(body.get("tools") or [], pause) + _format(body.get("text"))
 
 
-def _item(item: Json) -> float:
+def _item(item: Json, pause: Pause) -> float:
     count = _ITEMS.get(item.get("type") or "message")
-    return count(item) if count else sum(map(tokens_in, _strings(item)))
+    return count(item, pause) if count else sum(map(tokens_in, _strings(item, pause)))
 
 
-def _message(item: Json) -> float:
-    return PER_MESSAGE + _content(item.get("content"))
+def _message(item: Json, pause: Pause) -> float:
+    return PER_MESSAGE + _content(item.get("content"), pause)
 
 
-def _function_call(item: Json) -> float:
+def _function_call(item: Json, pause: Pause) -> float:
     return PER_CALL + tokens_in(str(item.get("name"))) + tokens_in(str(item.get("arguments")))
 
 
-def _custom_call(item: Json) -> float:
+def _custom_call(item: Json, pause: Pause) -> float:
     return PER_CALL + tokens_in(str(item.get("name"))) + tokens_in(str(item.get("input")))
 
 
-def _output(item: Json) -> float:
-    return PER_OUTPUT + _content(item.get("output"))
+def _output(item: Json, pause: Pause) -> float:
+    return PER_OUTPUT + _content(item.get("output"), pause)
 
 
-def _ciphered(item: Json) -> float:
+def _ciphered(item: Json, pause: Pause) -> float:
     ciphertext = item.get("encrypted_content")
     length = len(ciphertext) if isinstance(ciphertext, str) else 0
     return max(length - _CIPHER_FRAME, 0) / _CIPHER_PER_TOKEN
 
 
-def _additional_tools(item: Json) -> float:
-    return _tools(item.get("tools") or [])
+def _additional_tools(item: Json, pause: Pause) -> float:
+    return _tools(item.get("tools") or [], pause)
 
 
-_ITEMS: dict[str, Callable[[Json], float]] = {
+_ITEMS: dict[str, Callable[[Json, Pause], float]] = {
     "message": _message,
     "function_call": _function_call,
     "custom_tool_call": _custom_call,
@@ -148,11 +151,8 @@ _ITEMS: dict[str, Callable[[Json], float]] = {
 }
 
 
-def _content(content: Any) -> float:
-    if isinstance(content, str):
-        return tokens_in(content)
-    parts = content if isinstance(content, list) else []
-    return sum(_part(part) for part in parts if isinstance(part, dict))
+def _content(content: Any, pause: Pause) -> float:
+    return tokens_in(content) if isinstance(content, str) else sum(map(_part, paced(_parts(content, pause), pause)))
 
 
 def _part(part: Json) -> float:
@@ -180,11 +180,11 @@ def _image_size(url: Any) -> tuple[int, int] | None:
         return None
 
 
-def _tools(tools: Iterable[Any]) -> float:
+def _tools(tools: Iterable[Any], pause: Pause) -> float:
     flat = [tool for tool in _flattened(tools) if tool.get("type") in ("function", "custom")]
     if not flat:
         return 0.0
-    return FOR_TOOLS + sum(_tool(tool) for tool in flat)
+    return FOR_TOOLS + sum(_tool(tool, pause) for tool in paced(flat, pause))
 
 
 def _flattened(tools: Iterable[Any]) -> Iterable[Json]:
@@ -195,14 +195,14 @@ def _flattened(tools: Iterable[Any]) -> Iterable[Json]:
             yield tool
 
 
-def _tool(tool: Json) -> float:
+def _tool(tool: Json, pause: Pause) -> float:
     about = _comment(tool.get("description"))
     if tool.get("type") == "custom":
         grammar = tool.get("format")
         definition = grammar.get("definition") if isinstance(grammar, dict) else None
         return PER_CUSTOM_TOOL + tokens_in(f"{about}{tool.get('name')}") + tokens_in(str(definition or ""))
     parameters = tool.get("parameters")
-    shape = f"_: {_typed(parameters)}" if isinstance(parameters, dict) and parameters.get("properties") else ""
+    shape = f"_: {_typed(parameters, pause)}" if isinstance(parameters, dict) and parameters.get("properties") else ""
     return tokens_in(f"{about}type {tool.get('name')} = ({shape}) => any;\n\n")
 
 
@@ -216,10 +216,16 @@ def _comment(text: Any) -> str:
     return "".join(f"// {line}\n" for line in str(text).split("\n")) if text else ""
 
 
-def _typed(schema: Any) -> str:
+def _typed(schema: Any, pause: Pause) -> str:
     """A JSON schema as the type that models are shown."""
     pieces: list[str] = []
-    _type(schema, pieces.append)
+
+    def write(piece: str) -> None:
+        pieces.append(piece)
+        if not len(pieces) % _OFTEN:
+            pause()
+
+    _type(schema, write)
     return "".join(pieces)
 
 
@@ -259,9 +265,9 @@ def _described(schema: Any) -> Any:
     return schema.get("description") if isinstance(schema, dict) else None
 
 
-def _strings(value: Any) -> Iterable[str]:
+def _strings(value: Any, pause: Pause) -> Iterable[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _strings(inner)
+        for inner in paced(list(value.values()) if isinstance(value, dict) else value, pause):
+            yield from _strings(inner, pause)

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable
+from operator import is_
 from typing import Any
 
 from codexproxy.turns.events import encode_json
-from codexproxy.turns.pace import STRIDE, Pause, no_pause
+from codexproxy.turns.pace import STRIDE, Pause, no_pause, paced
 
 Item = dict[str, Any]
 Note = Callable[[list[str]], None]
@@ -24,6 +25,7 @@ _LONGEST_TAG = 4096
 _TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
 _INPUT = frozenset({"input_text", "input_image", "input_file"})
 _OUTPUT = frozenset({"output_text", "refusal"})
+_SHOWN = frozenset({"input_image", "input_file"})
 _HINT = "prompt_cache_breakpoint"
 
 
@@ -51,7 +53,7 @@ def mend_message(item: Item, note: Note, pause: Pause = no_pause) -> list[Any]:
         return []
     if item.get("role") == "assistant":
         return _mend_assistant(item, content, note, pause)
-    parts = [_suited(part, "input_text", _INPUT, note) for part in content]
+    parts = [_suited(part, "input_text", _INPUT, note) for part in paced(content, pause)]
     return _with_parts(item, content, parts, note)
 
 
@@ -66,9 +68,9 @@ def _mend_string(item: Item, content: str, note: Note, pause: Pause) -> list[Any
 
 
 def _mend_assistant(item: Item, content: list[Any], note: Note, pause: Pause) -> list[Any]:
-    said = [part for part in content if _type(part) not in ("input_image", "input_file")]
-    shown = [part for part in content if _type(part) in ("input_image", "input_file")]
-    parts = [_without_thoughts(_suited(part, "output_text", _OUTPUT, note), note, pause) for part in said]
+    said = [part for part in paced(content, pause) if _type(part) not in _SHOWN]
+    shown = [part for part in paced(content, pause) if _type(part) in _SHOWN] if len(said) < len(content) else []
+    parts = [_without_thoughts(_suited(part, "output_text", _OUTPUT, note), note, pause) for part in paced(said, pause)]
     mended = _with_parts(item, content, [part for part in parts if part is not None], note) if said else []
     if not shown:
         return mended
@@ -82,8 +84,11 @@ def _with_parts(item: Item, content: list[Any], parts: list[Any], note: Note) ->
     if not parts:
         note(["empty_message"])
         return []
-    same = len(parts) == len(content) and all(new is old for new, old in zip(parts, content, strict=True))
-    return [item if same else {**item, "content": parts}]
+    return [item if _is_same(parts, content) else {**item, "content": parts}]
+
+
+def _is_same(parts: list[Any], content: list[Any]) -> bool:
+    return len(parts) == len(content) and all(map(is_, parts, content))
 
 
 def _suited(part: Any, text_type: str, allowed: frozenset[str], note: Note) -> Any:
@@ -145,26 +150,29 @@ def _without_details(text: str, pause: Pause) -> str:
     return "".join([*kept, text[done:]]) if kept else text
 
 
-def mend_output(item: Item, note: Note) -> list[Any]:
+def mend_output(item: Item, note: Note, pause: Pause = no_pause) -> list[Any]:
     """A tool output that is a string or a list of input parts (COMPAT.md U16)."""
     output = item.get("output")
     if isinstance(output, str):
         return [item]
     if isinstance(output, list):
-        parts = [_suited(part, "input_text", _INPUT, note) for part in output]
-        same = all(new is old for new, old in zip(parts, output, strict=True))
-        return [item if same else {**item, "output": parts}]
+        parts = [_suited(part, "input_text", _INPUT, note) for part in paced(output, pause)]
+        return [item if _is_same(parts, output) else {**item, "output": parts}]
     note(["output_kind"])
     return [{**item, "output": "" if output is None else encode_json(output).decode()}]
 
 
-def strip_hints(item: Item, note: Note) -> Item:
+def strip_hints(item: Item, note: Note, pause: Pause = no_pause) -> Item:
     """The item without cache hints inside its content, which upstream refuses."""
     content = item.get("content")
-    if not isinstance(content, list) or not any(isinstance(part, dict) and _HINT in part for part in content):
+    if not isinstance(content, list) or not any(_has_hint(part) for part in paced(content, pause)):
         return item
     note([_HINT])
-    return {**item, "content": [_without(part, _HINT) if isinstance(part, dict) else part for part in content]}
+    return {**item, "content": [_without(part, _HINT) if _has_hint(part) else part for part in paced(content, pause)]}
+
+
+def _has_hint(part: Any) -> bool:
+    return isinstance(part, dict) and _HINT in part
 
 
 def _without(part: Item, key: str) -> Item:

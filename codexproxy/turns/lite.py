@@ -42,19 +42,19 @@ def _rewritten(body: Body, pause: Pause) -> Body:
     return {
         **kept,
         "instructions": "",
-        "input": head + [_without_detail(item) for item in paced(body["input"], pause)],
+        "input": head + [_without_detail(item, pause) for item in paced(body["input"], pause)],
         "parallel_tool_calls": False,
         "reasoning": {**body.get("reasoning", {}), "context": "all_turns"},
     }
 
 
-def _without_detail(item: Any) -> Any:
+def _without_detail(item: Any, pause: Pause) -> Any:
     content = item.get("content") if isinstance(item, dict) else None
     if not isinstance(content, list):
         return item
     parts = [
         {key: value for key, value in part.items() if key != "detail"} if _type(part) == "input_image" else part
-        for part in content
+        for part in paced(content, pause)
     ]
     return {**item, "content": parts}
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,7 +91,7 @@ def _match(calls: list[_Call], outputs: dict[int, Item], note: Note, pause: Paus
     for find, told in _FINDERS:
         waiting = [call for call in calls if call.output is None]
         left = {position: output for position, output in outputs.items() if position not in answered}
-        for count, (position, call) in enumerate(find(waiting, left) if waiting else ()):
+        for count, (position, call) in enumerate(find(paced(waiting, pause), left) if waiting and left else ()):
             if count % STRIDE == STRIDE - 1:
                 pause()
             call.output, answered[position] = position, call
@@ -104,7 +104,7 @@ def _match(calls: list[_Call], outputs: dict[int, Item], note: Note, pause: Paus
 _Found = Iterator[tuple[int, _Call]]
 
 
-def _before(waiting: list[_Call], outputs: dict[int, Item]) -> _Found:
+def _before(waiting: Iterable[_Call], outputs: dict[int, Item]) -> _Found:
     # Ids may be used again by later rounds: the latest round that waits is meant, in it the first call.
     rounds: defaultdict[tuple[str, str], list[deque[_Call]]] = defaultdict(list)
     coming = deque(waiting)
@@ -124,7 +124,7 @@ def _before(waiting: list[_Call], outputs: dict[int, Item]) -> _Found:
                 held.pop()
 
 
-def _after(waiting: list[_Call], outputs: dict[int, Item]) -> _Found:
+def _after(waiting: Iterable[_Call], outputs: dict[int, Item]) -> _Found:
     later: defaultdict[tuple[str, str], deque[_Call]] = defaultdict(deque)
     for call in waiting:
         later[_id_of(call.item), _sort(call.answer_type)].append(call)
@@ -137,7 +137,7 @@ def _after(waiting: list[_Call], outputs: dict[int, Item]) -> _Found:
             yield position, held.popleft()
 
 
-def _any_before(waiting: list[_Call], outputs: dict[int, Item]) -> _Found:
+def _any_before(waiting: Iterable[_Call], outputs: dict[int, Item]) -> _Found:
     by_sort: defaultdict[str, deque[_Call]] = defaultdict(deque)
     for call in waiting:
         by_sort[_sort(call.answer_type)].append(call)
@@ -147,7 +147,7 @@ def _any_before(waiting: list[_Call], outputs: dict[int, Item]) -> _Found:
             yield position, held.popleft()
 
 
-_FINDERS: tuple[tuple[Callable[[list[_Call], dict[int, Item]], _Found], str], ...] = (
+_FINDERS: tuple[tuple[Callable[[Iterable[_Call], dict[int, Item]], _Found], str], ...] = (
     (_before, ""),
     (_after, "output_before_call"),
     (_any_before, "missing_call_id"),

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from codexproxy.turns.history import is_plain, mend_message, mend_output, strip_hints
+from codexproxy.turns.history import Note, is_plain, mend_message, mend_output, strip_hints
 from codexproxy.turns.pace import Pause, no_pause, paced
 from codexproxy.turns.pairing import pair
 
@@ -46,18 +46,16 @@ def repair(items: list[Any], pause: Pause = no_pause) -> tuple[list[Any], list[s
     return paired, [f"{name}={count}" if count > 1 else name for name, count in counts.items()]
 
 
-def _mend(item: Any, note: Callable[[list[str]], None], pause: Pause) -> list[Any]:
+def _mend(item: Any, note: Note, pause: Pause) -> list[Any]:
     if not isinstance(item, dict) or is_plain(item):
         return [item]
     kind = item.get("type") or ("message" if "role" in item else None)
-    item = strip_hints(_without_foreign_id(item, kind, note), note)
-    if kind == "message":
-        return mend_message(item, note, pause)
+    item = strip_hints(_without_foreign_id(item, kind, note), note, pause)
     mender = _MENDERS.get(kind) if isinstance(kind, str) else None
-    return mender(item, note) if mender else [item]
+    return mender(item, note, pause) if mender else [item]
 
 
-def _without_foreign_id(item: Item, kind: Any, note: Callable[[list[str]], None]) -> Item:
+def _without_foreign_id(item: Item, kind: Any, note: Note) -> Item:
     prefix, id = ID_PREFIXES.get(kind) if isinstance(kind, str) else None, item.get("id")
     if prefix is None or id is None or (isinstance(id, str) and id.startswith(prefix)):
         return item
@@ -65,7 +63,7 @@ def _without_foreign_id(item: Item, kind: Any, note: Callable[[list[str]], None]
     return {key: value for key, value in item.items() if key != "id"}
 
 
-def _mend_reasoning(item: Item, note: Callable[[list[str]], None]) -> list[Any]:
+def _mend_reasoning(item: Item, note: Note, pause: Pause) -> list[Any]:
     # Nothing is stored upstream: without its ciphertext the item would be looked up and not found.
     if item.get("encrypted_content"):
         return [item]
@@ -73,7 +71,8 @@ def _mend_reasoning(item: Item, note: Callable[[list[str]], None]) -> list[Any]:
     return []
 
 
-_MENDERS: dict[str, Callable[[Item, Callable[[list[str]], None]], list[Any]]] = {
+_MENDERS: dict[str, Callable[[Item, Note, Pause], list[Any]]] = {
+    "message": mend_message,
     "reasoning": _mend_reasoning,
     "function_call_output": mend_output,
     "custom_tool_call_output": mend_output,

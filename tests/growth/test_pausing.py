@@ -16,8 +16,9 @@ from codexproxy.state.responses.record import Stored
 from codexproxy.state.responses.schema import SCHEMA
 from codexproxy.state.responses.sqlite import SqliteResponseStore
 from codexproxy.turns.catalogue import Catalogue
-from codexproxy.turns.count import count_input
+from codexproxy.turns.count import count_input, count_lightly
 from codexproxy.turns.pace import STRIDE
+from codexproxy.turns.pairing import pair
 from codexproxy.turns.plan import plan
 from codexproxy.turns.policy import Policy
 from codexproxy.turns.turn import Caller
@@ -90,6 +91,45 @@ def test_planning_pauses_all_along_one_long_text(name: str) -> None:
     turn = ChatDialect().parse({**payload, "model": "m"}, Caller())
     plan(turn, Catalogue(), Policy(pause=pauses))
     assert pauses.count >= least
+
+
+TEXTS = [{"type": "text", "text": "x"}] * MANY
+ITEMS: dict[str, Any] = {
+    "parts of a message": {"role": "user", "content": TEXTS},
+    "parts of an answer": {"role": "assistant", "content": TEXTS},
+    "parts of an output": {"type": "function_call_output", "call_id": "c", "output": TEXTS},
+    "members of an unknown item": {"type": "odd", "of": [["x"]] * MANY},
+}
+
+
+@pytest.mark.parametrize("name", ITEMS)
+def test_a_plan_and_a_count_pause_within_an_item(name: str) -> None:
+    turn = ResponsesDialect().parse({"model": "m", "input": [ITEMS[name]]}, Caller("ann"))
+    planning, counting, estimating = Pauses(), Pauses(), Pauses()
+    body = plan(turn, Catalogue(), Policy(pause=planning)).body
+    count_input(body, counting)
+    count_lightly(body, 1_000_000, estimating)
+    assert counting.count >= MANY // STRIDE
+    if name.startswith("parts"):
+        assert planning.count >= MANY // STRIDE
+        assert estimating.count >= MANY // STRIDE
+
+
+def test_unanswered_calls_are_gone_through_with_pauses() -> None:
+    pauses = Pauses()
+    calls = [{"type": "function_call", "call_id": f"c{number}", "name": "f"} for number in range(MANY)]
+    pair([*calls, {"type": "function_call_output", "call_id": "other", "output": ""}], lambda names: None, pauses)
+    # Looked for, sought by outputs in three ways, named, written; and the outputs among them.
+    assert pauses.count >= 6 * (MANY // STRIDE)
+
+
+def test_a_long_text_is_searched_for_a_word_in_slices() -> None:
+    pauses = Pauses()
+    body = {"model": "m", "response_format": {"type": "json_object"}}
+    for text, adapted in (("x" * 999_998 + "JSON", False), ("x" * 5_000_000, True)):
+        turn = ChatDialect(pause=pauses).parse({**body, "messages": [{"role": "user", "content": text}]}, Caller())
+        assert ("response_format:json_reminder" in turn.adapted) is adapted
+    assert pauses.count >= 4
 
 
 def test_a_short_request_never_pauses() -> None:

@@ -33,9 +33,9 @@ def output_parts(content: Any, path: str, pause: Pause = no_pause) -> list[Part]
     return _parts(content, path, _OUTPUT, "output_text", pause)
 
 
-def text_of(parts: list[Part]) -> str | None:
+def text_of(parts: list[Part], pause: Pause = no_pause) -> str | None:
     """The text of a message whose words become instructions; None where there is more than text."""
-    texts = [part.get("text") for part in parts]
+    texts = [part.get("text") for part in paced(parts, pause)]
     return "\n".join(text for text in texts if text is not None) if None not in texts else None
 
 

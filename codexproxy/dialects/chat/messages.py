@@ -81,7 +81,7 @@ class Conversation:
         if "content" not in message:
             raise missing(f"{path}.content")
         parts = input_parts(message["content"], f"{path}.content", self._pause)
-        text = text_of(parts)
+        text = text_of(parts, self._pause)
         if text is not None and not self.items:
             self.leading += [text] if text else []
             return

@@ -15,7 +15,7 @@ from codexproxy.dialects.chat.shape import Shape
 from codexproxy.dialects.chat.tools import read_choice, read_function_call, read_functions, read_tools, web_search
 from codexproxy.dialects.faults import bad_value, missing, unsupported
 from codexproxy.turns.names import rename_tools
-from codexproxy.turns.pace import Pause, Steps, no_pause
+from codexproxy.turns.pace import Pause, Steps, no_pause, paced
 from codexproxy.turns.policy import EFFORT_PARAM
 from codexproxy.turns.schemas import schema_steps
 from codexproxy.turns.structured import fit
@@ -23,6 +23,9 @@ from codexproxy.turns.turn import Body, Caller, Turn
 
 # Sent as they are; ``plan`` settles the rest of them.
 _PASSED = ("service_tier", "prompt_cache_key", "include", "client_metadata")
+
+# Characters of a text that are looked through at once.
+_SLICE = 1_000_000
 
 # The API wants the word in an input message (not in the instructions) for this format.
 _JSON_REMINDER = "Answer with one JSON object."
@@ -183,16 +186,26 @@ def _read_text(draft: Draft) -> None:
         draft.options["json_mode"] = True
     if format and format["type"] == "json_schema":
         _fit_format(draft, format)
-    if format == {"type": "json_object"} and not _mentions_json(draft.body["input"]):
+    if format == {"type": "json_object"} and not _mentions_json(draft.body["input"], draft.pause):
         draft.body["input"] = [_developer(_JSON_REMINDER), *draft.body["input"]]
         draft.notes.append("response_format:json_reminder")
     if text:
         draft.body["text"] = text
 
 
-def _mentions_json(items: list[dict[str, Any]]) -> bool:
-    parts = (part for item in items if isinstance(item.get("content"), list) for part in item["content"])
-    return any("json" in str(part.get("text") or "").lower() for part in parts if isinstance(part, dict))
+def _mentions_json(items: list[dict[str, Any]], pause: Pause) -> bool:
+    lists = (item["content"] for item in paced(items, pause) if isinstance(item.get("content"), list))
+    parts = (part for content in lists for part in paced(content, pause) if isinstance(part, dict))
+    return any(_says_json(str(part.get("text") or ""), pause) for part in parts)
+
+
+def _says_json(text: str, pause: Pause) -> bool:
+    for start in range(0, len(text), _SLICE):
+        if start:
+            pause()
+        if "json" in text[start : start + _SLICE + len("json")].lower():
+            return True
+    return False
 
 
 def _fit_format(draft: Draft, format: dict[str, Any]) -> None:
