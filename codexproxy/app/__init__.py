@@ -10,7 +10,7 @@ from flask import Flask
 
 from codexproxy.app.instructions import keeping, notes_on, own_words
 from codexproxy.app.logins import has_browser, make_landing, make_watch, seed_login
-from codexproxy.app.observing import make_metrics, make_observation, make_sweepers, secrets_of
+from codexproxy.app.observing import make_metrics, make_observation, make_settlement, make_sweepers, secrets_of
 from codexproxy.app.providers import Providers, first_models
 from codexproxy.app.quotas import make_report
 from codexproxy.app.shelf import make_shelf, make_sweeper
@@ -80,7 +80,7 @@ def create_app(settings: Settings, environ: Mapping[str, str] = os.environ) -> F
     wiring = make_wiring(settings, environ)
     app = assemble(wiring)
     app.extensions["codexproxy.sending"] = SendLimits(settings.send_timeout_seconds, settings.turn_timeout or math.inf)
-    sweepers = [make_sweeper(settings, wiring.shelf), *make_sweepers(environ)]
+    sweepers = [make_settlement(settings, wiring), make_sweeper(settings, wiring.shelf), *make_sweepers(environ)]
     app.extensions["codexproxy.sweeper"] = Sweepers(*sweepers)
     return app
 

@@ -14,10 +14,15 @@ from codexproxy.observe.folding import Counted
 from codexproxy.observe.metrics import FOLDER, Metrics, queue_gauges, quota_gauges
 from codexproxy.settings import Settings
 from codexproxy.state.behind import WriteBehind
+from codexproxy.state.journal import FOLDER as JOURNAL
+from codexproxy.state.journal import Journal, Slot
 from codexproxy.state.leader import Leadership
 from codexproxy.state.ledger import FILE, Ledger
+from codexproxy.web.fairness import let_others_run
 from codexproxy.web.observation import Observation
 from codexproxy.web.serving.sweeping import Sweeper
+from codexproxy.web.settlement import Settlement
+from codexproxy.web.wiring import Wiring
 
 # Where the network's proxies stand, possibly with a password.
 _PROXIES = tuple(spelt for name in ("http_proxy", "https_proxy", "all_proxy") for spelt in (name, name.upper()))
@@ -36,6 +41,14 @@ def make_sweepers(environ: Mapping[str, str]) -> list[Sweeper]:
     return [Sweeper("metrics", Counted(Path(folder)), Leadership(Path(folder) / "leader"))]
 
 
+def make_settlement(settings: Settings, wiring: Wiring) -> Sweeper:
+    """What accounts for the turns of killed workers, in whichever process comes first."""
+    ledger, metrics = Ledger(settings.data_dir / FILE), wiring.observation.metrics
+    return Sweeper(
+        "turns of killed workers", Settlement(settings.data_dir / JOURNAL, ledger, wiring.gate.limiter, metrics)
+    )
+
+
 def make_observation(
     settings: Settings,
     metrics: Metrics,
@@ -44,11 +57,17 @@ def make_observation(
     slots: Slots | None,
 ) -> Observation:
     """Metrics and ledger, joined."""
-    ledger = WriteBehind(Ledger(settings.data_dir / FILE).add, "rows of the request ledger")
+    ledger, journal = Ledger(settings.data_dir / FILE), Journal(settings.data_dir / JOURNAL, let_others_run)
+
+    def write(turns: Sequence[Slot]) -> None:
+        ledger.add(turn.row for turn in turns)
+        for turn in turns:
+            journal.free(turn)
+
     gauges = [_quotas(quotas, providers)]
     if slots is not None:
         gauges.append(lambda: queue_gauges(slots.waiting(), slots.busy()))
-    return Observation(metrics, ledger, gauges)
+    return Observation(metrics, WriteBehind(write, "rows of the request ledger"), gauges, journal)
 
 
 def _quotas(quotas: QuotaBook, providers: Sequence[Provider]) -> Callable[[], Iterable[Metric]]:

@@ -106,6 +106,8 @@ _SUM = (
     "SELECT {names}, model, count(*), sum(status >= 400 OR code <> ''), sum(input_tokens),"
     " sum(cached_tokens), sum(output_tokens) FROM turns WHERE at >= ? GROUP BY {names}, model"
 )
+_KNOWN = "SELECT at, key, dialect FROM turns WHERE at IN ({})"
+_AT_ONCE = 500
 _NEWEST = f"SELECT {_COLUMNS} FROM turns WHERE at >= ? ORDER BY id DESC LIMIT ?"
 
 
@@ -130,6 +132,18 @@ class Ledger:
         with self._database.transaction() as connection:
             connection.executemany(_ADD, map(_ROW, records))
             connection.execute(_FORGET, (self._keep,))
+
+    def add_missing(self, records: Sequence[TurnRecord]) -> None:
+        """Writes down those rows that are not there yet; a turn is known by its moment, key and dialect.
+
+        Raises:
+            DatabaseFailed: The file cannot be used.
+        """
+        known: set[tuple[Any, ...]] = set()
+        for place in range(0, len(records), _AT_ONCE):
+            moments = [record.at for record in records[place : place + _AT_ONCE]]
+            known.update(self._database.rows(_KNOWN.format(", ".join("?" for _ in moments)), moments))
+        self.add(record for record in records if (record.at, record.key, record.dialect) not in known)
 
     def used(self, dimension: str, since: float) -> list[Use]:
         """What was used, by one of ``DIMENSIONS`` and model.

@@ -6,7 +6,7 @@ left by its client, repaired or asked for n times. What upstream refused, or
 never answered with anything, costs nothing unless we hung up first.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,12 +47,16 @@ _LOOKED_INTO, _THEN_EVERY, _LARGE = 64, 16, 2048
 class Charge:
     """The cost of one attempt.
 
+    Args:
+        begun: Called once, when upstream is asked.
+
     Attributes:
         usage: What upstream told; None while it has not.
     """
 
     __slots__ = (
         "_asked",
+        "_begun",
         "_body",
         "_deltas",
         "_items",
@@ -64,8 +68,9 @@ class Charge:
         "usage",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, begun: Callable[[], object] | None = None) -> None:
         self.usage: Usage | None = None
+        self._begun = begun
         self._body: Mapping[str, Any] | None = None
         self._asked = 0
         self._refused = False
@@ -80,10 +85,12 @@ class Charge:
             size: Its bytes.
             pause: Lets others run, now and then.
         """
+        self._asked = count_lightly(body, size, pause)
         if size <= KEPT_BYTES:
             self._body = body
-        else:
-            self._asked = count_lightly(body, size, pause)
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun()
 
     def refused(self) -> None:
         """Upstream did not take the turn."""
@@ -127,14 +134,14 @@ class Charge:
     def _has_output(self) -> bool:
         return bool(self._deltas or self._large or self._items)
 
-    def counted(self) -> Usage:
-        """The tokens of this attempt."""
+    def counted(self, *, closely: bool = True) -> Usage:
+        """The tokens of this attempt; what was sent is looked through only when that is asked ``closely``."""
         if self.usage is not None:
             return self.usage
         if self._refused:
             return Usage()
         spoken = self._sampled / self._samples * self._deltas if self._samples else 0.0
-        return Usage(self._input(), round(spoken + self._large + self._items))
+        return Usage(self._input() if closely else self._asked, round(spoken + self._large + self._items))
 
     def _input(self) -> int:
         if self._body is None:
@@ -148,25 +155,30 @@ class Charge:
 
 
 class Tally:
-    """The charges of one request, each kept until the request is over."""
+    """The charges of one request, each kept until the request is over.
+
+    Attributes:
+        begun: Called whenever upstream is asked.
+    """
 
     def __init__(self) -> None:
+        self.begun: Callable[[], object] | None = None
         self._charges: list[Charge] = []
         self._extra = Usage()
 
     def begin(self) -> Charge:
         """Another attempt."""
-        charge = Charge()
+        charge = Charge(self.begun)
         self._charges.append(charge)
         return charge
 
-    def counted(self) -> Usage:
-        """The tokens of all attempts so far."""
-        return sum((charge.counted() for charge in self._charges), self._extra)
+    def counted(self, *, closely: bool = True) -> Usage:
+        """The tokens of all attempts so far; see ``Charge.counted``."""
+        return sum((charge.counted(closely=closely) for charge in self._charges), self._extra)
 
     def settle(self) -> Usage:
         """The tokens of all attempts, which have ended; what they were about is let go."""
-        self._extra, self._charges = self.counted(), []
+        self._extra, self._charges, self.begun = self.counted(), [], None
         return self._extra
 
 

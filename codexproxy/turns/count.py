@@ -79,7 +79,8 @@ def count_lightly(body: Mapping[str, Any], size: int, pause: Pause = no_pause) -
         pause: Lets others run, now and then.
     """
     tokens, heavy = 0.0, 0
-    for item in paced(body.get("input") or (), pause):
+    given = body.get("input")
+    for item in paced(given if isinstance(given, list) else (), pause):
         if not isinstance(item, dict):
             continue
         ciphertext = item.get("encrypted_content")

@@ -9,6 +9,7 @@ from codexproxy.backends.slotted import together
 from codexproxy.dialects.base import Dialect
 from codexproxy.errors import BodyTooLarge, RateLimited
 from codexproxy.observe.bodies import log_body
+from codexproxy.state.journal import Account
 from codexproxy.turns.charge import spread
 from codexproxy.turns.encoding import LARGE, paused
 from codexproxy.turns.turn import Turn
@@ -91,7 +92,13 @@ def admit(entry: Entry, wiring: Wiring, requestlog: RequestLog) -> None:
         RateLimited: A limit of the key, or the reserve, is reached.
     """
     held = entry.held  # Not the entry: whatever waits for the end keeps what it knows, conversations included.
-    requestlog.on_end(lambda: wiring.gate.close(held, requestlog.tokens))
+
+    def close() -> None:
+        wiring.gate.close(held, requestlog.tokens)
+        requestlog.charged()
+
+    requestlog.on_end(close)
+    requestlog.note(g.log, Account(held.identity.owner, held.identity.limits.tokens_per_day))
     try:
         g.log.headers = wiring.gate.admit(entry.held, entry.turns, requestlog.on_end).headers()
     except RateLimited:

@@ -8,6 +8,7 @@ from prometheus_client.core import Metric
 from codexproxy import __version__
 from codexproxy.errors import ProxyError
 from codexproxy.observe.metrics import Metrics, build_info
+from codexproxy.state.journal import Account, Journal, Slot
 from codexproxy.state.ledger import TurnRecord
 
 Gauges = Callable[[], Iterable[Metric]]
@@ -16,8 +17,8 @@ Gauges = Callable[[], Iterable[Metric]]
 class Sink(Protocol):
     """Where rows go; nothing about it may wait or raise."""
 
-    def add(self, row: TurnRecord) -> None:
-        """Takes one row."""
+    def add(self, turn: Slot) -> None:
+        """Takes the row of a turn; whoever has written it down frees the slot."""
 
     def close(self) -> None:
         """Writes what waits."""
@@ -30,10 +31,18 @@ class Observation:
         metrics: Counts.
         ledger: Takes a row per turn.
         gauges: What is true at the moment somebody asks.
+        journal: Outlives this worker, should it be killed.
     """
 
-    def __init__(self, metrics: Metrics, ledger: Sink | None = None, gauges: Iterable[Gauges] = ()) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        ledger: Sink | None = None,
+        gauges: Iterable[Gauges] = (),
+        journal: Journal | None = None,
+    ) -> None:
         self.metrics = metrics
+        self.journal = journal
         self._ledger = ledger
         self._gauges = list(gauges)
         self._opened = metrics.open_streams
@@ -46,10 +55,11 @@ class Observation:
         """It is over."""
         self._opened.dec()
 
-    def turn_ended(self, record: TurnRecord, error: ProxyError | None) -> None:
+    def turn_ended(self, record: TurnRecord, error: ProxyError | None, slot: Slot | None = None) -> None:
         """A turn is over, one way or the other."""
+        ended = self.journal.end(slot, record) if self.journal is not None else Slot(record, Account())
         if self._ledger is not None:
-            self._ledger.add(record)
+            self._ledger.add(ended)
         self.metrics.turn_ended(record, error)
 
     def page(self) -> bytes:
@@ -63,3 +73,5 @@ class Observation:
         """Writes what waits, before the worker ends."""
         if self._ledger is not None:
             self._ledger.close()
+        if self.journal is not None:
+            self.journal.close()

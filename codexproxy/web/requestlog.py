@@ -11,17 +11,21 @@ from flask import Response
 
 from codexproxy.errors import ProxyError, forget_frames
 from codexproxy.observe.log import fields
+from codexproxy.state.journal import Account, Slot
 from codexproxy.state.ledger import TurnRecord
 from codexproxy.turns.charge import Tally
 from codexproxy.turns.failures import failure_of
 from codexproxy.turns.stream import Answerer, EventStream
 from codexproxy.turns.turn import Turn
+from codexproxy.turns.usage import Usage
 from codexproxy.web.codex_client import headers_for
 from codexproxy.web.observation import Observation
 
 CLIENT_LEFT = 499
 # Characters of a header that tells what was ignored or adapted; a request may have any number of unknown fields.
 LONGEST_NOTES = 2000
+# Milliseconds after which what a turn sent is counted closely though it goes on; most turns end before.
+LONG = 500
 
 log = logging.getLogger("codexproxy.request")
 
@@ -49,13 +53,14 @@ class RequestLog:
         self.what = "request"
         self._observation = observation
         self._clock = clock
-        self._began = clock()
+        self._began, self._at = clock(), time.time()
         self.tally = Tally()
         self._first: int | None = None
         self._error: ProxyError | None = None
         self._closers: list[Callable[[], object]] = []
         self._first_closers: list[Callable[[], object]] = []
         self._finished = False
+        self._slot: Slot | None = None
 
     @property
     def milliseconds(self) -> int:
@@ -96,6 +101,30 @@ class RequestLog:
         self.key, self.turn, self.status = request.key, request.turn, 200
         self.dialect, request.dialect = request.dialect, ""
         self.what, self.logged = "answer", request.logged
+        self._look()
+
+    def note(self, request: "RequestLog", account: Account) -> None:
+        """Notes a turn that is let in where it outlives this worker, should that be killed; ``request`` knows it."""
+        journal = self._observation.journal
+        if journal is not None:
+            self._slot = journal.begin(request._row(), account, self._look)
+            self.tally.begun = self._look
+
+    def _look(self) -> None:
+        if self._slot is None or self._observation.journal is None:
+            return
+        milliseconds = self.milliseconds
+        usage = self.tally.counted(closely=milliseconds >= LONG)
+        # Whoever takes a turn over knows it only then.
+        row = self._row(usage) if self.dialect else _costing(self._slot.row, usage, milliseconds)
+        self._observation.journal.note(self._slot, row)
+
+    def charged(self) -> None:
+        """Notes that the tokens of the turn were counted."""
+        slot, journal = self._slot, self._observation.journal
+        if slot is not None and journal is not None and slot.account.tokens_per_day:
+            row = _costing(slot.row, self.tally.counted(), self.milliseconds)
+            journal.note(slot, row, charged=True)
 
     def follow(self, response: Response) -> None:
         """Ends with this streamed response instead of with the view; ``followed`` is its generator."""
@@ -118,6 +147,8 @@ class RequestLog:
             who = self.answerer
             turn = self.turn.with_notes(ignored=who.ignored, adapted=who.adapted) if who else self.turn
             response.headers.update(_notes(turn))
+        if self.followed is not None:
+            self._look()
 
     def answered_by(self, streams: Sequence[EventStream]) -> None:
         """Notes who answers."""
@@ -157,7 +188,7 @@ class RequestLog:
         self.tally.settle()
         if self._error is not None:
             forget_frames(self._error)
-        self.turn = self.followed = self._error = None
+        self.turn = self.followed = self._error = self._slot = None
 
     def _log(self) -> None:
         if not self.logged:
@@ -180,14 +211,18 @@ class RequestLog:
     def _record(self) -> None:
         if self.followed is not None:
             self._observation.stream_ended()
-        if not self.dialect:
-            return
-        turn, usage, error = self.turn, self.tally.counted(), self._error
+        if self.dialect:
+            self._observation.turn_ended(self._row(), self._error, self._slot)
+        elif self._slot is not None and self._observation.journal is not None:
+            self._observation.journal.free(self._slot)
+
+    def _row(self, usage: Usage | None = None) -> TurnRecord:
+        turn, usage, error = self.turn, usage or self.tally.counted(), self._error
         later = self.answerer.adapted if self.answerer else ()
         body = turn.body if turn else {}
         reasoning = body.get("reasoning")
-        record = TurnRecord(
-            at=time.time() - self.milliseconds / 1000,
+        return TurnRecord(
+            at=self._at,
             key=self.key,
             client=turn.caller.client if turn else "",
             dialect=self.dialect,
@@ -204,7 +239,17 @@ class RequestLog:
             total_ms=self.milliseconds,
             adapted=",".join(dict.fromkeys((turn.adapted if turn else ()) + later)),
         )
-        self._observation.turn_ended(record, error)
+
+
+def _costing(row: TurnRecord, usage: Usage, milliseconds: int) -> TurnRecord:
+    return replace(
+        row,
+        input_tokens=usage.input,
+        cached_tokens=usage.cached,
+        output_tokens=usage.output,
+        reasoning_tokens=usage.reasoning,
+        total_ms=milliseconds,
+    )
 
 
 def _free(close: Callable[[], object]) -> None:

@@ -182,8 +182,8 @@ class House:
         begun = partial(self._begun.add, f"{marker}-{way}")
         answer = asked_of(self.service, way, body, headers, begun)
         got = Got(way, answer, time.monotonic() - began)
-        if not got.told.cut:
-            self.ledger[way.dialect, got.told.status, got.told.code] += 1
+        row = (200 if way.stream else 500, "worker_killed") if got.told.cut else (got.told.status, got.told.code)
+        self.ledger[way.dialect, *row] += 1
         return got
 
     def play(self, marker: str, upstream: str = "simulator", ways: Sequence[Way] = WAYS) -> dict[Way, Got]:

@@ -239,7 +239,7 @@ HOST: dict[str, HostFault] = {
             "SIGKILL of a worker",
             Told(0, cut=True),
             Told(200, cut=True),
-            "the login; the turn is not in the ledger; another worker takes the place",
+            "the login; the turn is in the ledger as `worker_killed`; another worker takes the place",
             ("was sent SIGKILL",),
             "test_a_worker_that_is_killed",
         ),

@@ -58,6 +58,8 @@ def test_a_worker_that_is_killed(row: HostFault, sim: SimulatorClient, tmp_path:
         house.is_calm()
         wait_until(lambda: service.log.count("Booting worker") == 2, "the new worker")
         house.is_well()
+        journal = service.data_dir / "journal"
+        wait_until(lambda: not list(journal.glob(f"{worker}-*")), "the rows of the killed worker")
     assert login_of(service) == before
 
 

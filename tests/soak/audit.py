@@ -5,7 +5,6 @@ import json
 import os
 import re
 import time
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +28,6 @@ SOONEST, LATEST = 13.5, 23.0
 HEALTH_LIMIT = 50.0
 # And ninety-nine of a hundred, whatever one caller sends meanwhile.
 LATE_LIMIT = 250.0
-# Rows of the ledger wait in a worker for up to a second before they are written.
-UNWRITTEN = 2.5
 # Megabytes and descriptors that may come and go; a worker keeps what its largest request once took.
 MEMORY_SLACK, DESCRIPTOR_SLACK = 24.0, 40
 MOST_METRICS_FILES = 60
@@ -145,28 +142,21 @@ def _fetched(service: Service, id: str, kept: tuple[str, str]) -> str:
 
 
 def ledger(data_dir: Path, tally: Tally) -> Finding:
-    """Every turn that was answered has its row, but for those a killed worker had not written yet."""
+    """Every turn that was answered has its row, also when its worker was killed before it was written."""
     database = Ledger(data_dir / "ledger.sqlite3")
     rows: Counter[str] = Counter()
     for use in database.used("key", 0.0):
         rows[use.name] += use.turns
     database.close()
-    kills = sorted(kill.at for kill in tally.kills)
     answered = broken_off = 0
     wrong = []
     for key, turns in sorted(tally.turns.items()):
         certain, most = len(turns.certain), len(turns.certain) + turns.perhaps
-        least = certain - sum(_near(ended, kills) for ended in turns.certain)
         answered, broken_off = answered + certain, broken_off + turns.perhaps
-        if not least <= rows[key] <= most:
-            wrong.append(f"{key} has {rows[key]} rows, and should have {least} to {most}")
+        if not certain <= rows[key] <= most:
+            wrong.append(f"{key} has {rows[key]} rows, and should have {certain} to {most}")
     found = f"{rows.total()} rows; {answered} turns were answered, {broken_off} broken off"
     return Finding("ledger", found, "; ".join(wrong[:5]))
-
-
-def _near(ended: float, kills: list[float]) -> bool:
-    place = bisect_left(kills, ended)
-    return place < len(kills) and kills[place] - ended <= UNWRITTEN
 
 
 def bounds(service: Service, temporary: Path, logs: Path, log_bytes: int) -> Iterable[Finding]:

@@ -149,3 +149,17 @@ def test_a_request_costs_the_sum_of_its_attempts_also_when_it_is_over() -> None:
     whole = tally.counted()
     assert whole.input == 3 * count_input(BODY)
     assert tally.settle() == whole == tally.counted()
+
+
+def test_a_turn_under_way_is_counted_by_its_length_until_it_is_looked_at_closely() -> None:
+    size, tally, told = len(encode_json(BODY)), Tally(), list[Usage]()
+    tally.begun = lambda: told.append(tally.counted(closely=False))
+    charge = tally.begin()
+    assert tally.counted(closely=False) == Usage()
+    charge.sent(BODY, size)
+    charge.sent(BODY, size)
+    assert told == [Usage(count_lightly(BODY, size))]
+    charge.heard([delta("word " * 10)])
+    heard = round(tokens_in("word " * 10))
+    assert tally.counted(closely=False) == Usage(count_lightly(BODY, size), heard)
+    assert tally.counted() == tally.counted(closely=False) == Usage(count_input(BODY), heard)

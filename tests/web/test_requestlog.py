@@ -5,6 +5,7 @@ import pytest
 from flask import Response
 
 from codexproxy.observe.metrics import Metrics
+from codexproxy.state.journal import Slot
 from codexproxy.state.ledger import TurnRecord
 from codexproxy.turns.turn import Caller, Turn
 from codexproxy.web.observation import Observation
@@ -19,8 +20,8 @@ class Rows:
     def __init__(self) -> None:
         self.rows: list[TurnRecord] = []
 
-    def add(self, row: TurnRecord) -> None:
-        self.rows.append(row)
+    def add(self, turn: Slot) -> None:
+        self.rows.append(turn.row)
 
     def close(self) -> None:
         """Nothing waits."""

@@ -36,11 +36,13 @@ class Sweeper:
     Args:
         what: What it is, for log lines.
         store: What is swept.
-        office: Who leads.
+        office: Who leads; None where every process sweeps.
         chance: Random numbers from [0, 1).
     """
 
-    def __init__(self, what: str, store: Swept, office: Office, chance: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self, what: str, store: Swept, office: Office | None = None, chance: Callable[[], float] = random.random
+    ) -> None:
         self._what = what
         self._store = store
         self._office = office
@@ -65,7 +67,7 @@ class Sweeper:
     def step(self) -> None:
         """Sweeps once, where this process leads."""
         try:
-            if self._office.is_leader():
+            if self._office is None or self._office.is_leader():
                 self._store.sweep()
         except ProxyError as error:
             log.warning("%s were not swept: %s", self._what, error.message)
