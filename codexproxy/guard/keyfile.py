@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from codexproxy.guard.identity import USER
-from codexproxy.guard.keys import check_cli_level, check_name, check_role, hash_key, new_key, parse_hash
+from codexproxy.guard.keys import check_cli_level, check_name, check_new_name, check_role, hash_key, new_key, parse_hash
 from codexproxy.state.conversations import uuid7
 from codexproxy.state.durable import read_regular, write_durably
 from codexproxy.state.lock import HostLock
@@ -91,11 +91,11 @@ class KeyFile:
         """Adds a user with further fields of the file's spelling; returns the key, shown this once.
 
         Raises:
-            ValueError: The name is empty, taken, or a field has a wrong type.
+            ValueError: The name is empty, taken, not for people to read, or a field has a wrong type.
         """
         key = new_key()
+        check_new_name(name)
         with self._changing() as records:
-            check_name(name)
             if any(record["name"] == name for record in records):
                 raise ValueError(f"A key needs a name of its own; {name!r} is taken.")
             # Without an id, as older files have it, a key owns what its name owns.

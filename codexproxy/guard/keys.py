@@ -26,6 +26,7 @@ PREFIX = "cpx_"
 ALPHABET = string.digits + string.ascii_letters
 RANDOM_LENGTH = 32
 CHECKSUM_LENGTH = 6
+LONGEST_NAME = 100
 
 
 class UserSource(Protocol):
@@ -167,6 +168,19 @@ def check_name(name: str) -> None:
     """
     if not name.strip() or name in (OWNER, ANONYMOUS):
         raise ValueError(f"A key needs a name of its own; {name!r} cannot be used.")
+
+
+def check_new_name(name: str) -> None:
+    """Refuses names that nobody could tell from others in a list, a log or a table of use.
+
+    Raises:
+        ValueError: See ``check_name``; or it is long, has blanks around it, or characters that are not shown.
+    """
+    check_name(name)
+    if len(name) > LONGEST_NAME or not name.isprintable() or name != name.strip():
+        raise ValueError(
+            f"The name of a key must have at most {LONGEST_NAME} characters that can be seen, and no blanks around it."
+        )
 
 
 def check_role(role: str) -> None:

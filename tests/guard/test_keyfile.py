@@ -144,6 +144,17 @@ def test_a_key_that_was_removed_while_no_file_could_be_opened_ends_with_the_next
         ring.identify(removed)
 
 
+@pytest.mark.parametrize(
+    "name", ["ann\nbob   enabled", "\x1b[2Kann", "an\u200bn", "\u202enna", " ann", "ann ", "a" * 101]
+)
+def test_a_name_that_nobody_could_tell_from_another_is_refused(path: Path, name: str) -> None:
+    file = KeyFile(path)
+    file.add("Änne's notebook")
+    with pytest.raises(ValueError, match="at most 100 characters that can be seen"):
+        file.add(name)
+    assert [record["name"] for record in file.records()] == ["Änne's notebook"]
+
+
 @contextmanager
 def no_descriptors_left() -> Iterator[None]:
     """As in a worker that holds as many connections as it may."""
