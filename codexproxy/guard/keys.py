@@ -66,6 +66,7 @@ class KeyRing:
     ) -> None:
         self.is_public = is_public
         self._owner = hash_key(api_key) if api_key else None
+        self._longest = max(LONGEST_KEY, len(api_key or ""))
         self._kept: Sequence[UserRow] = ()
         self._holders: Holders | None = None
         self._users = tuple(users)
@@ -111,7 +112,7 @@ class KeyRing:
     def _current_holders(self) -> "Holders":
         kept = self._kept_users()
         if self._holders is None or kept is not self._kept:
-            self._kept, self._holders = kept, Holders(self._owner, (*self._users, *kept))
+            self._kept, self._holders = kept, Holders(self._owner, (*self._users, *kept), self._longest)
         # Not only while it is remembered that a key existed: the worker that asks may be a new one.
         self._locked = self._holders.any or (self.is_public and (self._locked or not self._open))
         return self._holders
@@ -125,6 +126,10 @@ class KeyRing:
             raise ProxyError(_UNREADABLE) from error
 
 
+# Characters of a key at most, but for the owner's: each of thousands of hashes would have to take in all of them.
+LONGEST_KEY = 4096
+
+
 class Holders:
     """The keys of one moment, each with its holder.
 
@@ -134,10 +139,12 @@ class Holders:
     Args:
         owner: Hash of the owner's key.
         users: All users.
+        longest: Characters beyond which a key opens nothing.
     """
 
-    def __init__(self, owner: str | None, users: Sequence[UserRow]) -> None:
+    def __init__(self, owner: str | None, users: Sequence[UserRow], longest: int = LONGEST_KEY) -> None:
         self.any = bool(owner or users)
+        self._longest = longest
         self._secret = secrets.token_bytes(32)
         self._remembered: dict[bytes, Identity] = {}
         self._locks = [(*parse_hash(owner), Identity(OWNER, keyed=True, role=ADMIN))] if owner else []
@@ -147,6 +154,8 @@ class Holders:
 
     def of(self, presented: str) -> Identity | None:
         """The holder of a key, None for one that opens nothing."""
+        if len(presented) > self._longest:
+            return None
         name = blake2b(presented.encode("utf-8", "surrogatepass"), key=self._secret).digest()
         known = self._remembered.get(name)
         if known is not None:

@@ -12,6 +12,7 @@ from codexproxy.dialects.chat.dialect import ChatDialect
 from codexproxy.dialects.responses import ResponsesDialect
 from codexproxy.state.connecting import LONG_LOG
 from codexproxy.state.database import Database
+from codexproxy.state.responses.owned import OwnedResponses
 from codexproxy.state.responses.record import Stored
 from codexproxy.state.responses.schema import SCHEMA
 from codexproxy.state.responses.sqlite import SqliteResponseStore
@@ -67,6 +68,17 @@ def test_responses_pause_all_along_a_long_request(tmp_path: Path) -> None:
     before = pauses.count
     assert store.history("ann", "r")
     assert pauses.count - before >= MANY // STRIDE
+
+
+def test_reading_a_long_log_pauses_with_each_bite(tmp_path: Path) -> None:
+    pauses = Pauses()
+    store = SqliteResponseStore(Database(tmp_path / "r.sqlite3", SCHEMA), pause=pauses)
+    store.begin(Stored("ann", {"id": "r", "status": "in_progress", "output": []}, []))
+    store.finish("ann", "r", {"id": "r", "status": "completed", "output": []}, [(n, b"frame") for n in range(MANY)])
+    before = pauses.count
+    bites = list(OwnedResponses(store, "ann").follow("r", patience=1.0, sleep=gevent.sleep))
+    assert sum(map(len, bites)) == MANY
+    assert pauses.count - before >= len(bites) > 1
 
 
 LONG_TEXTS: dict[str, tuple[int, dict[str, Any]]] = {

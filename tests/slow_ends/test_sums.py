@@ -9,6 +9,7 @@ from typing import Any
 import gevent
 import pytest
 
+from codexproxy.errors import AuthenticationFailed
 from codexproxy.guard.keys import KeyRing, hash_key
 from codexproxy.settings import User
 from codexproxy.state.ledger import DIMENSIONS, KeySums, Ledger, TurnRecord
@@ -127,3 +128,14 @@ def test_a_key_that_opened_once_costs_the_same_among_six_as_among_a_thousand(nam
         found.append(calls(lambda ring=ring, key=key: ring.identify(key)))
         assert ring.identify(key).name == name
     assert found[0] == found[1]
+
+
+def test_a_key_longer_than_any_is_compared_with_none() -> None:
+    ring = KeyRing(api_key="the owner's " * 500, source=Kept(1_000))
+
+    def present() -> None:
+        with pytest.raises(AuthenticationFailed):
+            ring.identify("x" * 30_000)
+
+    assert ring.identify("the owner's " * 500).name == "default"
+    assert calls(present) < 100

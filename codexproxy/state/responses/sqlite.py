@@ -177,6 +177,8 @@ class SqliteResponseStore:
 
     def log(self, owner: str, id: str, after: int = -1, limit: int = 500) -> Excerpt | None:
         """Frames whose number is greater than ``after``, None when there is no such response."""
+        # Whoever reads a long log asks again and again, and waits for nothing in between.
+        self._pause()
         rows = self._database.rows(sql.LOG, (owner, id, self._oldest(), after, limit))
         if not rows:
             return None
