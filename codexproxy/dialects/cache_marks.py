@@ -24,22 +24,38 @@ def without_marks(fields: dict[str, Any], pause: Pause = no_pause) -> tuple[dict
         fields: The request.
         pause: Lets others run, now and then.
     """
-    held = {name: _kept(fields[name], pause) for name in _HOLDERS if name in fields}
-    marked = {name: kept for name, kept in held.items() if kept is not fields[name]}
+    marked = {}
+    for name in _HOLDERS:
+        value = fields.get(name)
+        # Most contents are texts.
+        if type(value) in _CONTAINERS and (kept := _kept(value, pause)) is not value:
+            marked[name] = kept
     return ({**fields, **marked}, (MARK,)) if marked else (fields, ())
 
 
 def _kept(value: Any, pause: Pause) -> Any:
     if isinstance(value, list):
-        entries = [_kept(entry, pause) for entry in paced(value, pause)]
-        same = all(new is old for new, old in zip(entries, value, strict=True))
-        return value if same else entries
+        return _kept_entries(value, pause)
     if not isinstance(value, dict) or _holds_nothing(value):
         return value
     kept, _ = without_marks(value, pause)
     return {name: entry for name, entry in kept.items() if name != MARK} if MARK in kept else kept
 
 
+def _kept_entries(values: list[Any], pause: Pause) -> list[Any]:
+    kept: list[Any] = []
+    is_same = True
+    for entry in paced(values, pause):
+        # As ``_holds_nothing``, but without a call: a long conversation has thousands of entries.
+        if type(entry) is not dict or MARK in entry or not _CONTAINERS.isdisjoint(map(type, entry.values())):
+            new = _kept(entry, pause)
+            is_same = is_same and new is entry
+            kept.append(new)
+        else:
+            kept.append(entry)
+    return values if is_same else kept
+
+
 def _holds_nothing(value: dict[str, Any]) -> bool:
-    # Most messages are a role and a text, and in a long conversation there are thousands.
+    # Most messages are a role and a text.
     return MARK not in value and _CONTAINERS.isdisjoint(map(type, value.values()))

@@ -41,7 +41,7 @@ _OTHERS = TERMINAL | {_ITEM_DONE}
 
 # The first deltas are looked into, then every so many-th: most are one token, and to parse all would cost a third of
 # what it costs to pass them on. Those of so many bytes always are.
-_LOOKED_INTO, _THEN_EVERY, _LARGE = 64, 16, 2048
+_LOOKED_INTO, _THEN_EVERY, _LARGE = 16, 16, 2048
 
 
 class Charge:

@@ -87,11 +87,14 @@ def count_lightly(body: Mapping[str, Any], size: int, pause: Pause = no_pause) -
         if isinstance(ciphertext, str):
             heavy += len(ciphertext)
             tokens += _ciphered(item, pause)
-        for part in (*_parts(item.get("content"), pause), *_parts(item.get("output"), pause)):
-            url = part.get("image_url")
-            if part.get("type") == "input_image" and isinstance(url, str):
-                heavy += len(url)
-                tokens += _image(part)
+        for content in (item.get("content"), item.get("output")):
+            if not isinstance(content, list):
+                continue
+            for part in paced(content, pause):
+                url = part.get("image_url") if isinstance(part, dict) else None
+                if isinstance(url, str) and part.get("type") == "input_image":
+                    heavy += len(url)
+                    tokens += _image(part)
     return round(tokens + max(size - heavy, 0) / _BYTES_PER_TOKEN)
 
 

@@ -1,8 +1,7 @@
 """A usage report as numbers (UPSTREAM.md §4)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from operator import add
+from dataclasses import dataclass
 from typing import Any
 
 from codexproxy.turns.events import Event
@@ -34,13 +33,23 @@ class Usage:
     reasoning: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
-        names = [field.name for field in fields(self)]
-        return Usage(*(min(add(getattr(self, name), getattr(other, name)), MOST) for name in names))
+        # Each request adds some, most of them to nothing.
+        if self == _NOTHING:
+            return other
+        return Usage(
+            min(self.input + other.input, MOST),
+            min(self.output + other.output, MOST),
+            min(self.cached + other.cached, MOST),
+            min(self.reasoning + other.reasoning, MOST),
+        )
 
     @property
     def total(self) -> int:
         """Tokens in and out."""
         return self.input + self.output
+
+
+_NOTHING = Usage()
 
 
 def read_usage(report: Any) -> Usage | None:

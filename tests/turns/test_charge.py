@@ -163,3 +163,25 @@ def test_a_turn_under_way_is_counted_by_its_length_until_it_is_looked_at_closely
     heard = round(tokens_in("word " * 10))
     assert tally.counted(closely=False) == Usage(count_lightly(BODY, size), heard)
     assert tally.counted() == tally.counted(closely=False) == Usage(count_input(BODY), heard)
+
+
+class Looked(Event):
+    """An event that tells whether it was looked into."""
+
+    count = 0
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Its JSON object."""
+        Looked.count += 1
+        return super().data
+
+
+def test_few_deltas_of_a_long_answer_are_looked_into() -> None:
+    delta = Event.of({"type": "response.output_text.delta", "delta": "word "})
+    Looked.count, charge = 0, Charge()
+    charge.sent(BODY, 100)
+    for _ in range(1_600):
+        charge.heard([Looked(delta.type, delta.raw, encode_json(delta.data))])
+    assert Looked.count <= 16 + 1_600 // 16
+    assert charge.counted().output == pytest.approx(1_600 * tokens_in("word "), rel=0.01)
