@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 
-from codexproxy.auth.tokens import Grant
+from codexproxy.auth.tokens import Grant, fits_a_header
 from codexproxy.errors import AuthenticationFailed, InvalidRequest, UpstreamFailed
 from codexproxy.outbound import Fetched, Limits, fetch
 from codexproxy.outbound import new_session as new_session
@@ -244,6 +244,9 @@ def json_object(response: Fetched) -> dict[str, Any]:
 def _grant(response: Fetched) -> Grant:
     body = json_object(response)
     texts = {name: _first_text(body.get(name)) for name in ("access_token", "refresh_token", "id_token")}
+    if not fits_a_header(texts["access_token"]):
+        # With the rest the login stays one: the old refresh token may be spent.
+        texts["access_token"] = ""
     return Grant(**texts, expires_in=_seconds(body.get("expires_in")))
 
 

@@ -87,7 +87,7 @@ class Tokens:
         if not known["access_token"] and not known["refresh_token"]:
             raise BrokenLogin(name, "it has neither an access_token nor a refresh_token")
         for text in _IN_HEADERS:
-            if not _fits_a_header(known[text]):
+            if not fits_a_header(known[text]):
                 raise BrokenLogin(name, f"its {text} holds characters that no token has")
         tokens = cls(**known, extra={field: item for field, item in value.items() if field not in known})
         return replace(tokens, account_id=tokens.account_id or tokens.claimed_account)
@@ -136,7 +136,8 @@ class Tokens:
     @cached_property
     def claimed_account(self) -> str:
         """The account that the tokens themselves name; the id token is asked first."""
-        return self.identity.account_id or self._claims.account_id
+        claimed = self.identity.account_id or self._claims.account_id
+        return claimed if fits_a_header(claimed) else ""
 
     @cached_property
     def identity(self) -> Claims:
@@ -199,7 +200,8 @@ def _text(value: Any) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-def _fits_a_header(value: str) -> bool:
+def fits_a_header(value: str) -> bool:
+    """Whether a token or an account's id can be sent to upstream."""
     # RFC 6750 §2.1 allows fewer still; more would end up as a broken header, or as two.
     return value.isascii() and value.isprintable()
 

@@ -180,3 +180,19 @@ def test_nothing_secret_reaches_the_log_or_the_errors(proxy: Proxy, caplog: pyte
         Proxy(proxy.store.path.parent, proxy.sim).credentials.current()
         new = proxy.stored
         assert not [secret for secret in (new.access_token, new.refresh_token, new.id_token) if secret in caplog.text]
+
+
+@pytest.mark.parametrize("broken", ["a\r\nx-header: b", "a\x00b", "tökén", "a\u2028b"])
+def test_an_answer_whose_access_token_no_header_can_carry_leaves_a_login_that_can_be_renewed(
+    tmp_path: Path, sim: SimulatorClient, broken: str
+) -> None:
+    proxy = Proxy(tmp_path, sim)
+    old = proxy.login(-1.0)
+    next_one = sim.login(account_id=old.account_id)
+    pair = {"access_token": broken, "refresh_token": next_one["refresh_token"], "expires_in": 3600}
+    sim.script({"status": 200, "json": pair}, endpoint="token")
+    with pytest.raises(UpstreamFailed):
+        proxy.credentials.current()
+    # The old refresh token may be spent, so that only the new one is of use.
+    assert proxy.stored.refresh_token == next_one["refresh_token"]
+    assert Proxy(tmp_path, sim).credentials.current().token

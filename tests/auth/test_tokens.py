@@ -134,3 +134,9 @@ def test_repr_shows_no_token() -> None:
     shown = repr(tokens) + repr(tokens.access) + repr(Grant(**SECRETS))
     assert "planted" not in shown
     assert "acc" in shown
+
+
+def test_an_account_that_no_header_can_carry_is_not_taken_from_a_token() -> None:
+    identity = make_jwt(account="a\r\nx-header: b")
+    granted = Tokens.granted(Grant(access_token="a", refresh_token="r", id_token=identity), NOW)
+    assert Tokens.from_json(granted.to_json()).account_id == ""
