@@ -19,9 +19,10 @@ from codexproxy.backends.disposition import disposition_of
 from codexproxy.backends.health import Health
 from codexproxy.backends.provider import Provider
 from codexproxy.backends.selection import LOCAL_KIND, Route, members, ranked
-from codexproxy.errors import ModelNotFound, ProxyError, UpstreamFailed
-from codexproxy.turns.charge import charge_whole
+from codexproxy.errors import ModelNotFound, ProxyError, UpstreamFailed, UpstreamTimeout
+from codexproxy.turns.charge import begin_charge
 from codexproxy.turns.ciphertext import has_compaction
+from codexproxy.turns.events import encode_json
 from codexproxy.turns.stream import EventStream
 from codexproxy.turns.turn import Turn
 
@@ -144,15 +145,20 @@ class Router:
         while (provider := self._take(course)) is not None:
             whole = self._prepared(provider, course).body
             body = {key: whole[key] for key in keys if key in whole}
+            charge = begin_charge(turn)
+            charge.sent(body, len(encode_json(body)))
             try:
                 summary = provider.backend.compact(body)
             except ProxyError as error:
+                # Upstream is at work still when our own patience ends.
+                if not isinstance(error, UpstreamTimeout):
+                    charge.refused()
                 failure = self._explain(provider.name, error)
                 if not disposition_of(error).elsewhere:
                     break
             else:
                 self._remember(provider, course)
-                charge_whole(turn, body, summary)
+                charge.answered(summary)
                 return summary
             finally:
                 self.health.release(provider.name)

@@ -13,7 +13,7 @@ from typing import Any
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.turns.count import count_input, count_item, count_lightly
 from codexproxy.turns.encoding import PAUSE
-from codexproxy.turns.events import TERMINAL, Batch, Event, encode_json
+from codexproxy.turns.events import TERMINAL, Batch, Event
 from codexproxy.turns.failures import failure_of
 from codexproxy.turns.pace import Pause, no_pause
 from codexproxy.turns.token_estimate import tokens_in
@@ -198,19 +198,6 @@ def note_sent(turn: Turn, size: int) -> None:
     charge = turn.options.get(CHARGE)
     if isinstance(charge, Charge):
         charge.sent(turn.body, size, turn.options.get(PAUSE, no_pause))
-
-
-def charge_whole(turn: Turn, body: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
-    """Charges what was asked and answered in one piece.
-
-    Args:
-        turn: The turn.
-        body: What was sent of it.
-        answer: What came back.
-    """
-    charge = begin_charge(turn)
-    charge.sent(body, len(encode_json(body)))
-    charge.answered(answer)
 
 
 def _tokens_of(event: Event) -> float:
