@@ -11,7 +11,7 @@ from codexproxy.turns.pace import Pause, no_pause, paced
 MARK = "cache_control"
 
 # Fields of a request, and of what is in them, that may hold marked entries.
-_HOLDERS = ("messages", "input", "tools", "functions", "content", "output", "function", "custom")
+_HOLDERS = frozenset({"messages", "input", "tools", "functions", "content", "output", "function", "custom"})
 _CONTAINERS = frozenset({dict, list})
 
 
@@ -25,18 +25,17 @@ def without_marks(fields: dict[str, Any], pause: Pause = no_pause) -> tuple[dict
         pause: Lets others run, now and then.
     """
     marked = {}
-    for name in _HOLDERS:
-        value = fields.get(name)
+    for name, value in fields.items():
         # Most contents are texts.
-        if type(value) in _CONTAINERS and (kept := _kept(value, pause)) is not value:
+        if type(value) in _CONTAINERS and name in _HOLDERS and (kept := _kept(value, pause)) is not value:
             marked[name] = kept
     return ({**fields, **marked}, (MARK,)) if marked else (fields, ())
 
 
 def _kept(value: Any, pause: Pause) -> Any:
-    if isinstance(value, list):
+    if type(value) is list:
         return _kept_entries(value, pause)
-    if not isinstance(value, dict) or _holds_nothing(value):
+    if type(value) is not dict:
         return value
     kept, _ = without_marks(value, pause)
     return {name: entry for name, entry in kept.items() if name != MARK} if MARK in kept else kept
@@ -46,16 +45,10 @@ def _kept_entries(values: list[Any], pause: Pause) -> list[Any]:
     kept: list[Any] = []
     is_same = True
     for entry in paced(values, pause):
-        # As ``_holds_nothing``, but without a call: a long conversation has thousands of entries.
+        new = entry
+        # Most messages are a role and a text, and in a long conversation there are thousands.
         if type(entry) is not dict or MARK in entry or not _CONTAINERS.isdisjoint(map(type, entry.values())):
             new = _kept(entry, pause)
             is_same = is_same and new is entry
-            kept.append(new)
-        else:
-            kept.append(entry)
+        kept.append(new)
     return values if is_same else kept
-
-
-def _holds_nothing(value: dict[str, Any]) -> bool:
-    # Most messages are a role and a text.
-    return MARK not in value and _CONTAINERS.isdisjoint(map(type, value.values()))
