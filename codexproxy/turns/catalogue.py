@@ -151,6 +151,7 @@ class Catalogue:
         self.is_live = live is not None
         rows = sorted(live, key=_priority) if live is not None else None
         self._listed = tuple(map(spec_of, rows)) if rows is not None else FALLBACK
+        self._offered = frozenset(spec.slug for spec in self._listed)
         # Names of the fallback table keep their meaning beside a live catalogue.
         self._by_slug = {spec.slug: spec for spec in (*FALLBACK, *self._listed)}
         given = dict(aliases or {})
@@ -175,8 +176,8 @@ class Catalogue:
         return limited
 
     def offers(self, slug: str) -> bool:
-        """Whether the current list, hidden models included, holds this name."""
-        return any(spec.slug == slug for spec in self._listed)
+        """Whether the current list, hidden models included, holds this name; a key may have another name for it."""
+        return slug in self._offered
 
     def find(self, name: str) -> Wanted | None:
         """What a name asks for, None when the catalogue does not know it.

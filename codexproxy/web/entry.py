@@ -77,9 +77,14 @@ def _check_copies(size: int, count: int, most: int) -> None:
 
 
 def dry_run(entry: Entry, wiring: Wiring) -> Response | None:
-    """What would be sent, for those who only want to see that."""
+    """What would be sent, for those who only want to see that.
+
+    Raises:
+        ModelNotFound: The key is not for this model, so that what its name stands for is none of its business.
+    """
     if request.headers.get(dryrun.HEADER) != "1":
         return None
+    wiring.gate.check_model(entry.held, entry.turn)
     g.log.dialect = ""
     return json_reply(dryrun.explain(entry.turns, wiring.router, entry.held.route))
 

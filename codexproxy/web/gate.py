@@ -100,6 +100,14 @@ class Gate:
             raise
         return Pass(identity, client, Passage(decision, route, self.library))
 
+    def check_model(self, held: Pass, turn: Turn) -> None:
+        """Refuses a planned turn whose model the key may not use, also one that is only to be shown.
+
+        Raises:
+            ModelNotFound: The key is not for this model.
+        """
+        check_model(held.identity, turn.model, turn.options[FAMILY], str(turn.body.get("model") or ""))
+
     def admit(self, held: Pass, turns: Sequence[Turn], on_end: Callable[[Callable[[], object]], None]) -> Standing:
         """Lets a request's planned turns in, and takes their places until the request ends.
 
@@ -113,8 +121,8 @@ class Gate:
             RateLimited: A limit of the key, or the reserve, is reached.
             InvalidRequest: The limits have no room for so many turns, now or later.
         """
-        identity, turn = held.identity, turns[0]
-        check_model(identity, turn.model, turn.options[FAMILY], str(turn.body.get("model") or ""))
+        identity = held.identity
+        self.check_model(held, turns[0])
         if identity.limits.reserve_weekly_percent:
             names = [provider.name for provider in self.providers if provider.group == held.route.group]
             check_reserve(identity, self.quotas.least_used(names), time.time())

@@ -161,6 +161,21 @@ def test_a_refused_model_tells_a_limited_key_of_no_other(limited: Service, sim: 
     assert sim.turns() == []
 
 
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/responses/compact"])
+def test_a_dry_run_shows_a_limited_key_no_model_but_its_own(limited: Service, sim: SimulatorClient, path: str) -> None:
+    def preview(model: str, key: str) -> Answer:
+        return limited.post(path, {"model": model, "input": "hi"}, {**bearer(key), "x-codexproxy-dry-run": "1"})
+
+    for model in ("gpt-5.1", "theirs"):
+        assert preview(model, OWNER).json["upstream"][0]["body"]["model"] == "gpt-5.1"
+        answer = preview(model, "ann-key")
+        assert (answer.status, answer.code) == (404, "model_not_found"), model
+    assert "gpt-5.1" not in answer.json["error"]["message"].replace("gpt-5.1-codex-mini", "")
+    assert preview("mine", "ann-key").json["upstream"][0]["body"]["model"] == "gpt-5.1-codex-mini"
+    assert sim.turns() == []
+    assert limited.post("/v1/responses", {"model": "mine", "input": "hi"}, bearer("ann-key")).status == 200
+
+
 def test_the_tag_on_a_limited_keys_turn_is_that_of_its_own_list(limited: Service) -> None:
     for key in ("ann-key", OWNER):
         tag = limited.get("/backend-api/codex/models", bearer(key)).headers["etag"]
