@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,16 +39,18 @@ class Leftover:
         slots: The turns in it; what is no turn is passed over.
     """
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int, pause: Callable[[], object] = tuple) -> None:
         self._path = path
         self._file = descriptor
         self.slots: list[Slot] = []
         if os.pread(descriptor, len(MAGIC), 0) != MAGIC:
             log.warning("%s in the data folder is no journal of this version; it is removed", path.name)
             return
-        slots = range(1, os.fstat(descriptor).st_size // SLOT + 2)
-        found = (_read(number, os.pread(descriptor, SLOT, place_of(number))) for number in slots[:MOST_SLOTS])
-        self.slots = [slot for slot in found if slot is not None]
+        for number in range(1, min(os.fstat(descriptor).st_size // SLOT, MOST_SLOTS) + 1):
+            slot = _read(number, os.pread(descriptor, SLOT, place_of(number)))
+            if slot is not None:
+                self.slots.append(slot)
+            pause()
 
     def charged(self, slot: Slot) -> None:
         """Notes that a turn's tokens were counted, should this process be killed as well.
@@ -64,20 +66,27 @@ class Leftover:
         self._path.unlink(missing_ok=True)
 
 
-def leftovers(folder: Path) -> Iterator[Leftover]:
+def leftovers(folder: Path, pause: Callable[[], object] = tuple) -> Iterator[Leftover]:
     """The files of workers that are gone, each of them locked while it is looked at.
 
+    Args:
+        folder: Holds the files of all workers; what cannot be opened is left alone.
+        pause: Lets others run, now and then.
+
     Raises:
-        OSError: A file cannot be opened or read.
+        OSError: A file cannot be read.
     """
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
             continue
+        except OSError as error:
+            log.warning("%s in the data folder cannot be opened: %s", path.name, error.strerror)
+            continue
         try:
             if try_lock(descriptor) and _is_still(path, descriptor):
-                yield Leftover(path, descriptor)
+                yield Leftover(path, descriptor, pause)
         finally:
             os.close(descriptor)
 

@@ -41,7 +41,7 @@ class Settlement:
         Raises:
             DatabaseFailed: The ledger cannot be used.
         """
-        for left in leftovers(self._folder):
+        for left in leftovers(self._folder, let_others_run):
             self._settle(left)
 
     def _settle(self, left: Leftover) -> None:

@@ -111,6 +111,15 @@ def test_a_file_of_another_kind_holds_no_turns_and_can_be_removed(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_no_file_hides_no_journal(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, lambda: None)
+    journal.begin(ROW, ANN)
+    journal.close()
+    (tmp_path / "0-folder.turns").mkdir()
+    (tmp_path / "0-link.turns").symlink_to("/dev/zero")
+    assert [slot.row for left in leftovers(tmp_path) for slot in left.slots] == [ROW]
+
+
 @given(place=st.integers(0, 2 * SLOT), junk=st.binary(min_size=1, max_size=64), size=st.integers(0, 3 * SLOT))
 def test_damage_costs_no_more_than_the_turns_it_hits(
     tmp_path_factory: pytest.TempPathFactory, place: int, junk: bytes, size: int
