@@ -13,7 +13,7 @@ from typing import Any
 from codexproxy.turns.draft import Draft
 from codexproxy.turns.encoding import PAUSE, Encoded, encode_paced
 from codexproxy.turns.events import encode_json
-from codexproxy.turns.pace import Pause, hashed, no_pause
+from codexproxy.turns.pace import Form, Pause, as_it_is, hashed, no_pause
 from codexproxy.turns.policy import Setting
 from codexproxy.turns.turn import Caller
 
@@ -49,10 +49,11 @@ def _presentable(key: str, caller: Caller, pause: Pause) -> str:
     fits = len(key) <= 64 and key.isascii() and key.isprintable() and key == key.strip()
     if fits and caller.key in _SINGLE:
         return key
-    return _named(f"{caller.key}\n{key}".encode("utf-8", "surrogatepass").hex().encode(), pause)
+    own = f"{caller.key}\n{key}".encode("utf-8", "surrogatepass")
+    return _named(own, pause, lambda piece: piece.hex().encode())
 
 
-def _named(name: Encoded, pause: Pause) -> str:
+def _named(name: Encoded, pause: Pause, form: Form = as_it_is) -> str:
     # As ``uuid.uuid5`` has it, which would look through the megabytes of a long conversation in one go.
-    digest = hashed(hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False), name, pause)
+    digest = hashed(hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False), name, pause, form)
     return str(uuid.UUID(bytes=digest[:16], version=5))

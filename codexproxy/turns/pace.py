@@ -5,6 +5,7 @@ from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 Pause = Callable[[], None]
+Form = Callable[[memoryview], bytes | memoryview]
 
 # Entries of a walk between two looks at the clock; shorter walks never look.
 STRIDE = 256
@@ -30,20 +31,25 @@ def _paced(entries: Sequence[T], pause: Pause) -> Iterator[T]:
 class Hash(Protocol):
     """A digest of ``hashlib``."""
 
-    def update(self, data: memoryview, /) -> object:
+    def update(self, data: bytes | memoryview, /) -> object:
         """Takes some more."""
 
     def digest(self) -> bytes:
         """The digest of all that was taken."""
 
 
-def hashed(hash: Hash, data: bytes | bytearray, pause: Pause) -> bytes:
-    """The digest with all of the data taken in, with a pause behind every mebibyte."""
+def as_it_is(piece: memoryview) -> memoryview:
+    """A piece of data, unchanged."""
+    return piece
+
+
+def hashed(hash: Hash, data: bytes | bytearray, pause: Pause, form: Form = as_it_is) -> bytes:
+    """The digest with all of the data taken in, each mebibyte in the form that is wanted, and a pause behind it."""
     view = memoryview(data)
     for start in range(0, len(data), HASHED_AT_ONCE):
         if start:
             pause()
-        hash.update(view[start : start + HASHED_AT_ONCE])
+        hash.update(form(view[start : start + HASHED_AT_ONCE]))
     return hash.digest()
 
 

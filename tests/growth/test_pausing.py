@@ -26,6 +26,7 @@ from codexproxy.turns.turn import Caller
 from codexproxy.web.fairness import in_thread
 from codexproxy.web.stored.shelf import Shelf, own_input
 from tests.growth.conversations import CHAT
+from tests.growth.measuring import cost_of
 
 MANY = 4_000
 # Times that a request is gone through from end to end, at least: parsed, named, planned, counted.
@@ -83,7 +84,7 @@ def test_reading_a_long_log_pauses_with_each_bite(tmp_path: Path) -> None:
 
 LONG_TEXTS: dict[str, tuple[int, dict[str, Any]]] = {
     "a first message": (3, {"messages": [{"role": "user", "content": "x" * 4_000_000}]}),
-    "a session": (7, {"messages": [{"role": "user", "content": "hi"}], "prompt_cache_key": "x" * 4_000_000}),
+    "a session": (3, {"messages": [{"role": "user", "content": "hi"}], "prompt_cache_key": "x" * 4_000_000}),
     "tags that nearly are reasoning": (
         400_000 // STRIDE,
         {
@@ -242,3 +243,11 @@ def test_whoever_is_ended_meanwhile_waits_for_the_thread() -> None:
     may_end.set()
     waiter.join(10)
     assert done == ["work", "waiter"]
+
+
+def test_a_session_of_megabytes_takes_no_copies_of_itself() -> None:
+    turn = ChatDialect().parse(
+        {"model": "m", "messages": [{"role": "user", "content": "hi"}], "prompt_cache_key": "x" * 8_000_000}, Caller()
+    )
+    # It is put together with the caller's name, and written as bytes.
+    assert cost_of(lambda: plan(turn, Catalogue(), Policy())).memory < 24_000_000
