@@ -24,10 +24,12 @@ class Party:
 
     Args:
         count: Turns of the request.
+        owner: Whose they are.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, owner: str = "") -> None:
         self._count = count
+        self._owner = owner
         # Made while a request is served, so gevent's own lock where gevent runs.
         self._lock = threading.Lock()
         self._places: list[Permit] | None = None
@@ -46,11 +48,11 @@ class Party:
             if self._places is None:
                 self._places = self._taken(slots)
             # A turn that is tried again gave its place back before.
-            return _Lent(self, self._places.pop()) if self._places else slots.acquire()
+            return _Lent(self, self._places.pop()) if self._places else slots.acquire(owner=self._owner)
 
     def _taken(self, slots: Permits) -> list[Permit]:
         try:
-            places = list(slots.acquire_all(self._count))
+            places = list(slots.acquire_all(self._count, owner=self._owner))
         except ProxyError as failure:
             self._failure = failure
             raise
@@ -90,7 +92,7 @@ def together(turns: Sequence[Turn]) -> tuple[Sequence[Turn], Party | None]:
     """A request's turns as a party, which must be closed; None for the one turn of most requests."""
     if len(turns) == 1:
         return turns, None
-    party = Party(len(turns))
+    party = Party(len(turns), turns[0].caller.key)
     return [replace(turn, options={**turn.options, _PARTY: party}) for turn in turns], party
 
 
@@ -114,8 +116,8 @@ class SlottedBackend:
         Raises:
             RateLimited: No place became free in time.
         """
-        party = turn.options.get(_PARTY)
-        place = party.acquire(self._slots) if isinstance(party, Party) else self._slots.acquire()
+        party, owner = turn.options.get(_PARTY), turn.caller.key
+        place = party.acquire(self._slots) if isinstance(party, Party) else self._slots.acquire(owner=owner)
         try:
             stream = self.inner.open(turn)
         except BaseException:

@@ -1,13 +1,15 @@
 """A fixed number of places for all workers of a host, and one fair queue for them.
 
 A place is a locked file, and so is a ticket in the queue: a process that dies
-gives back both. Tickets are named by the host's monotonic clock; only the
-first one may take a place, so nobody overtakes, in whatever worker they wait.
+gives back both. Tickets are named by their round and the host's monotonic
+clock; only the first one may take a place, so nobody overtakes, in whatever
+worker they wait. Each owner has one ticket in a round, so that whoever asks
+a hundred times keeps another who asks once waiting for one turn, not for all.
 Waiting is a loop of non-blocking attempts and sleeps; those further back sleep longer.
 Each attempt touches the ticket: a process that hangs is passed over until it goes on.
 A request of several turns has one ticket and takes its places all at once, so that
 two of them cannot wait for each other's.
-The queue is bounded: whoever finds it full is told so at once.
+The queue is bounded: whoever would have to stand behind too many is told so at once.
 """
 
 import itertools
@@ -16,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 from codexproxy.errors import InvalidRequest, Overloaded, RateLimited
@@ -96,24 +99,26 @@ class Slots:
             make_private_folder(path)
         self._remove_unfinished()
 
-    def acquire(self, gone: Callable[[], bool] | None = None) -> Slot:
-        """Takes a place, first come first served; whoever takes it must ``release`` it.
+    def acquire(self, gone: Callable[[], bool] | None = None, *, owner: str = "") -> Slot:
+        """Takes a place, of each owner's turns the first come first; whoever takes it must ``release`` it.
 
         Args:
             gone: Whether the client has left; asked while waiting.
+            owner: Whose turn it is.
 
         Raises:
             RateLimited: ``queue_timeout``, also for a client that has left.
             Overloaded: ``queue_full``, at once.
         """
-        return self.acquire_all(1, gone)[0]
+        return self.acquire_all(1, gone, owner=owner)[0]
 
-    def acquire_all(self, count: int, gone: Callable[[], bool] | None = None) -> list[Slot]:
+    def acquire_all(self, count: int, gone: Callable[[], bool] | None = None, *, owner: str = "") -> list[Slot]:
         """Takes so many places at once, or none; each must be released.
 
         Args:
             count: How many.
             gone: See ``acquire``.
+            owner: See ``acquire``.
 
         Raises:
             InvalidRequest: There are not so many.
@@ -123,7 +128,7 @@ class Slots:
         if count > self.limit:
             raise too_many_answers(count, self.limit, "This service")
         began = self._clock()
-        with self._ticket() as ticket:
+        with self._ticket(owner) as ticket:
             places = self._wait(ticket, count, began + self._timeout, gone or (lambda: False))
         waited = self._clock() - began
         self._observe(waited, bool(places))
@@ -180,8 +185,9 @@ class Slots:
         return len(before) >= self._most_waiting and sum(map(self._is_alive, before)) >= self._most_waiting
 
     @contextmanager
-    def _ticket(self) -> Iterator[str]:
-        name = f"{time.monotonic_ns():020d}-{os.getpid()}-{next(_TICKET_NUMBERS)}"
+    def _ticket(self, owner: str) -> Iterator[str]:
+        whose = sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        name = f"{self._round(whose):010d}-{time.monotonic_ns():020d}-{os.getpid()}-{next(_TICKET_NUMBERS)}-{whose}"
         hidden, path = self._queue / f".{name}", self._queue / name
         descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -194,6 +200,12 @@ class Slots:
             for left in (path, hidden):
                 left.unlink(missing_ok=True)
             os.close(descriptor)
+
+    def _round(self, whose: str) -> int:
+        """The round of an owner's next ticket: behind those that wait already, or the one that is served now."""
+        names = self._tickets()
+        own = [_round_of(name) + 1 for name in names if name.endswith(f"-{whose}")]
+        return max(own, default=_round_of(names[0]) if names else 0)
 
     def _tickets(self) -> list[str]:
         return sorted(name for name in os.listdir(self._queue) if not name.startswith("."))
@@ -246,6 +258,10 @@ class Slots:
             retry_after=COME_BACK,
             retryable=False,
         )
+
+
+def _round_of(ticket: str) -> int:
+    return int(ticket.partition("-")[0])
 
 
 def too_many_answers(count: int, allowed: int, who: str, span: str = "at the same time") -> InvalidRequest:

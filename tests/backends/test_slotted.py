@@ -20,10 +20,10 @@ class CountedPlaces:
         self.free = free
         self.asked: list[int] = []
 
-    def acquire(self) -> "CountedPlace":
+    def acquire(self, *, owner: str = "") -> "CountedPlace":
         return self.acquire_all(1)[0]
 
-    def acquire_all(self, count: int) -> "list[CountedPlace]":
+    def acquire_all(self, count: int, *, owner: str = "") -> "list[CountedPlace]":
         self.asked.append(count)
         time.sleep(0.01)
         if count > self.free:

@@ -214,6 +214,51 @@ def test_first_come_is_first_served(folder: Path) -> None:
     assert served == list(range(12))
 
 
+def test_whoever_asks_once_waits_for_one_turn_of_somebody_who_asks_often(folder: Path) -> None:
+    slots, served, threads = Slots(folder, 1, 30, most_waiting=5), [], []
+
+    def turn(owner: str, number: int) -> None:
+        slot = slots.acquire(owner=owner)
+        served.append((owner, number))
+        slot.release()
+
+    with slots.held():
+        # Bob comes last, to a queue that is full of Ann's turns.
+        for order, (owner, number) in enumerate([*(("ann", n) for n in range(5)), ("bob", 0), ("bob", 1)]):
+            threads.append(threading.Thread(target=turn, args=(owner, number)))
+            threads[-1].start()
+            eventually(lambda expected=order + 1: slots.waiting() == expected)  # type: ignore[misc]
+        with pytest.raises(Overloaded):
+            slots.acquire(owner="ann")
+    for thread in threads:
+        thread.join(20)
+    assert served[:4] == [("ann", 0), ("bob", 0), ("ann", 1), ("bob", 1)]
+    assert served[4:] == [("ann", number) for number in range(2, 5)]
+
+
+def test_turns_that_come_later_stand_behind_the_round_that_is_served(folder: Path) -> None:
+    slots, served, threads = Slots(folder, 1, 30), [], []
+
+    def begin(owner: str, expected: int) -> None:
+        def turn() -> None:
+            slot = slots.acquire(owner=owner)
+            served.append(owner)
+            if owner == "ann" and served.count("ann") == 3:
+                begin("bob", 3)
+            slot.release()
+
+        threads.append(threading.Thread(target=turn))
+        threads[-1].start()
+        eventually(lambda: slots.waiting() == expected)
+
+    with slots.held():
+        for number in range(5):
+            begin("ann", number + 1)
+    while threads:
+        threads.pop(0).join(20)
+    assert served == ["ann"] * 4 + ["bob"] + ["ann"]
+
+
 def test_nobody_overtakes_a_waiter_although_a_place_is_free(folder: Path) -> None:
     first, late = Slots(folder, 1, 30), Slots(folder, 1, 0)
     holder = first.acquire()

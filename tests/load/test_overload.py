@@ -84,20 +84,27 @@ def hold(sim: SimulatorClient) -> None:
     sim.script({"text": "done", "stalls": [{"gate": "go", "event": 4}]}, repeat=-1)
 
 
-def test_the_queue_is_first_come_first_served_whoever_asks_and_whichever_worker(
+def test_the_queue_gives_each_key_one_turn_in_a_round_and_keeps_the_order_of_its_turns(
     serve_users: Callable[..., Service], sim: SimulatorClient
 ) -> None:
     service = serve_users(CODEX_MAX_PARALLEL_REQUESTS="1")
     hold(sim)
     crowd = Crowd(service, 1)
     crowd.fill(1)
-    # One user has more in the queue than the others, and comes no sooner for that.
+    # One user has more in the queue than the others, who wait for one of its turns each, not for all.
     order = [(USERS[number % 3] if number % 2 else "ann", f"turn <{number}>") for number in range(12)]
     crowd.queue(order)
     sim.open_gate("go")
     assert crowd.statuses() == {200: 13}
     texts = [json.dumps(turn["json"]["input"]) for turn in sim.turns()][1:]
-    assert [text for (_, text) in order] == [next(text for _, text in order if text in sent) for sent in texts]
+    rounds = Counter[str]()
+    places = []
+    for user, text in order:
+        places.append((rounds[user], text))
+        rounds[user] += 1
+    expected = [text for _, text in sorted(places, key=lambda place: place[0])]
+    assert expected != [text for _, text in order]
+    assert expected == [next(text for _, text in order if text in sent) for sent in texts]
 
 
 def test_whoever_finds_the_queue_full_is_told_at_once_and_the_others_get_their_answers(
@@ -112,7 +119,7 @@ def test_whoever_finds_the_queue_full_is_told_at_once_and_the_others_get_their_a
     for path in (CHAT, RESPONSES):
         for stream in (False, True):
             began = time.monotonic()
-            answer = service.post(path, ask(path, "one too many", stream), {"authorization": "Bearer eve-key"})
+            answer = service.post(path, ask(path, "one too many", stream), {"authorization": "Bearer bob-key"})
             took.append(time.monotonic() - began)
             assert (answer.status, answer.code) == (503, "queue_full")
             assert answer.headers["retry-after"] == "5"

@@ -12,16 +12,19 @@ class Permit(Protocol):
 
 
 class Permits(Protocol):
-    """Hands out permits, first come first served; ``guard.slots.Slots`` is one such."""
+    """Hands out permits, of each owner's turns the first come first; ``guard.slots.Slots`` is one such."""
 
-    def acquire(self) -> Permit:
+    def acquire(self, *, owner: str = "") -> Permit:
         """A permit, as soon as there is one.
+
+        Args:
+            owner: Whose turn it is for.
 
         Raises:
             RateLimited: None became free in time.
         """
 
-    def acquire_all(self, count: int) -> Sequence[Permit]:
+    def acquire_all(self, count: int, *, owner: str = "") -> Sequence[Permit]:
         """So many permits at once, as soon as there are; none of them is held while the others are awaited.
 
         Raises:
@@ -41,11 +44,11 @@ class _Free:
 class Unlimited:
     """Permits without a limit."""
 
-    def acquire(self) -> Permit:
+    def acquire(self, *, owner: str = "") -> Permit:
         """See ``Permits.acquire``."""
         return _Free()
 
-    def acquire_all(self, count: int) -> Sequence[Permit]:
+    def acquire_all(self, count: int, *, owner: str = "") -> Sequence[Permit]:
         """See ``Permits.acquire_all``."""
         return [_Free()] * count
 

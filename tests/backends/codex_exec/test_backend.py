@@ -32,10 +32,10 @@ from tests.fakes.clock import Clock
 class FullHouse:
     """Permits that are all taken."""
 
-    def acquire(self) -> Permit:
+    def acquire(self, *, owner: str = "") -> Permit:
         raise RateLimited("All places are taken.", code="queue_timeout")
 
-    def acquire_all(self, count: int) -> list[Permit]:
+    def acquire_all(self, count: int, *, owner: str = "") -> list[Permit]:
         return [self.acquire()]
 
     def waiting(self) -> int:
