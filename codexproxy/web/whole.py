@@ -4,12 +4,13 @@ Nothing has been sent to the caller yet, so an answer that holds nothing, or
 whose JSON does not fit its schema, may be asked for once more.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from codexproxy.dialects.base import Dialect
 from codexproxy.errors import UpstreamFailed
+from codexproxy.turns.events import Batch
 from codexproxy.turns.failures import failure_of
 from codexproxy.turns.fold import Fold
 from codexproxy.turns.numbers import whole
@@ -19,6 +20,8 @@ from codexproxy.web.opening import Opening
 from codexproxy.web.requestlog import RequestLog
 
 REPAIRED = "response_format:repaired"
+# An answer that is collected before it is sent stands in memory; pictures and all, none comes near this.
+MOST_BYTES = 256 * 2**20
 
 Json = dict[str, Any]
 Reopen = Callable[[Sequence[Turn]], Opening]
@@ -65,7 +68,7 @@ def folded(opening: Opening, requestlog: RequestLog) -> list[Json]:
     streams = opening.streams()
     requestlog.answered_by(streams)
     folds = [Fold() for _ in streams]
-    for number, batch in merge(streams):
+    for number, batch in bounded(merge(streams)):
         folds[number].add(batch)
     requestlog.ended(streams)
     # The turns have ended, and whoever asks again for some of them needs their places.
@@ -75,6 +78,27 @@ def folded(opening: Opening, requestlog: RequestLog) -> list[Json]:
         if failure is not None:
             raise failure
     return [fold.response() for fold in folds]
+
+
+def bounded(batches: Iterable[tuple[int, Batch]], most: int = MOST_BYTES) -> Iterator[tuple[int, Batch]]:
+    """The batches of a request's streams, as long as their events are within a bound.
+
+    Args:
+        batches: Numbers of streams, each with what it said.
+        most: Bytes of all events together.
+
+    Raises:
+        UpstreamFailed: ``upstream_truncated``; upstream goes on and on.
+    """
+    for number, batch in batches:
+        most -= sum(len(event.raw) for event in batch)
+        if most < 0:
+            raise UpstreamFailed(
+                "Upstream's answer did not come to an end within 256 MiB. Ask again, or ask for a stream.",
+                code="upstream_truncated",
+                retryable=False,
+            )
+        yield number, batch
 
 
 def _repaired(
