@@ -212,7 +212,8 @@ def test_a_key_that_nobody_would_answer_is_told_at_once(tmp_path: Path) -> None:
     assert "--cli" not in Keys(tmp_path).run("add", "eve").stderr
 
 
-def test_what_a_key_may_do_is_changed_and_the_key_stays(keys: Keys, service: Service) -> None:
+def test_what_a_key_may_do_is_changed_and_the_key_stays(keys: Keys, serve: Callable[..., Service]) -> None:
+    service = serve()
     here = Keys(keys.home, DATA_DIR=str(service.data_dir))
     key = here.add("ann", "--rate", "60", "--tokens", "1000")
     kept = json.loads((service.data_dir / "keys.json").read_text())["users"][0]

@@ -123,17 +123,26 @@ KINDS: dict[str, Callable[[Service], None]] = {
 }
 
 
+def left_by(service: Service, ask: Callable[[Service], None]) -> str:
+    """What requests of a kind leave to the collector; empty when it is no more than the route matcher's own."""
+    service.get("/_collector/off")
+    for _ in range(TIMES):
+        ask(service)
+    told = service.get("/_collector/left").json
+    found = told["found"]
+    if sum(found.values()) <= (MATCHER + 1) * told["requests"]:
+        return ""
+    return f"{sum(found.values()) // TIMES} a time: {json.dumps(found)[:400]}"
+
+
 def test_a_finished_request_leaves_nothing_to_the_collector(counted: Service) -> None:
     left: dict[str, str] = {}
     for name, ask in KINDS.items():
         ask(counted)  # What is made once is made by now.
-        counted.get("/_collector/off")
-        for _ in range(TIMES):
-            ask(counted)
-        told = counted.get("/_collector/left").json
-        found = told["found"]
-        if sum(found.values()) > (MATCHER + 1) * told["requests"]:
-            left[name] = f"{sum(found.values()) // TIMES} a time: {json.dumps(found)[:400]}"
+        # One exception on a busy machine leaves its frames once; what each request leaves is there again.
+        told = left_by(counted, ask) and left_by(counted, ask)
+        if told:
+            left[name] = told
     assert not left, "objects left to the collector:\n" + "\n".join(f"{name}: {what}" for name, what in left.items())
 
 
