@@ -72,7 +72,7 @@ def test_databases_that_somebody_else_keeps_locked(
         assert asked(got) == {1: 4}
         # A second for each of two that a turn can do without, five for the answer that is to be stored, and
         # two whenever a limited key is counted.
-        assert max(found.seconds for found in got.values()) < (15 if company else 9)
+        assert max(found.seconds for found in got.values()) < (30 if company else 9)
         house.is_well()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from codexproxy.observe.bodies import SHOWN, log_body
-from codexproxy.observe.context import bind_request_id
+from codexproxy.observe.context import NO_REQUEST, bind_request_id
 from codexproxy.observe.log import configure_logging, fields
 
 log = logging.getLogger("codexproxy.tests")
@@ -30,7 +30,8 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    """Logging as it was before the test."""
+    """Logging as it was before the test, and no request that an earlier one served in this process."""
+    bind_request_id(NO_REQUEST)
     root, ours = logging.getLogger(), logging.getLogger("codexproxy")
     before = (root.handlers[:], root.level, ours.level)
     yield
