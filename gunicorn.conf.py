@@ -1,10 +1,10 @@
-"""gunicorn's settings for a deployment; what they are and why stands in codexproxy.web.serving.server."""
+"""gunicorn's settings for a deployment; what they are and why stands in codexproxy.gunicorn.config."""
 
 import os
 import sys
 
+from codexproxy.gunicorn.config import IN_FORCE, gunicorn_options, log_to
 from codexproxy.settings import SettingsError, load_settings
-from codexproxy.web.serving.server import IN_FORCE, gunicorn_options, log_to
 
 try:
     settings = IN_FORCE.load(lambda: load_settings(os.environ))

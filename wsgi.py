@@ -3,7 +3,7 @@
 import os
 
 from codexproxy.app import create_app
+from codexproxy.gunicorn.config import IN_FORCE
 from codexproxy.settings import load_settings
-from codexproxy.web.serving.server import IN_FORCE
 
 app = create_app(IN_FORCE.current(lambda: load_settings(os.environ)))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from codexproxy.cli import COMMANDS
-from codexproxy.commands.serve import login_hint
+from codexproxy.cli.serve import login_hint
 from codexproxy.settings import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent

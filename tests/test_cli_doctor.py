@@ -14,11 +14,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from codexproxy.cli import main
-from codexproxy.commands.checks import callback_port, catalogue, clock, official_texts, token_file
-from codexproxy.commands.deep_checks import judge
-from codexproxy.commands.findings import Finding, outcome, worst
+from codexproxy.cli.support.checks import callback_port, catalogue, clock, official_texts, token_file
+from codexproxy.cli.support.deep_checks import judge
+from codexproxy.cli.support.findings import Finding, outcome, worst
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.state.prompts import PromptStore
+from codexproxy.storage.prompts import PromptStore
 from tests.fakes.serving import serving
 from tests.service import Service, free_port
 

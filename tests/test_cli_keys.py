@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from codexproxy.guard.keys import is_well_formed
+from codexproxy.access.keys import is_well_formed
 from tests.service import Service, wait_until
 from tests.terminal import Done, run
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from codexproxy.commands.quota import quota_lines
+from codexproxy.cli.quota import quota_lines
 from codexproxy.simulator.client import SimulatorClient
 from tests.terminal import Done, run
 

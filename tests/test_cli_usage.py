@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from codexproxy.cli import main
-from codexproxy.commands.prices import AS_OF, PRICES, Price
-from codexproxy.commands.usage import first_moment
-from codexproxy.state.ledger import Ledger
-from tests.state.test_ledger import ROW
+from codexproxy.cli.support.prices import AS_OF, PRICES, Price
+from codexproxy.cli.usage import first_moment
+from codexproxy.storage.ledger import Ledger
+from tests.storage.test_ledger import ROW
 
 NOW = time.time()
 MILLION = replace(ROW, at=NOW, input_tokens=2_000_000, cached_tokens=1_000_000, output_tokens=1_000_000)

@@ -47,7 +47,7 @@ def test_every_link_leads_to_a_page(guide: Path) -> None:
 
 
 def test_the_example_of_all_fields_names_them_all() -> None:
-    from codexproxy.guard.keyfile import _FIELDS
+    from codexproxy.access.key_file import _FIELDS
 
     (users,) = [json.loads(block)["users"] for block in blocks(GUIDES[0], "json") if "users" in json.loads(block)]
     # An id is made with the key, never written by hand.

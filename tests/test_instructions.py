@@ -2,7 +2,7 @@
 
 import pytest
 
-from codexproxy.instructions import family_of, load_family_prompts
+from codexproxy.bundled_instructions import family_of, load_family_prompts
 
 
 @pytest.mark.parametrize(

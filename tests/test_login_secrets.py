@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from codexproxy.app.logins import make_landing, make_login
-from codexproxy.auth.callback import Callback
-from codexproxy.auth.device import Approval, DeviceCode
-from codexproxy.auth.tokens import Grant, Tokens
+from codexproxy.login.oauth.callback import Callback
+from codexproxy.login.oauth.device_flow import Approval, DeviceCode
+from codexproxy.login.tokens.tokens import Grant, Tokens
+from codexproxy.server.login.callback_app import Ended
+from codexproxy.server.login.callback_server import CallbackServer
 from codexproxy.settings import load_settings
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.web.callback_app import Ended
-from codexproxy.web.login.callback_server import CallbackServer
-from tests.commands.home import Home
+from tests.cli.home import Home
 from tests.service import Answer, Service, free_port, wait_until
 from tests.visitor import authorized, query_of, visit
 

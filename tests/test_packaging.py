@@ -98,7 +98,7 @@ def test_an_unpacked_wheel_finds_its_texts_and_offers_its_command(wheel: Path, t
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
     program = """
-import codexproxy, codexproxy.cli, codexproxy.instructions as instructions
+import codexproxy, codexproxy.cli, codexproxy.bundled_instructions as instructions
 print(codexproxy.__file__)
 print(*sorted(instructions.load_family_prompts()))
 """

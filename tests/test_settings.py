@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codexproxy.settings import Settings, SettingsError, load_settings
-from codexproxy.settings.document import render
+from codexproxy.settings.docs_generator import render
 from codexproxy.settings.rows import rows_of
 
 ROOT = Path(__file__).resolve().parent.parent

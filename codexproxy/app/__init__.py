@@ -8,57 +8,57 @@ from dataclasses import replace
 
 from flask import Flask
 
-from codexproxy.app.instructions import keeping, notes_on, own_words
+from codexproxy.access.concurrency.parallel import ParallelTurns
+from codexproxy.access.concurrency.slots import Slots
+from codexproxy.access.fetch_addresses import is_public_address
+from codexproxy.access.instructions.catalog import Library
+from codexproxy.access.key_file import KeyFile
+from codexproxy.access.keys import KeyRing
+from codexproxy.access.limits.limit_store import storage_uri
+from codexproxy.access.limits.rate_limits import Limiter, open_storage
+from codexproxy.access.origins import OriginPolicy
+from codexproxy.apis.openai_chat.api import ChatDialect
+from codexproxy.apis.openai_completions import CompletionsDialect
+from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.app.instruction_setup import keeping, notes_on, own_words
 from codexproxy.app.logins import has_browser, make_landing, make_watch, seed_login
-from codexproxy.app.observing import make_metrics, make_observation, make_settlement, make_sweepers, secrets_of
+from codexproxy.app.metrics_setup import make_metrics, make_observation, make_settlement, make_sweepers, secrets_of
 from codexproxy.app.providers import Providers, first_models
-from codexproxy.app.quotas import make_report
-from codexproxy.app.shelf import make_shelf, make_sweeper
-from codexproxy.app.standing import quota_of, readiness, warnings
-from codexproxy.backends.affinity import HostAffinity
-from codexproxy.backends.catalogue import LiveCatalogue
-from codexproxy.backends.healing import Healing
-from codexproxy.backends.images import ImageFetcher, is_own_address
-from codexproxy.backends.inlining import Inliner
-from codexproxy.backends.provider import Provider
-from codexproxy.backends.quotabook import QuotaBook
-from codexproxy.backends.remedybook import RemedyBook
-from codexproxy.backends.router import Router
-from codexproxy.dialects.chat.dialect import ChatDialect
-from codexproxy.dialects.completions import CompletionsDialect
-from codexproxy.dialects.responses import ResponsesDialect
+from codexproxy.app.quota_setup import make_report
+from codexproxy.app.readiness import quota_of, readiness, warnings
+from codexproxy.app.storage_setup import make_shelf, make_sweeper
+from codexproxy.bundled_instructions import load_family_prompts
 from codexproxy.errors import ProxyError
-from codexproxy.guard.addresses import is_public_address
-from codexproxy.guard.keyfile import KeyFile
-from codexproxy.guard.keys import KeyRing
-from codexproxy.guard.limits import Limiter, open_storage
-from codexproxy.guard.limitstore import storage_uri
-from codexproxy.guard.official import Library
-from codexproxy.guard.origin import OriginPolicy
-from codexproxy.guard.parallel import ParallelTurns
-from codexproxy.guard.slots import Slots
-from codexproxy.instructions import load_family_prompts
-from codexproxy.observe.log import configure_logging
-from codexproxy.observe.metrics import Metrics
+from codexproxy.gunicorn.fast_writer import SendLimits
+from codexproxy.gunicorn.janitor import Sweepers
+from codexproxy.observability.log import configure_logging
+from codexproxy.observability.metrics import Metrics
+from codexproxy.planning.context import Policy
+from codexproxy.planning.model_catalog import ModelSpec
+from codexproxy.server import error_handlers, hooks, routes
+from codexproxy.server.admission import Gate
+from codexproxy.server.api_docs import reference_routes
+from codexproxy.server.codex_routes import codex_routes
+from codexproxy.server.login.auth_routes import auth_routes
+from codexproxy.server.login.login_service import LoginDesk
+from codexproxy.server.path_aliases import CanonicalPaths
+from codexproxy.server.quota_route import quota_routes
+from codexproxy.server.request_body.fairness import let_others_run
+from codexproxy.server.services import Wiring
+from codexproxy.server.stored.responses_routes import responses_routes
 from codexproxy.settings import Settings, is_loopback_host
-from codexproxy.state.conversations import Conversations
-from codexproxy.state.database import broken_databases
-from codexproxy.state.prompts import PromptStore
-from codexproxy.turns.catalogue import ModelSpec
-from codexproxy.turns.policy import Policy
-from codexproxy.web import failures, hooks, routes
-from codexproxy.web.codex_routes import codex_routes
-from codexproxy.web.fairness import let_others_run
-from codexproxy.web.gate import Gate
-from codexproxy.web.login.auth_routes import auth_routes
-from codexproxy.web.login.login_desk import LoginDesk
-from codexproxy.web.paths import CanonicalPaths
-from codexproxy.web.quotas import quota_routes
-from codexproxy.web.reference import reference_routes
-from codexproxy.web.serving.listening import SendLimits
-from codexproxy.web.serving.sweeping import Sweepers
-from codexproxy.web.stored.responses_routes import responses_routes
-from codexproxy.web.wiring import Wiring
+from codexproxy.storage.conversations import Conversations
+from codexproxy.storage.database import broken_databases
+from codexproxy.storage.prompts import PromptStore
+from codexproxy.upstream.image_fetch import ImageFetcher, is_own_address
+from codexproxy.upstream.image_inliner import Inliner
+from codexproxy.upstream.model_catalog import LiveCatalogue
+from codexproxy.upstream.provider import Provider
+from codexproxy.upstream.quota_store import QuotaBook
+from codexproxy.upstream.router.affinity import HostAffinity
+from codexproxy.upstream.router.fix_store import RemedyBook
+from codexproxy.upstream.router.request_fixer import Healing
+from codexproxy.upstream.router.router import Router
 
 
 def create_app(settings: Settings, environ: Mapping[str, str] = os.environ) -> Flask:
@@ -152,7 +152,7 @@ def assemble(wiring: Wiring) -> Flask:
     app = Flask("codexproxy", static_folder=None)
     app.url_map.strict_slashes = False
     hooks.register(app, wiring)
-    failures.register(app)
+    error_handlers.register(app)
     app.extensions["codexproxy.observation"] = wiring.observation
     app.extensions["codexproxy.keys"] = wiring.keys
     app.extensions["codexproxy.watch"] = wiring.watch

@@ -6,24 +6,24 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from codexproxy.app.refreshes import CountedRefresher
-from codexproxy.auth.account import DEFAULT_PROFILE, login_command
-from codexproxy.auth.account import Login as Login
-from codexproxy.auth.attempts import Attempts
-from codexproxy.auth.background import BackgroundRefresh
-from codexproxy.auth.browser import BROWSER, choose_way, in_container
-from codexproxy.auth.credentials import Credentials
-from codexproxy.auth.device import DeviceLogin
-from codexproxy.auth.landing import Landing
-from codexproxy.auth.linked import LinkedTokenStore
-from codexproxy.auth.login import LoginFlow
-from codexproxy.auth.oauth import OAuthClient, new_session
-from codexproxy.auth.seed import SeedWarning, seed
-from codexproxy.backends.chatgpt.headers import ClientIdentity
+from codexproxy.app.metered_refresher import CountedRefresher
 from codexproxy.errors import ProxyError
+from codexproxy.login.account import DEFAULT_PROFILE, login_command
+from codexproxy.login.account import Login as Login
+from codexproxy.login.background_refresh import BackgroundRefresh
+from codexproxy.login.credentials import Credentials
+from codexproxy.login.oauth.browser_flow import LoginFlow
+from codexproxy.login.oauth.callback_endpoint import Landing
+from codexproxy.login.oauth.client import OAuthClient, new_session
+from codexproxy.login.oauth.device_flow import DeviceLogin
+from codexproxy.login.oauth.login_method import BROWSER, choose_way, in_container
+from codexproxy.login.oauth.pending_logins import Attempts
+from codexproxy.login.tokens.env_import import SeedWarning, seed
+from codexproxy.login.tokens.external_store import LinkedTokenStore
+from codexproxy.server.login.refresh_supervisor import LoginWatch
 from codexproxy.settings import Settings
-from codexproxy.state.leader import Leadership
-from codexproxy.web.login.watch import LoginWatch
+from codexproxy.storage.leader import Leadership
+from codexproxy.upstream.chatgpt.headers import ClientIdentity
 
 log = logging.getLogger(__name__)
 

@@ -5,24 +5,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codexproxy.app.logins import Login, make_identity, make_login
-from codexproxy.auth.linked import LinkedTokenStore
-from codexproxy.backends.base import Backend
-from codexproxy.backends.chatgpt.client import ChatGptBackend
-from codexproxy.backends.chatgpt.sse import untold
-from codexproxy.backends.chatgpt.transport import Transport
-from codexproxy.backends.codex_exec import CodexCliBackend, CodexCliOptions, is_local_url
-from codexproxy.backends.codex_exec.permits import Permits
-from codexproxy.backends.provider import Provider
-from codexproxy.backends.quotabook import QuotaBook
-from codexproxy.backends.refusing import RefusingBackend
-from codexproxy.backends.relay import RelayAddress, RelayBackend
-from codexproxy.backends.slotted import SlottedBackend
 from codexproxy.errors import ProxyError, UpstreamFailed
+from codexproxy.gunicorn.socket_wait import alarm, wait_readable
+from codexproxy.login.tokens.external_store import LinkedTokenStore
+from codexproxy.protocol.deadlines import TimeLimits
 from codexproxy.settings import Provider as ProviderRow
 from codexproxy.settings import Settings
-from codexproxy.state.durable import make_private_folder
-from codexproxy.turns.deadlines import TimeLimits
-from codexproxy.web.serving.readiness import alarm, wait_readable
+from codexproxy.storage.atomic_file import make_private_folder
+from codexproxy.upstream.base import Backend
+from codexproxy.upstream.chatgpt.client import ChatGptBackend
+from codexproxy.upstream.chatgpt.sse import untold
+from codexproxy.upstream.chatgpt.transport import Transport
+from codexproxy.upstream.codex_cli import CodexCliBackend, CodexCliOptions, is_local_url
+from codexproxy.upstream.codex_cli.process.concurrency import Permits
+from codexproxy.upstream.concurrency_limited import SlottedBackend
+from codexproxy.upstream.openai_compatible import RelayAddress, RelayBackend
+from codexproxy.upstream.provider import Provider
+from codexproxy.upstream.quota_store import QuotaBook
+from codexproxy.upstream.unavailable import RefusingBackend
 
 
 @dataclass

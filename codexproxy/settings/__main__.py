@@ -2,6 +2,6 @@
 
 import sys
 
-from codexproxy.settings.document import render
+from codexproxy.settings.docs_generator import render
 
 sys.stdout.write(render())

@@ -8,7 +8,7 @@ from typing import Any
 
 from codexproxy.settings import parsing
 from codexproxy.settings.model import Settings
-from codexproxy.settings.objects import READERS, unknown_key
+from codexproxy.settings.nested import READERS, unknown_key
 from codexproxy.settings.problems import Problem, SettingsError
 from codexproxy.settings.rows import Row, rows_of
 from codexproxy.settings.sources import flatten, read_config, read_dotenv

@@ -8,10 +8,10 @@ with that text, ``refuse:TEXT`` with a refusal.
 import re
 from typing import Any
 
+from codexproxy.protocol.events import encode_json
 from codexproxy.simulator.events import Json
 from codexproxy.simulator.instances import instance_of
 from codexproxy.simulator.tool_checks import all_tools
-from codexproxy.turns.events import encode_json
 
 CALLABLE = ("function", "custom")
 OUTPUT_TYPES = ("function_call_output", "custom_tool_call_output")

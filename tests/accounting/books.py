@@ -3,10 +3,10 @@
 import re
 from dataclasses import dataclass
 
-from codexproxy.guard.identity import Allowance, Identity
-from codexproxy.guard.limits import Limiter, open_storage
-from codexproxy.guard.limitstore import storage_uri
-from codexproxy.state.ledger import Ledger
+from codexproxy.access.authorization import Allowance, Identity
+from codexproxy.access.limits.limit_store import storage_uri
+from codexproxy.access.limits.rate_limits import Limiter, open_storage
+from codexproxy.storage.ledger import Ledger
 from tests.service import Service, wait_until
 
 KEY = "ann"

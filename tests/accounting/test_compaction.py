@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from codexproxy.metering.input_tokens import count_input
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.turns.count import count_input
 from tests.accounting.books import Books
 from tests.accounting.test_endings import AUTH
 from tests.accounting.test_killed import kill, limited, rows, running

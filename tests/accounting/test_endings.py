@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from codexproxy.guard.keys import hash_key
+from codexproxy.access.keys import hash_key
+from codexproxy.metering.estimate import tokens_in
+from codexproxy.metering.input_tokens import count_input
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.process import SimulatorProcess
-from codexproxy.turns.count import count_input
-from codexproxy.turns.token_estimate import tokens_in
 from tests.accounting.books import ALLOWED, KEY, Books, Tokens
 from tests.service import Answer, Service, wait_until
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from codexproxy.guard.keys import hash_key
+from codexproxy.access.keys import hash_key
+from codexproxy.metering.estimate import tokens_in
+from codexproxy.metering.input_tokens import count_input
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.state.journal import FOLDER, RUNNING, Slot
-from codexproxy.state.ledger import Ledger, TurnRecord
-from codexproxy.state.leftovers import Leftover
-from codexproxy.turns.count import count_input
-from codexproxy.turns.token_estimate import tokens_in
+from codexproxy.storage.journal_recovery import Leftover
+from codexproxy.storage.ledger import Ledger, TurnRecord
+from codexproxy.storage.turn_journal import FOLDER, RUNNING, Slot
 from tests.accounting.books import ALLOWED, KEY, Books, Tokens
 from tests.accounting.test_endings import AUTH, CHAT, INPUT, MESSAGES, RESPONSES
 from tests.service import Service, wait_until

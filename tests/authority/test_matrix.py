@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from codexproxy.guard.keys import hash_key
+from codexproxy.access.keys import hash_key
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.process import SimulatorProcess
 from tests.authority.table import MODES, OK, OUTCOMES, STATUS, SUBJECTS
+from tests.server.routes import application, path_of
 from tests.service import Answer, Service
-from tests.web.routes import application, path_of
 
 OWNER_KEY = "the-key-of-the-owner"
 USERS = [

@@ -11,10 +11,10 @@ import pytest
 
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.recipes import answer, custom_call, say
-from tests.backends.codex_exec.real_cli import installed
 from tests.clients.relay import Exchange, Relay
 from tests.codex_cli.cli import Cli
 from tests.service import Service
+from tests.upstream.codex_cli.real_cli import installed
 
 pytestmark = pytest.mark.real_cli
 

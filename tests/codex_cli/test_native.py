@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
-from tests.backends.codex_exec.real_cli import installed
 from tests.codex_cli.certificates import Certificate, make_certificate
 from tests.codex_cli.cli import Cli
 from tests.service import PATIENCE, Service
+from tests.upstream.codex_cli.real_cli import installed
 
 pytestmark = pytest.mark.real_cli
 

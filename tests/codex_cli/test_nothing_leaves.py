@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from codexproxy.backends.codex_exec.landlocked import can_restrict
-from tests.backends.codex_exec.real_cli import installed
+from codexproxy.upstream.codex_cli.security.landlock import can_restrict
 from tests.codex_cli.walled_in import PORTS
+from tests.upstream.codex_cli.real_cli import installed
 
 pytestmark = pytest.mark.real_cli
 

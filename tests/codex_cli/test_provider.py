@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from codexproxy.guard.keyfile import KeyFile
+from codexproxy.access.key_file import KeyFile
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.recipes import answer, call, http, say
-from tests.backends.codex_exec.real_cli import installed, write_config
 from tests.service import Service
+from tests.upstream.codex_cli.real_cli import installed, write_config
 
 pytestmark = pytest.mark.real_cli
 

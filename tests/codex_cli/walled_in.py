@@ -17,8 +17,8 @@ from codexproxy.errors import ProxyError
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.process import SimulatorProcess
 from codexproxy.simulator.recipes import say
-from tests.backends.codex_exec.test_real_cli import ask, text_of, turn
 from tests.contracts.backend_stages import RealCliStage
+from tests.upstream.codex_cli.test_real_cli import ask, text_of, turn
 
 ELSEWHERE = "192.0.2.2"
 # The file that a program of the provider's leaves behind once it has run.

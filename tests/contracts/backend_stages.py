@@ -10,19 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from codexproxy.backends.base import Backend
-from codexproxy.backends.chatgpt.client import ChatGptBackend
-from codexproxy.backends.chatgpt.transport import Transport
-from codexproxy.backends.codex_exec import CodexCliBackend, CodexCliOptions
-from codexproxy.backends.codex_exec.environment import RUN
-from codexproxy.backends.relay import RelayAddress, RelayBackend
+from codexproxy.gunicorn.socket_wait import wait_readable
+from codexproxy.protocol.credential import Access
+from codexproxy.protocol.deadlines import TimeLimits
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.recipes import cut_after, http, message, stall_at, think
-from codexproxy.turns.access import Access
-from codexproxy.turns.deadlines import TimeLimits
-from codexproxy.web.serving.readiness import wait_readable
-from tests.backends.codex_exec.real_cli import installed, write_config
+from codexproxy.upstream.base import Backend
+from codexproxy.upstream.chatgpt.client import ChatGptBackend
+from codexproxy.upstream.chatgpt.transport import Transport
+from codexproxy.upstream.codex_cli import CodexCliBackend, CodexCliOptions
+from codexproxy.upstream.codex_cli.process.environment import RUN
+from codexproxy.upstream.openai_compatible import RelayAddress, RelayBackend
 from tests.fakes.codex_cli import FakeCli
+from tests.upstream.codex_cli.real_cli import installed, write_config
 
 Json = dict[str, Any]
 

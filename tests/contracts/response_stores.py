@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from codexproxy.state.responses.journal import Journal, follow
-from codexproxy.state.responses.record import DAY, Limits, ResponseStore, Stored
+from codexproxy.storage.responses.base import DAY, Limits, ResponseStore, Stored
+from codexproxy.storage.responses.response_log import Journal, follow
 
 Make = Callable[[Limits], ResponseStore]
 

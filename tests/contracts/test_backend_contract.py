@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from codexproxy.backends.attempt import attempt
-from codexproxy.backends.base import Backend
-from codexproxy.backends.provider import Provider
 from codexproxy.errors import NotLoggedIn, ProxyError, UpstreamFailed, UpstreamTimeout
-from codexproxy.turns.events import TERMINAL, Batch, Event
-from codexproxy.turns.failures import failure_of
-from codexproxy.turns.fold import fold
-from codexproxy.turns.stream import EventStream, usage_of
-from codexproxy.turns.turn import Turn
+from codexproxy.protocol.aggregate import fold
+from codexproxy.protocol.error_mapping import failure_of
+from codexproxy.protocol.events import TERMINAL, Batch, Event
+from codexproxy.protocol.request import Turn
+from codexproxy.protocol.stream import EventStream, usage_of
+from codexproxy.upstream.base import Backend
+from codexproxy.upstream.provider import Provider
+from codexproxy.upstream.router.attempt import attempt
 from tests.contracts.backend_stages import PATIENCE, ChatGptStage, CliStage, RealCliStage, RelayStage, Stage, eventually
 from tests.simulator.event_schemas import flaws
 

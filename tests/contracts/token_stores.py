@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from codexproxy.auth.store import TokenStore
-from codexproxy.auth.tokens import Tokens
-from codexproxy.state.lock import LockTimeout
+from codexproxy.login.tokens.file_store import TokenStore
+from codexproxy.login.tokens.tokens import Tokens
+from codexproxy.storage.locks import LockTimeout
 from tests.fakes.jwt import make_jwt
 
 

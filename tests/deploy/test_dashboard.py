@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from codexproxy.observe.metrics import Metrics, build_info, queue_gauges, quota_gauges
-from codexproxy.turns.quota import Quota, QuotaWindow
+from codexproxy.observability.metrics import Metrics, build_info, queue_gauges, quota_gauges
+from codexproxy.protocol.quota import Quota, QuotaWindow
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "deploy" / "grafana-dashboard.json"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from codexproxy.app import create_app
 from codexproxy.errors import ProxyError
+from codexproxy.protocol.error_mapping import CODES
 from codexproxy.settings import load_settings
-from codexproxy.turns.failures import CODES
 from tests.docs.pages import DOCS, ROOT
 
 TROUBLES = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import pytest
 
 from codexproxy.settings import SettingsError, load_settings
 from tests.docs.pages import DOCS, ROOT, blocks
-from tests.web.routes import application, path_of, rules
+from tests.server.routes import application, path_of, rules
 
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted(DOCS.rglob("*.md"))]
 SECTIONS = {"server", "auth", "providers", "users", "guard", "models", "backend", "limits", "codex", "cli", "oauth"}

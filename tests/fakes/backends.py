@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from codexproxy.turns.events import Batch, Event
-from codexproxy.turns.stream import Answerer, EventStream
-from codexproxy.turns.turn import Turn
+from codexproxy.protocol.events import Batch, Event
+from codexproxy.protocol.request import Turn
+from codexproxy.protocol.stream import Answerer, EventStream
 
 # What a backend does with one turn: an exception to raise, or batches of events.
 Script = BaseException | Sequence[Batch]

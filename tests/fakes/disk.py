@@ -5,7 +5,7 @@ import os
 import signal
 from pathlib import Path
 
-from codexproxy.state.durable import Disk
+from codexproxy.storage.atomic_file import Disk
 
 
 class RefusingDisk(Disk):

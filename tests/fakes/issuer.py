@@ -4,9 +4,9 @@ import itertools
 import threading
 from collections.abc import Callable
 
-from codexproxy.auth.oauth import RefreshRefused
-from codexproxy.auth.tokens import Grant, Tokens
 from codexproxy.errors import ProxyError
+from codexproxy.login.oauth.client import RefreshRefused
+from codexproxy.login.tokens.tokens import Grant, Tokens
 from tests.fakes.clock import Clock
 from tests.fakes.jwt import ACCOUNT, make_jwt
 

@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from codexproxy.state.responses.encoding import content_of
-from codexproxy.state.responses.record import (
+from codexproxy.storage.responses.base import (
     PER_ITEM,
     Excerpt,
     Frame,
@@ -16,6 +15,7 @@ from codexproxy.state.responses.record import (
     abandoned,
     cancelled,
 )
+from codexproxy.storage.responses.encoding import content_of
 
 
 @dataclass

@@ -9,7 +9,7 @@ from itertools import cycle
 from pathlib import Path
 from threading import Event
 
-from codexproxy.guard.keys import hash_key
+from codexproxy.access.keys import hash_key
 from tests.service import ROOT, Service
 
 COMMANDS = (["usage"], ["quota"], ["keys", "list"], ["status"], ["doctor"])

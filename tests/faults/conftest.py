@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from codexproxy.guard.keys import hash_key
+from codexproxy.access.keys import hash_key
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.process import SimulatorProcess
 from tests.faults import outcome

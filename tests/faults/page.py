@@ -92,7 +92,7 @@ def _limits() -> Iterator[str]:
     yield "## Time limits\n"
     yield (
         "Four clocks, each with a setting of its own; the error names the one that ran out. The rows above with\n"
-        "`upstream_timeout` test them; `tests/backends/test_chatgpt_client.py` tests the clocks by themselves.\n"
+        "`upstream_timeout` test them; `tests/upstream/test_chatgpt_client.py` tests the clocks by themselves.\n"
     )
     by_name = {row.name: row for row in rows_of(Settings)}
     lines = ((name, span, f"`{_key(by_name[key])}`", _default(by_name[key])) for key, (name, span) in LIMITS.items())

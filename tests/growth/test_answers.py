@@ -5,18 +5,19 @@ from typing import Any
 
 import pytest
 
-from codexproxy.backends.chatgpt.sse import Decoder
-from codexproxy.dialects import reading
-from codexproxy.dialects.chat.dialect import ChatDialect
-from codexproxy.dialects.completions import CompletionsDialect
-from codexproxy.dialects.responses import ResponsesDialect
-from codexproxy.turns import cut, fold
-from codexproxy.turns.continuation import continued
-from codexproxy.turns.events import Event
-from codexproxy.turns.stopping import Stopper
-from codexproxy.turns.turn import Caller, Turn
-from codexproxy.web.stored.record import Record
-from codexproxy.web.stored.shelf import Keeping, Shelf
+from codexproxy.apis import event_dispatcher
+from codexproxy.apis.openai_chat.api import ChatDialect
+from codexproxy.apis.openai_completions import CompletionsDialect
+from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.compat.history.continuation import continued
+from codexproxy.compat.truncate import truncator
+from codexproxy.compat.truncate.stop_sequences import Stopper
+from codexproxy.protocol import aggregate
+from codexproxy.protocol.events import Event
+from codexproxy.protocol.request import Caller, Turn
+from codexproxy.server.stored.background_writer import Record
+from codexproxy.server.stored.response_service import Keeping, Shelf
+from codexproxy.upstream.chatgpt.sse import Decoder
 from tests.fakes.responses import MemoryResponseStore
 from tests.growth.answers import ADDED, DONE, FORMS, FRAME, KINDS, LIKE_THEM, told
 from tests.growth.measuring import Build, check
@@ -46,7 +47,7 @@ def _rendered(dialect: Any, turn: Turn) -> Read:
 
 
 def _whole(events: list[Event]) -> None:
-    CHAT.complete(CHAT_TURN, [fold.fold([[event] for event in events])])
+    CHAT.complete(CHAT_TURN, [aggregate.fold([[event] for event in events])])
 
 
 def _recorded(events: list[Event]) -> None:
@@ -62,7 +63,7 @@ def _kept(events: list[Event]) -> None:
 
 
 def _cut(events: list[Event]) -> None:
-    cutter = cut.Cutter(("END", "words"), 10_000_000)
+    cutter = truncator.Cutter(("END", "words"), 10_000_000)
     for event in events:
         cutter.feed([event])
 
@@ -80,12 +81,12 @@ READERS: dict[str, Read] = {
 
 def test_every_type_of_event_is_in_a_row() -> None:
     read = {
-        *fold._FOLDS,
-        *cut._HANDLERS,
-        *reading._OF_PARTS,
-        *reading._OF_THOUGHT,
-        *reading._OF_ITEMS,
-        *reading._ENDS,
+        *aggregate._FOLDS,
+        *truncator._HANDLERS,
+        *event_dispatcher._OF_PARTS,
+        *event_dispatcher._OF_THOUGHT,
+        *event_dispatcher._OF_ITEMS,
+        *event_dispatcher._ENDS,
     }
     rows = {event["type"] for _, of_part, _ in KINDS.values() for event in of_part}
     assert read <= rows | {ADDED, DONE, *FRAME, *LIKE_THEM}

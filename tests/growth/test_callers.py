@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from codexproxy.guard.clients import CONVERSATION_IDS, OTHER_SESSION_IDS, SESSION_IDS, detect
-from codexproxy.guard.completion import complete
-from codexproxy.guard.keys import KeyRing, presented_key
-from codexproxy.guard.official import OfficialTexts
-from codexproxy.guard.origin import Approach, OriginPolicy
-from codexproxy.turns.turn import Turn
+from codexproxy.access.clients.detection import CONVERSATION_IDS, OTHER_SESSION_IDS, SESSION_IDS, detect
+from codexproxy.access.instructions.catalog import OfficialTexts
+from codexproxy.access.instructions.inject import complete
+from codexproxy.access.keys import KeyRing, presented_key
+from codexproxy.access.origins import Approach, OriginPolicy
+from codexproxy.protocol.request import Turn
 from tests.growth.measuring import Work, check
 
 OFFICIAL = OfficialTexts(["official"])

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from codexproxy.dialects.responses import ResponsesDialect
-from codexproxy.dialects.responses.compaction import summarised
-from codexproxy.dialects.responses.stored import Listing, page
+from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_responses.compaction import summarised
+from codexproxy.apis.openai_responses.stored import Listing, page
 from codexproxy.errors import BodyTooLarge
-from codexproxy.state.database import Database
-from codexproxy.state.responses.record import Stored
-from codexproxy.state.responses.schema import SCHEMA
-from codexproxy.state.responses.sqlite import SqliteResponseStore
-from codexproxy.turns.turn import Caller
-from codexproxy.web.stored.shelf import Shelf
+from codexproxy.protocol.request import Caller
+from codexproxy.server.stored.response_service import Shelf
+from codexproxy.storage.database import Database
+from codexproxy.storage.responses.base import Stored
+from codexproxy.storage.responses.schema import SCHEMA
+from codexproxy.storage.responses.store import SqliteResponseStore
 from tests.growth.measuring import Work, check, cost_of
 
 Json = dict[str, Any]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from codexproxy.turns.pace import paced
+from codexproxy.protocol.pacing import paced
 from tests.growth.measuring import Build, check
 
 

@@ -8,23 +8,23 @@ from typing import Any
 import gevent
 import pytest
 
-from codexproxy.dialects.chat.dialect import ChatDialect
-from codexproxy.dialects.responses import ResponsesDialect
-from codexproxy.state.connecting import LONG_LOG
-from codexproxy.state.database import Database
-from codexproxy.state.responses.owned import OwnedResponses
-from codexproxy.state.responses.record import Stored
-from codexproxy.state.responses.schema import SCHEMA
-from codexproxy.state.responses.sqlite import SqliteResponseStore
-from codexproxy.turns.catalogue import Catalogue
-from codexproxy.turns.count import count_input, count_lightly
-from codexproxy.turns.pace import STRIDE
-from codexproxy.turns.pairing import pair
-from codexproxy.turns.plan import plan
-from codexproxy.turns.policy import Policy
-from codexproxy.turns.turn import Caller
-from codexproxy.web.fairness import in_thread
-from codexproxy.web.stored.shelf import Shelf, own_input
+from codexproxy.apis.openai_chat.api import ChatDialect
+from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.compat.history.tool_pairs import pair
+from codexproxy.metering.input_tokens import count_input, count_lightly
+from codexproxy.planning.context import Policy
+from codexproxy.planning.model_catalog import Catalogue
+from codexproxy.planning.plan import plan
+from codexproxy.protocol.pacing import STRIDE
+from codexproxy.protocol.request import Caller
+from codexproxy.server.request_body.fairness import in_thread
+from codexproxy.server.stored.response_service import Shelf, own_input
+from codexproxy.storage.connections import LONG_LOG
+from codexproxy.storage.database import Database
+from codexproxy.storage.responses.base import Stored
+from codexproxy.storage.responses.schema import SCHEMA
+from codexproxy.storage.responses.scoped import OwnedResponses
+from codexproxy.storage.responses.store import SqliteResponseStore
 from tests.growth.conversations import CHAT
 from tests.growth.measuring import cost_of
 

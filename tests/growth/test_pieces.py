@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexproxy.turns.cache_key import _NAMESPACE, fingerprint
-from codexproxy.turns.draft import Draft
-from codexproxy.turns.encoding import PIECE, encode_paced, encoded, paused, pieces
-from codexproxy.turns.pace import no_pause
-from codexproxy.turns.turn import Caller, Turn
+from codexproxy.planning.cache_key import _NAMESPACE, fingerprint
+from codexproxy.planning.request_builder import Draft
+from codexproxy.protocol.json_encoding import PIECE, encode_paced, encoded, paused, pieces
+from codexproxy.protocol.pacing import no_pause
+from codexproxy.protocol.request import Caller, Turn
 
 # What a character may take: six bytes for a control character.
 MOST_BYTES = 6 * PIECE

@@ -5,19 +5,19 @@ from typing import Any
 
 import pytest
 
-from codexproxy.dialects.chat import fields as chat_fields
-from codexproxy.dialects.chat.dialect import ChatDialect
-from codexproxy.dialects.completions import FIELDS as COMPLETIONS
-from codexproxy.dialects.completions import CompletionsDialect
-from codexproxy.dialects.responses import ResponsesDialect
-from codexproxy.dialects.responses.fields import FIELDS as RESPONSES
-from codexproxy.turns.catalogue import Catalogue
-from codexproxy.turns.continuation import continued
-from codexproxy.turns.count import count_input
-from codexproxy.turns.events import encode_json
-from codexproxy.turns.plan import plan
-from codexproxy.turns.policy import Policy
-from codexproxy.turns.turn import Caller
+from codexproxy.apis.openai_chat import fields as chat_fields
+from codexproxy.apis.openai_chat.api import ChatDialect
+from codexproxy.apis.openai_completions import FIELDS as COMPLETIONS
+from codexproxy.apis.openai_completions import CompletionsDialect
+from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_responses.fields import FIELDS as RESPONSES
+from codexproxy.compat.history.continuation import continued
+from codexproxy.metering.input_tokens import count_input
+from codexproxy.planning.context import Policy
+from codexproxy.planning.model_catalog import Catalogue
+from codexproxy.planning.plan import plan
+from codexproxy.protocol.events import encode_json
+from codexproxy.protocol.request import Caller
 from tests.growth.conversations import CHAT, UNFOLDING
 from tests.growth.measuring import Work, check, check_bounded
 

@@ -9,8 +9,8 @@ import pytest
 
 from codexproxy.simulator.client import SimulatorClient
 from tests.growth.conversations import CHAT, UNFOLDING
+from tests.server.talk import MODEL
 from tests.service import Answer, Service
-from tests.web.talk import MODEL
 
 Serve = Callable[..., Service]
 LIMIT = 2_000_000

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from codexproxy.dialects.chat.dialect import ChatDialect
-from codexproxy.dialects.conformance import judge
-from codexproxy.turns.structured import fit
-from codexproxy.turns.turn import Caller
+from codexproxy.apis.openai_chat.api import ChatDialect
+from codexproxy.compat.strict_schema.encode import fit
+from codexproxy.compat.strict_schema.validate import judge
+from codexproxy.protocol.request import Caller
 from tests.growth.conversations import formatted
 from tests.growth.measuring import LONGEST, Work, check, cost_of
 

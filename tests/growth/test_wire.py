@@ -27,13 +27,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codexproxy.errors import InvalidRequest
+from codexproxy.gunicorn.bounded_parser import LONGEST_HEAD, MOST_FRAMING, ClientParser, ClientUnreader, SlowHead
+from codexproxy.gunicorn.idle_connections import IdleConnections
+from codexproxy.server.request_body.body import parse_object
+from codexproxy.server.request_body.content_encoding import unpack
+from codexproxy.server.request_body.large_json import MOST_VALUES, NotJSON, loads, read_object
+from codexproxy.server.request_body.reader import receive
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.web.body import parse_object
-from codexproxy.web.large_json import MOST_VALUES, NotJSON, loads, read_object
-from codexproxy.web.receiving import receive
-from codexproxy.web.serving.idle import IdleConnections
-from codexproxy.web.serving.wire import LONGEST_HEAD, MOST_FRAMING, ClientParser, ClientUnreader, SlowHead
-from codexproxy.web.unpacking import unpack
 from tests.growth.measuring import cost_of
 from tests.service import Service
 
@@ -435,7 +435,11 @@ def test_data_that_does_not_compress_costs_as_many_steps_as_it_has_bytes(encodin
         data = NOISE * times
         packed = PACKERS[encoding](NOISE) * times if encoding != "deflate" else PACKERS[encoding](data)
         assert unpacked(packed, encoding) == data
-        steps.append(steps_of(lambda packed=packed: unpack(packed, encoding, 64 << 20), "web/unpacking.py"))
+        steps.append(
+            steps_of(
+                lambda packed=packed: unpack(packed, encoding, 64 << 20), "server/request_body/content_encoding.py"
+            )
+        )
     assert steps[3] < 8.5 * steps[0]
     assert steps[0] < 4_000
 
@@ -448,7 +452,9 @@ def test_many_tiny_members_are_refused_after_as_many_steps(encoding: str, data: 
         packed = one * (5_000 * times)
         refusal = unpacked(packed, encoding)
         assert isinstance(refusal, InvalidRequest) and "pieces" in refusal.message
-        steps.append(steps_of(lambda packed=packed: unpacked(packed, encoding), "web/unpacking.py"))
+        steps.append(
+            steps_of(lambda packed=packed: unpacked(packed, encoding), "server/request_body/content_encoding.py")
+        )
     assert len(set(steps)) == 1
 
 
@@ -521,7 +527,7 @@ def test_a_large_body_is_parsed_in_pieces_of_bounded_size(make: Callable[[int], 
     for times in TIMES:
         body = make(times)
         assert read_object(body, 0) == orjson.loads(body)
-        calls.append(steps_of(lambda body=body: read_object(body, 0), "web/large_json.py"))
+        calls.append(steps_of(lambda body=body: read_object(body, 0), "server/request_body/large_json.py"))
     assert calls[3] < 9 * calls[0]
     assert calls[3] > 3 * calls[0], "it is parsed at once"
 

@@ -9,24 +9,24 @@ from typing import Any
 
 import pytest
 
-from codexproxy.auth.device import _interval
-from codexproxy.auth.oauth import _seconds
-from codexproxy.auth.tokens import Grant, Tokens
-from codexproxy.backends.chatgpt.quota import quota_from_event, quota_from_headers, quota_from_usage
-from codexproxy.backends.chatgpt.refusals import seconds_in
-from codexproxy.backends.codex_exec.model_list import _window
-from codexproxy.backends.codex_exec.progress import usage_of as cli_usage
-from codexproxy.backends.disposition import seconds_until_reset
-from codexproxy.dialects.chat.usage import total, usage_of
-from codexproxy.dialects.responses.envelope import _whole_usage
+from codexproxy.access.authorization import Allowance, Identity
+from codexproxy.access.limits.rate_limits import Limiter, open_storage
+from codexproxy.apis.openai_chat.usage import total, usage_of
+from codexproxy.apis.openai_responses.response_builder import _whole_usage
 from codexproxy.errors import RateLimited
-from codexproxy.guard.identity import Allowance, Identity
-from codexproxy.guard.limits import Limiter, open_storage
-from codexproxy.observe.metrics import Metrics, quota_gauges
-from codexproxy.turns.failures import retry_after_of
-from codexproxy.turns.numbers import MOST, finite, moment, whole
-from codexproxy.turns.quota import limit_text
-from codexproxy.turns.usage import read_usage
+from codexproxy.login.oauth.client import _seconds
+from codexproxy.login.oauth.device_flow import _interval
+from codexproxy.login.tokens.tokens import Grant, Tokens
+from codexproxy.observability.metrics import Metrics, quota_gauges
+from codexproxy.protocol.error_mapping import retry_after_of
+from codexproxy.protocol.numbers import MOST, finite, moment, whole
+from codexproxy.protocol.quota import limit_text
+from codexproxy.protocol.usage import read_usage
+from codexproxy.upstream.chatgpt.error_mapping import seconds_in
+from codexproxy.upstream.chatgpt.quota import quota_from_event, quota_from_headers, quota_from_usage
+from codexproxy.upstream.codex_cli.decode.model_list import _window
+from codexproxy.upstream.codex_cli.decode.progress import usage_of as cli_usage
+from codexproxy.upstream.router.retry_policy import seconds_until_reset
 from tests.hostile_numbers.numbers import VALUES
 
 NOW = 1_796_000_000.0

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codexproxy.backends.chatgpt.chunks import Chunks
-from codexproxy.backends.chatgpt.sse import Decoder
-from codexproxy.dialects.chat.dialect import ChatDialect
-from codexproxy.dialects.responses import ResponsesDialect
+from codexproxy.apis.openai_chat.api import ChatDialect
+from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.compat.truncate.truncator import Cutter
 from codexproxy.errors import ProxyError
-from codexproxy.turns.cut import Cutter
-from codexproxy.turns.events import Batch
-from codexproxy.turns.fold import Fold
-from codexproxy.turns.turn import Caller
+from codexproxy.protocol.aggregate import Fold
+from codexproxy.protocol.events import Batch
+from codexproxy.protocol.request import Caller
+from codexproxy.upstream.chatgpt.chunked import Chunks
+from codexproxy.upstream.chatgpt.sse import Decoder
 
 EXAMPLES = settings(max_examples=300)
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from codexproxy.guard.keys import hash_key
-from codexproxy.guard.slots import Slots
+from codexproxy.access.concurrency.slots import Slots
+from codexproxy.access.keys import hash_key
 from codexproxy.simulator.client import SimulatorClient
 from tests.service import Answer, Service, wait_until
 

@@ -14,8 +14,8 @@ from typing import Any
 import gevent
 
 from codexproxy.app import create_app
+from codexproxy.gunicorn.config import IN_FORCE
 from codexproxy.settings import load_settings
-from codexproxy.web.serving.server import IN_FORCE
 
 app = create_app(IN_FORCE.current(lambda: load_settings(os.environ)))
 _answer = app.wsgi_app

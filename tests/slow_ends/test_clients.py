@@ -12,9 +12,9 @@ import pytest
 
 from codexproxy.simulator import recipes
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.state.ledger import Ledger, TurnRecord
+from codexproxy.storage.ledger import Ledger, TurnRecord
+from tests.server.talk import MODEL
 from tests.service import PATIENCE, Service, wait_until
-from tests.web.talk import MODEL
 
 Json = dict[str, Any]
 Serve = Callable[..., Service]

@@ -9,8 +9,8 @@ import pytest
 
 from codexproxy.simulator import recipes
 from codexproxy.simulator.client import SimulatorClient
+from tests.server.talk import MODEL
 from tests.service import Service, wait_until
-from tests.web.talk import MODEL
 
 TIMES = 20
 # What Werkzeug leaves of a request: the matcher of its routes is a function that calls itself. Of ours nothing is

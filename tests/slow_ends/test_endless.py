@@ -3,8 +3,8 @@
 import pytest
 
 from codexproxy.errors import UpstreamFailed
-from codexproxy.turns.events import Event
-from codexproxy.web.whole import bounded
+from codexproxy.protocol.events import Event
+from codexproxy.server.non_streaming import bounded
 
 
 def batch(size: int) -> list[Event]:

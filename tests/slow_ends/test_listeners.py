@@ -8,20 +8,20 @@ import gevent
 import pytest
 from gevent.event import Event as Signal
 
-from codexproxy.dialects.responses import ResponsesDialect
-from codexproxy.observe.metrics import Metrics
-from codexproxy.state.database import DatabaseFailed
-from codexproxy.state.responses.record import Stored
-from codexproxy.turns.continuation import continued
-from codexproxy.turns.events import Batch, Event
-from codexproxy.turns.stream import EventStream
-from codexproxy.turns.turn import Caller
-from codexproxy.web.observation import Observation
-from codexproxy.web.requestlog import RequestLog
-from codexproxy.web.serving.underway import Underway
-from codexproxy.web.stored.record import Record
-from codexproxy.web.stored.run import MOST_WAITING, Run
-from codexproxy.web.stored.shelf import Shelf
+from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.compat.history.continuation import continued
+from codexproxy.gunicorn.inflight import Underway
+from codexproxy.observability.metrics import Metrics
+from codexproxy.protocol.events import Batch, Event
+from codexproxy.protocol.request import Caller
+from codexproxy.protocol.stream import EventStream
+from codexproxy.server.request_context import RequestLog
+from codexproxy.server.stored.background_run import MOST_WAITING, Run
+from codexproxy.server.stored.background_writer import Record
+from codexproxy.server.stored.response_service import Shelf
+from codexproxy.server.turn_observer import Observation
+from codexproxy.storage.database import DatabaseFailed
+from codexproxy.storage.responses.base import Stored
 from tests.fakes.responses import MemoryResponseStore
 
 DELTAS, SIZE = 300, 50_000

@@ -9,25 +9,25 @@ from typing import Any
 
 import pytest
 
-from codexproxy.auth.credentials import Credentials
-from codexproxy.auth.device import DeviceCode, DeviceLogin
-from codexproxy.auth.oauth import LIMITS, OAuthClient, new_session
-from codexproxy.auth.store import FileTokenStore
-from codexproxy.auth.tokens import Tokens
-from codexproxy.backends.chatgpt.exchange import Exchange
-from codexproxy.backends.chatgpt.transport import Transport
-from codexproxy.backends.images import ImageFetcher
-from codexproxy.backends.inlining import Inliner
 from codexproxy.errors import InvalidRequest, ProxyError, UpstreamFailed
+from codexproxy.gunicorn.socket_wait import alarm
+from codexproxy.login.credentials import Credentials
+from codexproxy.login.oauth.client import LIMITS, OAuthClient, new_session
+from codexproxy.login.oauth.device_flow import DeviceCode, DeviceLogin
+from codexproxy.login.tokens.file_store import FileTokenStore
+from codexproxy.login.tokens.tokens import Tokens
 from codexproxy.outbound import Fetched, Limits, Overdue, TooLarge, fetch
+from codexproxy.protocol.deadlines import Deadlines, TimeLimits
+from codexproxy.protocol.request import Turn
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.turns.deadlines import Deadlines, TimeLimits
-from codexproxy.turns.turn import Turn
-from codexproxy.web.serving.readiness import alarm
+from codexproxy.upstream.chatgpt.http_client import Exchange
+from codexproxy.upstream.chatgpt.transport import Transport
+from codexproxy.upstream.image_fetch import ImageFetcher
+from codexproxy.upstream.image_inliner import Inliner
 from tests.fakes.dripping import PLACES, Dripping, dripping
 from tests.fakes.serving import serving
+from tests.server.talk import MODEL
 from tests.service import PATIENCE, Service, wait_until
-from tests.web.talk import MODEL
 
 SHORT = Limits(seconds=0.4, size=10_000)
 CODE = DeviceCode("AAAA", "http://x", "id", 5.0, time.time() + 900)

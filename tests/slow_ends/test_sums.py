@@ -9,10 +9,10 @@ from typing import Any
 import gevent
 import pytest
 
+from codexproxy.access.keys import KeyRing, hash_key
 from codexproxy.errors import AuthenticationFailed
-from codexproxy.guard.keys import KeyRing, hash_key
 from codexproxy.settings import User
-from codexproxy.state.ledger import DIMENSIONS, KeySums, Ledger, TurnRecord
+from codexproxy.storage.ledger import DIMENSIONS, KeySums, Ledger, TurnRecord
 
 DAY = 86_400.0
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
+from tests.server.talk import MODEL
 from tests.service import PATIENCE, Service, wait_until
-from tests.web.talk import MODEL
 
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
 HINTS = b"HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n"

@@ -10,7 +10,7 @@ import pytest
 
 from codexproxy.settings import SettingsError, load_settings
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.state.durable import make_private_folder
+from codexproxy.storage.atomic_file import make_private_folder
 from tests.service import ROOT, Service
 
 # Starts Python with a umask that takes nothing away.

@@ -274,7 +274,7 @@ def test_a_providers_key_may_stand_in_dotenv(tmp_path: Path, owner: Path) -> Non
     (tmp_path / ".env").chmod(0o600)
     script = (
         "import os; from pathlib import Path; from codexproxy.settings import load_settings;"
-        "from codexproxy.commands.serve import _DotenvKeys as Keys; Keys().export(Path('.env'), load_settings(os.environ));"
+        "from codexproxy.cli.serve import _DotenvKeys as Keys; Keys().export(Path('.env'), load_settings(os.environ));"
         "print(os.environ['RELAY_KEY'], os.environ.get('OTHER'), os.environ['PATH'] != '/nowhere')"
     )
     done = subprocess.run(

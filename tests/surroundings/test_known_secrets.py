@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from codexproxy.app.observing import secrets_of
-from codexproxy.observe.redaction import Redactor
+from codexproxy.app.metrics_setup import secrets_of
+from codexproxy.observability.redaction import Redactor
 from codexproxy.settings import load_settings
 
 SECRET = "hunter2hunter2"

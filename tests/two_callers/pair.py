@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codexproxy.guard.keys import hash_key
+from codexproxy.access.keys import hash_key
 from codexproxy.simulator.client import SimulatorClient
 from tests.service import Answer, Service
 

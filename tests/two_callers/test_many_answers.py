@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from codexproxy.guard.slots import Slots
+from codexproxy.access.concurrency.slots import Slots
 from codexproxy.simulator.client import SimulatorClient
 from tests.service import Service, wait_until
 from tests.two_callers.pair import MODEL, Pair, configuration, pair_on

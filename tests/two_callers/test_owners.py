@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from codexproxy.guard.identity import made_at
-from codexproxy.guard.keyfile import KeyFile
-from codexproxy.guard.keys import hash_key
+from codexproxy.access.authorization import made_at
+from codexproxy.access.key_file import KeyFile
+from codexproxy.access.keys import hash_key
 from codexproxy.simulator.client import SimulatorClient
 from tests.service import Answer, Service, wait_until
 

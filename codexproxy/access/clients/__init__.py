@@ -1,0 +1,1 @@
+"""Detects which client sent a request."""

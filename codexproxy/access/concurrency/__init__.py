@@ -1,0 +1,1 @@
+"""Limits concurrent turns, of one key and of the whole host."""

@@ -1,0 +1,1 @@
+"""Recognises official instructions, and adds them where a request needs them."""

@@ -1,0 +1,1 @@
+"""Rate limits, token budgets and quota reserves of keys."""

@@ -1,0 +1,99 @@
+"""How one turn's answers are worded: ids, names, tool calls, reasoning, citations."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from codexproxy.apis.answer_visitor import Call
+from codexproxy.planning.client_quirks import GRAMMAR_TOOLS_AS_FUNCTIONS, quirks_of
+from codexproxy.protocol.numbers import whole
+from codexproxy.protocol.request import Turn
+
+REASONING_STYLES = ("reasoning_content", "think", "o3", "none")
+
+# How an answer's end is told; a complete one may also end with calls.
+FINISH = {"complete": "stop", "length": "length", "filtered": "content_filter"}
+
+
+_TIERS = ("auto", "default", "flex", "scale", "priority", "fast")
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What a turn decides about how its answers look.
+
+    Attributes:
+        id: Id of the completion, the same for all its choices and chunks.
+        created: When the turn began, in seconds since the epoch.
+        model: The model's name as the caller wrote it.
+        reasoning: One of ``REASONING_STYLES``.
+        json_mode: Whether the text must be nothing but JSON.
+        legacy: Whether calls go out as ``function_call`` (the caller sent ``functions``).
+        quirks: What the client needs done differently.
+        include_usage: Whether streams end with a usage chunk.
+        names: Tool names as sent upstream -> the caller's own.
+        metadata: The caller's metadata, handed back with the answer.
+    """
+
+    id: str
+    created: int
+    model: str
+    reasoning: str = "reasoning_content"
+    json_mode: bool = False
+    legacy: bool = False
+    quirks: frozenset[str] = frozenset()
+    include_usage: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, turn: Turn) -> "Wording":
+        """The wording that ``parse`` left in the turn's options."""
+        options = turn.options
+        style, json_mode = options.get("reasoning_compat", "reasoning_content"), bool(options.get("json_mode"))
+        return cls(
+            id=options["id"],
+            created=options["created"],
+            model=turn.model,
+            # Think tags would break the JSON (COMPAT.md P8).
+            reasoning="reasoning_content" if json_mode and style == "think" else style,
+            json_mode=json_mode,
+            legacy=bool(options.get("legacy_functions")),
+            quirks=quirks_of(turn.caller.client),
+            include_usage=bool(options.get("include_usage")),
+            names=turn.tool_names,
+            metadata=options.get("metadata"),
+        )
+
+    def name_of(self, call: Call) -> str:
+        """The tool's name as the caller knows it."""
+        return self.names.get(call.name, call.name)
+
+    def is_custom(self, call: Call) -> bool:
+        """Whether the call is told as a custom one."""
+        return call.custom and GRAMMAR_TOOLS_AS_FUNCTIONS not in self.quirks
+
+
+def tier_of(response: Mapping[str, Any]) -> str | None:
+    """The service tier that upstream says it used; None for one that the public API does not know."""
+    tier = response.get("service_tier")
+    return tier if isinstance(tier, str) and tier in _TIERS else None
+
+
+def url_citation(citation: dict[str, Any], shift: int) -> dict[str, Any] | None:
+    """A citation in chat's words; None for kinds that chat has no words for.
+
+    Args:
+        citation: The annotation of a text part.
+        shift: Characters before that part in the whole content.
+    """
+    if citation.get("type") != "url_citation" or not isinstance(citation.get("url"), str):
+        return None
+    start, end = citation.get("start_index"), citation.get("end_index")
+    place = {
+        "start_index": shift + whole(start),
+        "end_index": shift + whole(end),
+    }
+    title = citation.get("title")
+    words = {"title": title if isinstance(title, str) else "", "url": citation["url"]}
+    return {"type": "url_citation", "url_citation": {**place, **words}}

@@ -1,0 +1,251 @@
+"""A Chat Completions request into a turn: one step per subject, none looking back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from codexproxy.apis.cache_marks import without_marks
+from codexproxy.apis.openai_chat.fields import ignored
+from codexproxy.apis.openai_chat.messages import Conversation, read_input, read_messages
+from codexproxy.apis.openai_chat.output_limits import read_cap, read_count, read_stop, wants_usage
+from codexproxy.apis.openai_chat.reasoning import read_reasoning, read_style
+from codexproxy.apis.openai_chat.response_format import read_text
+from codexproxy.apis.openai_chat.schema import load
+from codexproxy.apis.openai_chat.structured_output import Shape
+from codexproxy.apis.openai_chat.tools import read_choice, read_function_call, read_functions, read_tools, web_search
+from codexproxy.apis.validation_errors import bad_value, missing, unsupported
+from codexproxy.compat.strict_schema.encode import fit
+from codexproxy.compat.tool_names import rename_tools
+from codexproxy.planning.context import EFFORT_PARAM
+from codexproxy.protocol.json_schema import schema_steps
+from codexproxy.protocol.pacing import Pause, Steps, no_pause, paced
+from codexproxy.protocol.request import Body, Caller, Turn
+
+# Sent as they are; ``plan`` settles the rest of them.
+_PASSED = ("service_tier", "prompt_cache_key", "include", "client_metadata")
+
+# Characters of a text that are looked through at once.
+_SLICE = 1_000_000
+
+# The API wants the word in an input message (not in the instructions) for this format.
+_JSON_REMINDER = "Answer with one JSON object."
+
+
+@dataclass(slots=True)
+class Draft:
+    """A turn in the making.
+
+    Attributes:
+        fields: The request's own fields.
+        body: The body so far.
+        notes: What was changed on the way.
+        ignored: What is not honoured.
+        pause: Lets others run.
+        steps: What the schemas of the request may take together.
+        options: What rendering needs again.
+    """
+
+    fields: dict[str, Any]
+    body: Body
+    notes: list[str]
+    ignored: list[str]
+    pause: Pause
+    steps: Steps
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def parse(payload: dict[str, Any], caller: Caller, style: str, pause: Pause = no_pause) -> Turn:
+    """Checks a request and makes it a turn.
+
+    Args:
+        payload: The request's JSON object.
+        caller: Who asks.
+        style: How reasoning is shown unless the request says otherwise.
+        pause: Lets others run, now and then.
+
+    Raises:
+        InvalidRequest: ``param`` names the path of the offending field.
+    """
+    fields, notes = load(payload)
+    fields, marks = without_marks(fields, pause)
+    body = {"model": fields.get("model", "")}
+    draft = Draft(fields, body, notes, [*ignored(fields), *marks], pause, schema_steps(pause))
+    for step in _STEPS:
+        step(draft)
+    draft.options["reasoning_compat"] = read_style(fields, style)
+    body, names = rename_tools(draft.body, pause)
+    stop, cap = read_stop(fields.get("stop")), read_cap(fields)
+    turn = Turn(
+        model=fields.get("model", ""),
+        body=body,
+        stream=fields.get("stream", False),
+        caller=caller,
+        stop=stop,
+        max_tokens=cap,
+        count=read_count(fields),
+        tool_names=names,
+        options=draft.options,
+    )
+    emulated = [f"{name}:emulated" for name, given in (("stop", stop), ("max_tokens", cap)) if given]
+    renamed = ["tools:names_shortened"] if names else []
+    return turn.with_notes(ignored=tuple(draft.ignored), adapted=(*draft.notes, *renamed, *emulated))
+
+
+def _refuse_audio(draft: Draft) -> None:
+    if "audio" in draft.fields:
+        raise unsupported("audio", "The backend speaks no audio. Please leave out `audio`.")
+    if any(kind != "text" for kind in draft.fields.get("modalities", [])):
+        raise unsupported("modalities", "The backend answers in text only. Please ask for the modality 'text'.")
+
+
+def _read_tools(draft: Draft) -> None:
+    fields = draft.fields
+    tools = read_tools(fields.get("tools", []), pause=draft.pause)
+    if "functions" in fields:
+        tools += read_functions(fields["functions"])
+        draft.options["legacy_functions"] = "tools" not in fields
+    if "web_search_options" in fields and not any(tool["type"] == "web_search" for tool in tools):
+        tools.append(web_search(fields["web_search_options"]))
+    _fit_tools(draft, tools)
+    draft.body["tools"] = tools
+    choice = _choice(fields, tools)
+    if not tools:
+        del draft.body["tools"]
+        return
+    if choice is not None:
+        draft.body["tool_choice"] = choice
+    if "parallel_tool_calls" in fields or draft.options.get("legacy_functions"):
+        # ``function_call`` has room for one call.
+        parallel = fields.get("parallel_tool_calls", True) and not draft.options.get("legacy_functions")
+        draft.body["parallel_tool_calls"] = parallel
+
+
+def _fit_tools(draft: Draft, tools: list[dict[str, Any]]) -> None:
+    # Arguments stream as they come, so they cannot be turned back into another
+    # shape: a schema that would need it is sent without strict mode.
+    for position, tool in enumerate(tools):
+        if tool.get("strict") is not True:
+            continue
+        fitted = fit(tool["parameters"], strict=True, path=f"tools[{position}].parameters", steps=draft.steps)
+        if fitted.restorer is not None:
+            tool["strict"] = False
+            draft.notes.append("tools:strict_off")
+        elif fitted.schema != tool["parameters"]:
+            tool["parameters"] = fitted.schema
+            draft.notes.append("tools:schema_fitted")
+
+
+def _choice(fields: dict[str, Any], tools: list[dict[str, Any]]) -> Any:
+    if "tool_choice" in fields:
+        return read_choice(fields["tool_choice"], tools)
+    if "function_call" in fields:
+        return read_function_call(fields["function_call"], tools)
+    return None
+
+
+def _read_conversation(draft: Draft) -> None:
+    customs = frozenset(tool["name"] for tool in draft.body.get("tools", []) if tool["type"] == "custom")
+    conversation = _conversation(draft.fields, customs, draft.pause)
+    draft.notes += conversation.notes
+    draft.ignored += conversation.ignored
+    given = draft.fields.get("instructions")
+    leading = "\n\n".join([given, *conversation.leading] if given else conversation.leading)
+    if not conversation.items:
+        # Nothing but system text: a turn needs an input.
+        conversation.items.append(_developer(leading))
+        leading = ""
+    draft.body["input"] = conversation.items
+    if leading:
+        draft.body["instructions"] = leading
+
+
+def _conversation(fields: dict[str, Any], customs: frozenset[str], pause: Pause) -> Conversation:
+    if fields.get("messages") or "input" not in fields:
+        if "messages" not in fields:
+            raise missing("messages")
+        return read_messages(fields["messages"], customs, pause)
+    return read_input(fields["input"], customs, pause)
+
+
+def _developer(text: str) -> dict[str, Any]:
+    return {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": text}]}
+
+
+def _read_reasoning(draft: Draft) -> None:
+    reasoning = read_reasoning(draft.fields)
+    if reasoning:
+        draft.body["reasoning"] = reasoning
+    if draft.fields.get("reasoning_effort"):
+        draft.options[EFFORT_PARAM] = "reasoning_effort"
+
+
+def _read_text(draft: Draft) -> None:
+    text = read_text(draft.fields)
+    format = text.get("format")
+    if format:
+        draft.options["json_mode"] = True
+    if format and format["type"] == "json_schema":
+        _fit_format(draft, format)
+    if format == {"type": "json_object"} and not _mentions_json(draft.body["input"], draft.pause):
+        draft.body["input"] = [_developer(_JSON_REMINDER), *draft.body["input"]]
+        draft.notes.append("response_format:json_reminder")
+    if text:
+        draft.body["text"] = text
+
+
+def _mentions_json(items: list[dict[str, Any]], pause: Pause) -> bool:
+    lists = (item["content"] for item in paced(items, pause) if isinstance(item.get("content"), list))
+    parts = (part for content in lists for part in paced(content, pause) if isinstance(part, dict))
+    return any(_says_json(str(part.get("text") or ""), pause) for part in parts)
+
+
+def _says_json(text: str, pause: Pause) -> bool:
+    for start in range(0, len(text), _SLICE):
+        if start:
+            pause()
+        if "json" in text[start : start + _SLICE + len("json")].lower():
+            return True
+    return False
+
+
+def _fit_format(draft: Draft, format: dict[str, Any]) -> None:
+    schema, strict = format["schema"], format["strict"]
+    path = "response_format.json_schema.schema" if "response_format" in draft.fields else "text.format.schema"
+    fitted = fit(schema, strict=strict, path=path, steps=draft.steps)
+    draft.options["shape"] = Shape(schema, strict, fitted.restorer, draft.pause)
+    if fitted.schema != schema:
+        format["schema"] = fitted.schema
+        draft.notes.append("response_format:schema_fitted")
+
+
+def _read_stream_options(draft: Draft) -> None:
+    draft.options["include_usage"] = wants_usage(draft.fields)
+    if draft.fields.get("stream_options") and not draft.fields.get("stream"):
+        draft.ignored.append("stream_options")
+
+
+def _read_metadata(draft: Draft) -> None:
+    metadata = draft.fields.get("metadata")
+    if metadata is None:
+        return
+    for key, value in metadata.items():
+        if not isinstance(value, str):
+            raise bad_value(f"metadata.{key}"[:80], "The values of `metadata` must be strings.")
+    # Handed back with the answer; the body that is sent has no room for it.
+    draft.options["metadata"] = metadata
+
+
+def _pass_on(draft: Draft) -> None:
+    draft.body.update({name: draft.fields[name] for name in _PASSED if name in draft.fields})
+
+
+_STEPS: tuple[Callable[[Draft], None], ...] = (
+    _refuse_audio,
+    _read_tools,
+    _read_conversation,
+    _read_reasoning,
+    _read_text,
+    _read_stream_options,
+    _read_metadata,
+    _pass_on,
+)

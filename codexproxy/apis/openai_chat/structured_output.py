@@ -1,0 +1,84 @@
+"""Answers that have to be JSON of a certain shape: turned back, validated, asked for again."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from codexproxy.compat.strict_schema.decode import Restorer
+from codexproxy.compat.strict_schema.validate import UNJUDGED, Verdict, judge
+from codexproxy.errors import UpstreamFailed
+from codexproxy.protocol.pacing import Pause, TooCostly, no_pause
+from codexproxy.protocol.request import Body
+
+# Told of an answer that is delivered although it cannot be judged, or turned back, within a bounded number of steps.
+UNCHECKED = "response_format:unchecked"
+# Told of an answer that does not fit its schema, and is delivered since that was not to be strict.
+MISMATCH = "response_format:mismatch"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The schema that the caller asked for.
+
+    Attributes:
+        schema: As the caller sent it.
+        strict: Whether an answer outside it is a failure; else it is delivered as it is.
+        restorer: Turns what the model wrote into the caller's shape; None where nothing is to turn.
+        pause: Lets others run while an answer is looked through.
+    """
+
+    schema: dict[str, Any]
+    strict: bool
+    restorer: Restorer | None = None
+    pause: Pause = no_pause
+    # Answers are looked at from several sides, and each look may take long.
+    _restored: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    _verdicts: dict[str, Verdict] = field(default_factory=dict, compare=False, repr=False)
+
+    def restored(self, text: str) -> str:
+        """The answer in the caller's shape."""
+        if self.restorer is None:
+            return text
+        if text not in self._restored:
+            try:
+                self._restored[text] = self.restorer.text(text, self.pause)
+            except TooCostly:
+                self._restored[text] = text
+                self._verdicts[text] = UNJUDGED
+        return self._restored[text]
+
+    def flaw(self, text: str) -> str | None:
+        """What is wrong with a restored answer; None when nothing is, as far as it can be judged."""
+        if text not in self._verdicts:
+            self._verdicts[text] = judge(self.schema, text, self.pause)
+        return self._verdicts[text].flaw
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the caller is told of the answers that were looked at."""
+        verdicts = self._verdicts.values()
+        unchecked = () if all(verdict.judged for verdict in verdicts) else (UNCHECKED,)
+        misses = not self.strict and any(verdict.flaw for verdict in verdicts)
+        return (*unchecked, MISMATCH) if misses else unchecked
+
+
+def mismatch(flaw: str) -> UpstreamFailed:
+    """The failure of an answer outside its schema."""
+    return UpstreamFailed(
+        f"The model's answer does not fit the JSON schema. {flaw} Please try again.",
+        code="invalid_structured_output",
+        retryable=False,
+    )
+
+
+def second_try(body: Body, written: str, flaw: str) -> Body:
+    """The body of one further turn that asks for the answer again.
+
+    Args:
+        body: The body of the first turn, as it was sent.
+        written: What the model wrote.
+        flaw: What is wrong with it.
+    """
+    demand = f"This answer does not fit the JSON schema. {flaw} Answer again, with nothing but JSON that fits it."
+    said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": written}]}
+    asked = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": demand}]}
+    return {**body, "input": [*body["input"], said, asked]}

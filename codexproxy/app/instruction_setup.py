@@ -1,0 +1,57 @@
+"""Official instructions, kept whenever the catalogue brings them."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from codexproxy.access.instructions.catalog import Library
+from codexproxy.errors import ProxyError
+from codexproxy.planning.instructions import NEUTRAL_INSTRUCTIONS
+from codexproxy.storage.prompts import PromptStore
+from codexproxy.upstream.chatgpt.instruction_sources import texts_of_rows
+
+CATALOGUE = "catalogue"
+
+STAND_INS = (
+    "Only our own short texts stand in for the official instructions, so no client can be recognised by them. "
+    "Run 'codexproxy prompts sync'."
+)
+
+Fetch = Callable[[], list[dict[str, Any]]]
+
+log = logging.getLogger(__name__)
+
+
+def keeping(fetch: Fetch, store: PromptStore, clock: Callable[[], float] = time.time) -> Fetch:
+    """The same fetch of a catalogue, which saves the instructions it brings.
+
+    A catalogue is of use without its texts, so a disk that cannot keep them fails nothing.
+    """
+
+    def fetch_and_keep() -> list[dict[str, Any]]:
+        rows = fetch()
+        try:
+            changed = store.save(texts_of_rows(rows), CATALOGUE, clock())
+        except (OSError, ProxyError) as error:
+            log.warning("the catalogue's instructions could not be kept: %s", error)
+        else:
+            if changed:
+                log.info("official instructions synchronised for %s", ", ".join(changed))
+        return rows
+
+    return fetch_and_keep
+
+
+def notes_on(library: Library) -> list[str]:
+    """What should be said of the instructions there are; empty when nothing should."""
+    return [STAND_INS] if library.current().stand_ins else []
+
+
+def own_words(library: Library) -> Callable[[str], bool]:
+    """Tells instructions that are ours or official from what a caller wrote."""
+
+    def is_own(text: str) -> bool:
+        return text == NEUTRAL_INSTRUCTIONS or text in library.known()
+
+    return is_own

@@ -1,0 +1,14 @@
+"""The quota report of these settings, for the route and for the command."""
+
+from collections.abc import Sequence
+
+from codexproxy.settings import Settings
+from codexproxy.storage.ledger import FILE, KeySums
+from codexproxy.upstream.provider import Provider
+from codexproxy.upstream.quota_report import QuotaReport
+from codexproxy.upstream.quota_store import QuotaBook
+
+
+def make_report(settings: Settings, providers: Sequence[Provider], book: QuotaBook) -> QuotaReport:
+    """Joins what is known of quotas with the ledger."""
+    return QuotaReport(providers, book, KeySums(settings.data_dir / FILE).since)

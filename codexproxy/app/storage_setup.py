@@ -1,0 +1,33 @@
+"""Where answers are kept."""
+
+from codexproxy.gunicorn.janitor import Sweeper
+from codexproxy.server.request_body.fairness import in_thread, let_others_run
+from codexproxy.server.stored.response_service import Shelf
+from codexproxy.settings import Settings
+from codexproxy.storage.database import Database
+from codexproxy.storage.leader import Leadership
+from codexproxy.storage.responses.base import DAY, Limits
+from codexproxy.storage.responses.schema import SCHEMA
+from codexproxy.storage.responses.store import SqliteResponseStore
+
+# Seconds for which the end of a finished answer waits until it can be kept.
+PATIENCE = 5.0
+
+
+def make_shelf(settings: Settings) -> Shelf:
+    """The shelf of this worker; all workers share its file."""
+    limits = Limits(max_age=settings.store_max_days * DAY, max_bytes=settings.store_max_bytes)
+    database = Database(settings.data_dir / "responses.sqlite3", SCHEMA, timeout=PATIENCE, aside=in_thread)
+    store = SqliteResponseStore(database, limits, pause=let_others_run)
+    return Shelf(
+        store,
+        settings.store_responses,
+        settings.resume_grace_seconds,
+        most_bytes=settings.max_body_bytes,
+        pause=let_others_run,
+    )
+
+
+def make_sweeper(settings: Settings, shelf: Shelf) -> Sweeper:
+    """What forgets for all workers of the host."""
+    return Sweeper("stored responses", shelf.store, Leadership(settings.data_dir / "responses.leader"))

@@ -1,0 +1,106 @@
+"""``codexproxy status``: who is signed in, how long, and how much of the plan is used."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from codexproxy.cli.support.profiles import login_of, profile_option
+from codexproxy.cli.support.program_name import as_typed
+from codexproxy.cli.support.settings_loading import settings_or_exit
+from codexproxy.errors import local_time
+from codexproxy.login.status import LoginStatus
+from codexproxy.settings import Settings
+from codexproxy.upstream.quota_store import QuotaBook
+from codexproxy.upstream.router.fix_store import RemedyBook
+
+_STATES = {
+    "due": "is about to be renewed",
+    "expired": "has ended and is renewed with the next request",
+    "dead": "cannot be renewed any more",
+}
+
+
+@click.command()
+@profile_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(profile: str, as_json: bool) -> None:
+    """Show who is signed in, until when, and the quota; exit code 1 when nothing can be served."""
+    settings = settings_or_exit()
+    account = login_of(settings, profile)
+    found = account.status()
+    quota, healed = _quota(settings, profile), _healed(settings.data_dir)
+    if as_json:
+        click.echo(json.dumps({**found.as_dict(), "quota": quota, "healed": healed}, indent=2))
+    else:
+        for line in _lines(found, account.command, quota, healed):
+            click.echo(as_typed(line))
+    sys.exit(0 if found.ready else 1)
+
+
+def _lines(
+    found: LoginStatus, command: str, quota: list[dict[str, Any]], healed: list[dict[str, Any]]
+) -> Iterator[str]:
+    if found.state == "not_logged_in":
+        yield found.warning or f"Nobody is signed in. Run `{command}`."
+    else:
+        yield from _facts(found, command)
+    for window in quota:
+        resets = f", starts again {window['resets_at_local']}" if window["resets_at_local"] else ""
+        yield f"Quota         {window['label']}: {window['used_percent']:g} % used{resets}"
+    for remedy in healed:
+        yield f"Healed        {remedy['model']}: {remedy['remedy']} (since {local_time(remedy['learned_at'])})"
+
+
+def _facts(found: LoginStatus, command: str) -> Iterator[str]:
+    yield f"Signed in as  {found.email or 'an account without an address'}"
+    yield f"Plan          {found.plan or 'unknown'}"
+    yield f"Account       {found.account_id or 'unknown'}"
+    yield f"Access token  {_moment('ends', found.ends_at)}"
+    yield f"Renewed       {_moment('', found.refreshed_at)}"
+    yield f"Kept in       {found.source}"
+    if found.state in _STATES:
+        yield f"State         {_STATES[found.state]}"
+    if found.state == "dead":
+        yield f"Next step     run `{command}` to sign in again"
+    if found.warning:
+        yield f"Note          {found.warning}"
+
+
+def _moment(verb: str, milliseconds: int | None) -> str:
+    if milliseconds is None:
+        return "unknown"
+    seconds = milliseconds / 1000
+    return f"{verb} {local_time(seconds)} ({_distance(seconds - time.time())})".strip()
+
+
+def _distance(seconds: float) -> str:
+    for span, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if abs(seconds) >= 2 * span:
+            text = f"{abs(seconds) // span:g} {unit}"
+            break
+    else:
+        text = f"{abs(seconds):.0f} seconds"
+    return f"in {text}" if seconds > 0 else f"{text} ago"
+
+
+def _quota(settings: Settings, profile: str) -> list[dict[str, Any]]:
+    path = settings.data_dir / "quotas.sqlite3"
+    if not path.exists():  # looking must not make it
+        return []
+    book = QuotaBook(path)
+    names = [row.name for row in settings.providers if row.type == "codex" and row.profile == profile]
+    known = [quota for name in names if (quota := book.of(name)) is not None]
+    book.close()
+    newest = max(known, key=lambda quota: quota.seen_at, default=None)
+    return [window.as_dict(time.time()) for window in newest.windows] if newest else []
+
+
+def _healed(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "remedies.sqlite3"
+    rows = RemedyBook(path).all() if path.exists() else []
+    return [{"model": model, "remedy": str(remedy), "learned_at": learned} for model, remedy, learned in rows]

@@ -1,0 +1,140 @@
+"""The ways of signing in at a terminal."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from codexproxy.cli.support.first_completed import Arrivals, Lines
+from codexproxy.login.account import Login
+from codexproxy.login.oauth.callback_endpoint import Landing
+from codexproxy.login.oauth.device_flow import DeviceCode, DeviceLoginUnavailable
+from codexproxy.login.oauth.login_method import open_browser
+from codexproxy.login.tokens.tokens import Tokens
+from codexproxy.server.login.callback_server import LINGER, CallbackServer, CallbackUnavailable
+
+# A device code lasts a quarter of an hour; its own end is told by the issuer's rules.
+LONGEST = 1000.0
+
+_PASTE = "paste the address it ends at here and press Enter (the page itself will not load)."
+
+
+class Terminal:
+    """Where a person signs in.
+
+    Args:
+        login: What is logged in.
+        landing: Where the browser comes back to.
+        timeout: Seconds to wait for a browser.
+        lines: Where the person pastes; None where nobody can.
+        tell: Says something to the person.
+    """
+
+    def __init__(
+        self,
+        login: Login,
+        landing: Landing,
+        timeout: float,
+        *,
+        lines: Lines | None,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._login = login
+        self._landing = landing
+        self._timeout = timeout
+        self._lines = lines
+        self._tell = tell
+
+    @contextmanager
+    def by_browser(self) -> Iterator[Tokens]:
+        """Signs in with this machine's browser; within the block the last page is still there for it.
+
+        Raises:
+            ProxyError: It did not work.
+        """
+        server = CallbackServer(self._landing, self._login.flow, self._timeout)
+        arrivals = Arrivals(self._login.flow, self._lines, self._timeout + LINGER)
+        try:
+            self._send_browser(server, arrivals)
+            yield arrivals.wait()
+        finally:
+            if server.wait(0) is not None:
+                server.wait_closed(LINGER)
+            server.close()
+
+    def _send_browser(self, server: CallbackServer, arrivals: Arrivals) -> None:
+        port: int | None = None
+        try:
+            port = server.open()
+            arrivals.expect(lambda: _outcome(server))
+        except CallbackUnavailable as failure:
+            if self._lines is None:
+                raise
+            self._tell(failure.message)
+        attempt = self._login.flow.begin(None if port is None else self._landing.redirect_uri_at(port))
+        opened = port is not None and open_browser(attempt.url)
+        self._tell("Your browser was opened; if it shows nothing, open this address:" if opened else _OPEN)
+        self._tell(f"\n  {attempt.url}\n")
+        if self._lines is not None:
+            self._tell(f"If the browser is on another machine, {_PASTE}")
+
+    @contextmanager
+    def by_device(self) -> Iterator[Tokens]:
+        """Signs in with a code, or by paste beside it.
+
+        Raises:
+            ProxyError: It did not work.
+        """
+        self._login.attempts.tidy()  # a disk that takes nothing is told before the person enters a code
+        try:
+            code = self._login.device.begin()
+        except DeviceLoginUnavailable:
+            if self._lines is None:
+                raise
+            self._tell("The login service offers no device codes here.\n")
+            with self.by_paste() as tokens:
+                yield tokens
+            return
+        self._tell(f"  1. Open   {code.url}\n  2. Enter  {code.user_code}\n\nThe code is good for 15 minutes.")
+        if self._lines is not None:
+            attempt = self._login.flow.begin()
+            self._tell(f"Or open this address in any browser, and {_PASTE}\n\n  {attempt.url}\n")
+        arrivals = Arrivals(self._login.flow, self._lines, LONGEST)
+        arrivals.expect(lambda: self._redeemed(code))
+        yield arrivals.wait()
+
+    @contextmanager
+    def by_paste(self) -> Iterator[Tokens]:
+        """Signs in with a browser anywhere.
+
+        Raises:
+            ProxyError: It did not work.
+        """
+        attempt = self._login.flow.begin()
+        self._tell(f"Open this address in any browser and sign in there:\n\n  {attempt.url}\n\nThen {_PASTE}")
+        yield Arrivals(self._login.flow, self._lines, self._timeout).wait()
+
+    def _redeemed(self, code: DeviceCode) -> Tokens:
+        return self._login.flow.finish(self._login.device.wait(code))
+
+
+_OPEN = "Open this address in the browser of this machine and sign in there:"
+
+
+def _outcome(server: CallbackServer) -> Tokens:
+    ended = server.wait()
+    if ended is None or ended.tokens is None:
+        raise ended.failure if ended and ended.failure else CallbackUnavailable("The callback app ended.")
+    return ended.tokens
+
+
+def pasting(*, also_from_a_pipe: bool = False) -> Lines | None:
+    """Where a person can paste; None without a terminal."""
+    usable = sys.stdin is not None and (also_from_a_pipe or sys.stdin.isatty())
+    return Lines(sys.stdin.fileno()) if usable else None
+
+
+def tell(text: str) -> None:
+    """Says something to the person, beside what the command prints."""
+    click.echo(text, err=True)

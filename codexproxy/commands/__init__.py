@@ -1,1 +1,0 @@
-"""The commands of the CLI, one module each; `codexproxy.cli` lists them."""

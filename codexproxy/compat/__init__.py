@@ -1,0 +1,1 @@
+"""Adapts requests and answers to what the upstream accepts and lacks. Pure."""

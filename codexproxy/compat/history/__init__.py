@@ -1,0 +1,1 @@
+"""Makes a conversation's history acceptable upstream: sanitised, paired, expanded. Pure."""

@@ -1,0 +1,1 @@
+"""Stores the token pair: file, external login, environment."""

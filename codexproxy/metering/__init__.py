@@ -1,0 +1,1 @@
+"""Counts and estimates tokens, and charges turns for them. Pure."""

@@ -1,0 +1,251 @@
+"""A turn made ready to send: the body is built from an allow-list, step by step.
+
+Each step changes the draft of a turn. What a step drops or changes it notes, so
+that the caller is told (``x-codexproxy-ignored``, ``-adapted``).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from codexproxy.compat.history.repair import repair
+from codexproxy.compat.tool_names import rename_tools
+from codexproxy.errors import InvalidRequest, ModelNotFound
+from codexproxy.planning.cache_key import settle_cache_key
+from codexproxy.planning.context import EFFORT_PARAM, FAMILY, RESPONSES_API, Policy, Setting
+from codexproxy.planning.instructions import settle_instructions
+from codexproxy.planning.model_catalog import EFFORTS, LOCAL_PREFIX, Catalogue, Wanted
+from codexproxy.planning.request_builder import Draft
+from codexproxy.planning.responses_lite import settle_shape
+from codexproxy.protocol.pacing import paced
+from codexproxy.protocol.request import Turn
+
+# The keys the real client sends, and no others (UPSTREAM.md §3.2); anything else is a 400 upstream.
+ALLOWED = (
+    "model",
+    "instructions",
+    "input",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "reasoning",
+    "text",
+    "service_tier",
+    "include",
+    "prompt_cache_key",
+    "client_metadata",
+)
+# Names go into logs, metrics and headers, and are taken apart at their dashes.
+LONGEST_MODEL = 256
+
+ENCRYPTED_REASONING = "reasoning.encrypted_content"
+
+
+def plan(turn: Turn, catalogue: Catalogue, policy: Policy) -> Turn:
+    """The turn with the body that is sent upstream.
+
+    Raises:
+        InvalidRequest: No model was named and there is no default, or its name is too long.
+        ModelNotFound: The name is unknown and ``strict`` is set.
+    """
+    name = turn.model or _default_model(catalogue, policy)
+    if len(name) > LONGEST_MODEL:
+        raise InvalidRequest(
+            f"The model's name has {len(name)} characters; {LONGEST_MODEL} are the most.",
+            code="invalid_value",
+            param="model",
+        )
+    meant = catalogue.meaning(name)
+    setting = Setting(policy, catalogue, _wanted(meant.removeprefix(LOCAL_PREFIX), name, catalogue, policy.strict))
+    draft = Draft(turn)
+    draft.options[FAMILY] = catalogue.family(name)
+    if meant.startswith(LOCAL_PREFIX):
+        draft.options["local"] = True
+    for step in STEPS:
+        step(draft, setting)
+    return draft.planned(name)
+
+
+def _default_model(catalogue: Catalogue, policy: Policy) -> str:
+    name = policy.default_model
+    if not name:
+        raise InvalidRequest(
+            "The request names no model. Please set `model`, or CODEX_MODEL for a default.",
+            code="missing_required_parameter",
+            param="model",
+        )
+    known = catalogue.find(name.removeprefix(LOCAL_PREFIX))
+    if catalogue.is_live and known is None and catalogue.models:
+        return catalogue.models[0].slug
+    return name
+
+
+def _wanted(name: str, asked: str, catalogue: Catalogue, strict: bool) -> Wanted:
+    wanted = catalogue.find(name)
+    if strict and (wanted is None or not catalogue.offers(wanted.slug)):
+        raise ModelNotFound(f"The model `{asked}` does not exist here.{usable(catalogue)}", param="model")
+    return wanted or Wanted(catalogue.meaning(name))
+
+
+def usable(catalogue: Catalogue, besides: str = "") -> str:
+    """The sentence that ends the refusal of a model: which names there are, but for the one that was refused."""
+    names = [spec.slug for spec in catalogue.models if spec.slug != besides]
+    return f" Usable models: {', '.join(names)}." if names else ""
+
+
+def settle_model(draft: Draft, setting: Setting) -> None:
+    """The upstream's name for the model; a tier in the name is a tier of the request."""
+    draft.body["model"] = setting.wanted.slug
+    if setting.wanted.tier and not draft.body.get("service_tier"):
+        draft.body["service_tier"] = setting.wanted.tier
+
+
+def settle_input(draft: Draft, setting: Setting) -> None:
+    """A list of items that upstream takes: no system role, no orphans, no foreign ids."""
+    items = draft.body.get("input")
+    if not isinstance(items, list):
+        text = {"type": "input_text", "text": items if isinstance(items, str) else ""}
+        items = [{"type": "message", "role": "user", "content": [text]}]
+    # "System messages are not allowed" (UPSTREAM.md §3.6); developer is the same place.
+    pause = setting.policy.pause
+    items = [{**item, "role": "developer"} if _is_system(item) else item for item in paced(items, pause)]
+    draft.body["input"], notes = repair(items, pause)
+    draft.adapt(*notes)
+
+
+def settle_names(draft: Draft, setting: Setting) -> None:
+    """Names of tools that upstream takes, in a continued conversation as well."""
+    if not draft.options.get(RESPONSES_API):
+        return
+    draft.body, names = rename_tools(draft.body, setting.policy.pause)
+    if names:
+        draft.tool_names = {**draft.tool_names, **names}
+        draft.adapt("tools:names_shortened")
+
+
+def _is_system(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("role") == "system"
+
+
+SUMMARIES = ("auto", "concise", "detailed", "none")
+
+
+def settle_reasoning(draft: Draft, setting: Setting) -> None:
+    """Effort and summary; an effort the model lacks becomes the nearest it has.
+
+    Raises:
+        InvalidRequest: No model has such an effort, or there is no such summary.
+    """
+    reasoning = _given(draft, "reasoning")
+    if draft.as_sent and not reasoning:
+        return
+    spec, policy = setting.wanted.spec, setting.policy
+    own = spec.default_effort if spec else None
+    asked = str(reasoning.get("effort") or "").lower()
+    if asked and asked not in (*EFFORTS, *(spec.efforts if spec else ())):
+        raise _no_such(draft.options.get(EFFORT_PARAM, "reasoning.effort"), asked, EFFORTS)
+    effort = asked or str(setting.wanted.effort or policy.effort or own or "medium").lower()
+    used = spec.nearest_effort(effort) if spec else effort
+    if effort != used:
+        draft.adapt(f"reasoning.effort:{effort}->{used}" if effort in EFFORTS else f"reasoning.effort:{used}")
+    reasoning["effort"] = used
+    silent = draft.as_sent or draft.options.get(RESPONSES_API)
+    older = reasoning.pop("generate_summary", None)
+    summary = reasoning.pop("summary", None) or older
+    if summary and summary not in SUMMARIES:
+        raise _no_such("reasoning.summary", str(summary), SUMMARIES)
+    summary = summary or ("none" if silent else policy.summary)
+    if summary != "none":
+        reasoning["summary"] = summary
+    draft.body["reasoning"] = reasoning
+
+
+def _no_such(param: str, value: str, values: Sequence[str]) -> InvalidRequest:
+    listed = ", ".join(f"'{name}'" for name in values)
+    return InvalidRequest(
+        f"Invalid value for '{param}': '{value[:60]}'. Supported values are: {listed}.",
+        code="invalid_value",
+        param=param,
+    )
+
+
+def settle_text(draft: Draft, setting: Setting) -> None:
+    """Verbosity where the model has it."""
+    text = _given(draft, "text")
+    spec = setting.wanted.spec
+    if spec is not None and not spec.verbosity:
+        if text.pop("verbosity", None):
+            draft.ignore(["verbosity"])
+    elif spec is not None and not draft.as_sent:
+        text.setdefault("verbosity", setting.policy.verbosity)
+    draft.body["text"] = text or None
+
+
+def _given(draft: Draft, key: str) -> dict[str, Any]:
+    given = draft.body.get(key)
+    return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else {}
+
+
+# ``auto`` is refused upstream and ``default`` is what a turn gets anyway (UPSTREAM.md §3.3).
+_TIERS = {"fast": "priority", "auto": None, "default": None, "": None, None: None}
+
+
+def settle_tier(draft: Draft, setting: Setting) -> None:
+    """A service tier that upstream knows, or none."""
+    asked = draft.body.get("service_tier")
+    tier = _TIERS.get(asked, asked) if isinstance(asked, str | None) else None
+    offered = setting.wanted.spec.tiers if setting.wanted.spec else ("priority",)
+    draft.body["service_tier"] = tier if tier in offered else None
+    if tier and tier not in offered:
+        draft.ignore(["service_tier"])
+
+
+def settle_tools(draft: Draft, setting: Setting) -> None:
+    """No empty tool list, and a choice wherever there are tools."""
+    body = draft.body
+    if draft.as_sent:
+        return
+    if not body.get("tools"):
+        for key in ("tools", "tool_choice", "parallel_tool_calls"):
+            body.pop(key, None)
+    elif body.get("tool_choice") is None:
+        body["tool_choice"] = "auto"
+
+
+def settle_include(draft: Draft, setting: Setting) -> None:
+    """Encrypted reasoning is always asked for, so that the next turn can hand it back."""
+    given = draft.body.get("include")
+    include = [entry for entry in given if isinstance(entry, str)] if isinstance(given, list) else []
+    if ENCRYPTED_REASONING not in include:
+        include.append(ENCRYPTED_REASONING)
+    draft.body["include"] = include
+
+
+# Fields that dialects turn into something else, so that dropping them is no news.
+_SETTLED = frozenset(
+    {"model", "store", "stream", "max_output_tokens", "background", "previous_response_id", "metadata"}
+)
+_KNOWN = _SETTLED.union(ALLOWED)
+
+
+def settle_keys(draft: Draft, setting: Setting) -> None:
+    """Only what upstream takes leaves the house."""
+    body = draft.body
+    draft.ignore(key for key, value in body.items() if key not in _KNOWN and value is not None)
+    draft.body = {key: body[key] for key in ALLOWED if body.get(key) is not None}
+    draft.body |= {"store": False, "stream": True}
+
+
+STEPS: tuple[Callable[[Draft, Setting], None], ...] = (
+    settle_model,
+    settle_input,
+    settle_names,
+    settle_instructions,
+    settle_reasoning,
+    settle_text,
+    settle_tier,
+    settle_tools,
+    settle_include,
+    settle_cache_key,
+    settle_shape,
+    settle_keys,
+)

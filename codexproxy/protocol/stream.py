@@ -1,0 +1,135 @@
+"""An answer under way: batches of events that end exactly once."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from codexproxy.errors import UpstreamFailed
+from codexproxy.protocol.events import ERROR, PREAMBLE, TERMINAL, Batch, Event
+
+# A ``response.failed`` may follow a bare ``error`` event (seen in recordings);
+# it is waited for this long, in seconds, since the socket may stay open (U8).
+LINGER = 1.0
+
+
+class Source(Protocol):
+    """Where events come from; one greenlet at a time reads it."""
+
+    def read(self, patience: float) -> Batch | None:
+        """Events that have arrived; ``[]`` after ``patience`` silent seconds; None at the end."""
+
+    def close(self) -> None:
+        """Frees the upstream connection; harmless when called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answerer:
+    """Who answers, as far as the first response headers tell.
+
+    Attributes:
+        backend: Name of the provider that runs the turn.
+        headers: Upstream's response headers, names in lower case.
+        adapted: What was changed on the way to it, for ``x-codexproxy-adapted``.
+        ignored: What it does not honour, for ``x-codexproxy-ignored``.
+    """
+
+    backend: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    adapted: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+
+class EventStream:
+    """Batches of events from one source.
+
+    Iteration yields each network read's events as one list and ``[]`` when
+    ``patience`` seconds passed in silence. It ends right after the terminal
+    event, without waiting for the end of the source (COMPAT.md U8).
+
+    Args:
+        source: Where events come from; closed with the stream.
+        patience: Seconds of silence after which iteration yields ``[]``.
+        answerer: Who answers.
+    """
+
+    def __init__(self, source: Source, patience: float = 15.0, answerer: Answerer = Answerer()) -> None:
+        self.answerer = answerer
+        self.patience = patience
+        self.terminal: Event | None = None
+        # Told of each batch before the reader has it, since the reader may leave with it.
+        self.heard: Callable[[Batch], object] | None = None
+        self._source = source
+        self._held: Batch = []
+        self._closers: list[Callable[[], object]] = []
+
+    def on_close(self, close: Callable[[], object]) -> None:
+        """Frees something else together with the stream; called once."""
+        self._closers.append(close)
+
+    def prime(self) -> Batch:
+        """Reads until the first meaningful event and holds all that came.
+
+        Returns:
+            What is held, so that the opener can look for a refusal in it.
+
+        Raises:
+            ProxyError: The source failed, or ended without a terminal event.
+        """
+        while not any(event.type not in PREAMBLE for event in self._held):
+            batch = self._source.read(self.patience)
+            if batch is None:
+                raise truncated()
+            self._held += batch
+        return self._held
+
+    def __iter__(self) -> Iterator[Batch]:
+        read, patience, heard = self._source.read, self.patience, self.heard
+        batch: Batch | None = self._held or read(patience)
+        self._held = []
+        while batch is not None:
+            # One event that ends nothing is the rule, and 50 times a second.
+            if len(batch) != 1 or batch[0].type in TERMINAL:
+                batch = self._until_terminal(batch)
+            if heard is not None:
+                heard(batch)
+            yield batch
+            if self.terminal is not None:
+                if self.terminal.type != ERROR or not batch:
+                    return
+                patience = LINGER
+            batch = read(patience)
+        if self.terminal is None:
+            raise truncated()
+
+    def _until_terminal(self, batch: Batch) -> Batch:
+        for position, event in enumerate(batch):
+            if event.type in TERMINAL:
+                self.terminal = event
+                if event.type != ERROR:
+                    return batch[: position + 1]
+        return batch
+
+    def close(self) -> None:
+        """Frees the source; safe to call at any time, also twice."""
+        try:
+            self._source.close()
+        finally:
+            while self._closers:
+                self._closers.pop()()
+
+
+def truncated() -> UpstreamFailed:
+    """The failure of a stream that stopped without a terminal event."""
+    return UpstreamFailed(
+        "Upstream ended the stream before the answer was complete. Please try again.",
+        code="upstream_truncated",
+    )
+
+
+def usage_of(event: Event | None) -> dict[str, Any]:
+    """The terminal event's usage, ``{}`` where upstream reported none."""
+    if event is None or event.type == ERROR:
+        return {}
+    response = event.data.get("response")
+    usage = response.get("usage") if isinstance(response, dict) else None
+    return usage if isinstance(usage, dict) else {}

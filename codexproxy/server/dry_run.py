@@ -1,0 +1,56 @@
+"""``x-codexproxy-dry-run: 1``: what a turn would send, without sending it."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from codexproxy.protocol.request import Turn
+from codexproxy.upstream.provider import Provider
+from codexproxy.upstream.router.candidates import Route
+from codexproxy.upstream.router.router import Router
+
+HEADER = "x-codexproxy-dry-run"
+
+
+@runtime_checkable
+class Previewing(Protocol):
+    """A backend that can tell what it would send."""
+
+    def preview(self, turn: Turn) -> dict[str, Any]:
+        """URL, headers without credentials, body."""
+
+
+def explain(turns: Sequence[Turn], router: Router, route: Route) -> dict[str, Any]:
+    """What would be sent for these turns, and each rule that was applied.
+
+    Args:
+        turns: The turns of one request, planned.
+        router: Knows the providers.
+        route: Where the turns may go.
+    """
+    sent = [_prepared(turn, router, route) for turn in turns]
+    return {
+        "dry_run": True,
+        "model": turns[0].model,
+        "ignored": list(sent[0][0].ignored),
+        "adapted": list(sent[0][0].adapted),
+        "emulated": _emulated(turns[0]),
+        "upstream": [_preview(turn, provider) for turn, provider in sent],
+    }
+
+
+def _prepared(turn: Turn, router: Router, route: Route) -> tuple[Turn, Provider | None]:
+    provider = next(iter(router.preference(turn, route)), None)
+    if provider is not None:
+        turn = router.fitted(turn, provider, route)
+    return turn, provider
+
+
+def _preview(turn: Turn, provider: Provider | None) -> dict[str, Any]:
+    backend = getattr(provider.backend, "inner", provider.backend) if provider else None
+    shown = backend.preview(turn) if isinstance(backend, Previewing) else {"body": turn.body}
+    return {"backend": provider.name if provider else None, **shown}
+
+
+def _emulated(turn: Turn) -> dict[str, Any]:
+    found = {"stop": list(turn.stop), "max_tokens": turn.max_tokens, "n": turn.count if turn.count > 1 else None}
+    return {name: value for name, value in found.items() if value}

@@ -1,0 +1,119 @@
+"""What every request passes, in one place so that no route can forget it."""
+
+import re
+import secrets
+from functools import partial
+
+from flask import Flask, Response, g, request
+
+from codexproxy.access.authorization import KEYLESS_OWNER, Identity, authorize
+from codexproxy.access.keys import presented_key
+from codexproxy.access.origins import Approach, is_loopback_address, merge_vary
+from codexproxy.access.proxies import proxy_mark
+from codexproxy.errors import AuthenticationFailed
+from codexproxy.gunicorn.disconnects import Departures
+from codexproxy.gunicorn.fast_headers import InboundRequest
+from codexproxy.gunicorn.inflight import Underway
+from codexproxy.observability.log_context import bind_request_id
+from codexproxy.server.operations import OPEN_PATHS, right_needed
+from codexproxy.server.request_context import RequestLog
+from codexproxy.server.services import Wiring
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+def register(app: Flask, wiring: Wiring) -> None:
+    """Installs the hooks: id, log, keys, origin, CORS, and the watch for clients that leave."""
+    departures = Departures()
+    underway = app.extensions["codexproxy.underway"] = Underway(wiring.turn_seconds)
+
+    def begin() -> Response | None:
+        request_id = request.headers.get("x-request-id", "")
+        request_id = request_id if _SANE_ID.fullmatch(request_id) else secrets.token_hex(16)
+        bind_request_id(request_id)
+        log = g.log = RequestLog(request_id, wiring.observation)
+        if request.method == "OPTIONS":
+            return Response(status=204)
+        if request.path in OPEN_PATHS:
+            return None
+        log.begin(request.method, request.environ.get("codexproxy.path", request.path))
+        g.identity = identity = admit(wiring)
+        log.key = identity.name
+        # A login has limits of its own, and must not be cut between the service's answer and our writing it down.
+        log.on_end(underway.enter(log, limited=not request.path.startswith("/auth/")))
+        sock = request.environ.get("gunicorn.socket")
+        if sock is not None and (request.method == "POST" or "stream" in request.args):
+            log.on_end(partial(departures.forget, departures.watch(sock)), first=True)
+        return None
+
+    def finish(response: Response) -> Response:
+        g.log.decorate(response)
+        origin = request.headers.get("origin")
+        if origin is None and not wiring.origins.cors_allow_origins:
+            return response
+        headers = wiring.origins.cors_headers(
+            origin,
+            requested_headers=request.headers.get("access-control-request-headers"),
+            private_network=request.headers.get("access-control-request-private-network") == "true",
+            preflight=request.method == "OPTIONS",
+        )
+        if "Vary" in headers:
+            headers["Vary"] = merge_vary(headers, response.headers.get("Vary"))
+        response.headers.update(headers)
+        return response
+
+    def end(error: BaseException | None) -> None:
+        if error is not None and not isinstance(error, Exception):
+            g.log.left()
+        if not g.log.followed:
+            g.log.finish()
+
+    app.request_class = InboundRequest
+    app.before_request(begin)
+    app.after_request(finish)
+    app.teardown_request(end)
+
+
+def admit(wiring: Wiring) -> Identity:
+    """Who asks; refuses who may not.
+
+    Raises:
+        AuthenticationFailed: The key is missing or wrong.
+        PermissionRefused: The Host or the Origin is not allowed, or the caller's role does not reach so far.
+        RateLimited: Too many wrong keys came from this address.
+    """
+    presented, peer = presented_key(request.headers), request.environ.get("REMOTE_ADDR")
+    if presented is None:
+        return _authorized(wiring, None)
+    wiring.lockout.check(peer)
+    try:
+        return _authorized(wiring, presented)
+    except AuthenticationFailed:
+        wiring.lockout.count(peer)
+        raise
+
+
+def _authorized(wiring: Wiring, presented: str | None) -> Identity:
+    identity = wiring.keys.identify(presented)
+    # They were read for the identity just now.
+    keys_exist = wiring.keys.locked
+    if not identity.keyed:
+        here = approach(keys_exist)
+        wiring.origins.check(here)
+        if wiring.origins.is_owner(here):
+            identity = KEYLESS_OWNER
+    rule = request.url_rule
+    needed = right_needed(request.method, rule.rule if rule is not None else None)
+    authorize(identity, needed, keys_exist=keys_exist)
+    return identity
+
+
+def approach(key_configured: bool) -> Approach:
+    """How this request, which presents no valid key, comes to us."""
+    return Approach(
+        host=request.headers.get("host"),
+        origin=request.headers.get("origin"),
+        remote_is_loopback=is_loopback_address(request.environ.get("REMOTE_ADDR")),
+        proxy=proxy_mark(request.environ),
+        key_configured=key_configured,
+    )

@@ -1,0 +1,119 @@
+"""How a turn comes in: read, recognised, planned, admitted."""
+
+from dataclasses import dataclass, replace
+
+from flask import Response, g, request
+
+from codexproxy.apis.base import Dialect
+from codexproxy.errors import BodyTooLarge, RateLimited
+from codexproxy.metering.charge import spread
+from codexproxy.observability.bodies import log_body
+from codexproxy.protocol.json_encoding import LARGE, paused
+from codexproxy.protocol.request import Turn
+from codexproxy.server import dry_run as dryrun
+from codexproxy.server.admission import Pass
+from codexproxy.server.codex_request import meet
+from codexproxy.server.request_body.body import parse_object, read_body
+from codexproxy.server.request_context import RequestLog
+from codexproxy.server.responses import json_reply
+from codexproxy.server.services import Wiring
+from codexproxy.server.upstream_call import Opening
+from codexproxy.storage.turn_journal import Account
+from codexproxy.upstream.codex_cli.x_codex import wishes_of
+from codexproxy.upstream.concurrency_limited import together
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A turn request that was understood and not begun yet.
+
+    Attributes:
+        held: Who asks, and where the turn goes.
+        turns: What is sent, one turn per answer the caller wants.
+    """
+
+    held: Pass
+    turns: list[Turn]
+
+    @property
+    def turn(self) -> Turn:
+        """The first turn; most requests have no other."""
+        return self.turns[0]
+
+
+def read_entry(dialect: Dialect, wiring: Wiring) -> Entry:
+    """The current request's turns, planned.
+
+    Raises:
+        InvalidRequest: It is not what the dialect takes, or refers to what is not there.
+        BodyTooLarge: It is too large, or stands for what is.
+        PermissionRefused: The key is bound to clients, and this is none of them.
+    """
+    g.log.dialect = dialect.name
+    body = read_body(request.environ, wiring.max_body_bytes)
+    payload = parse_object(body)
+    log_body("request body", payload)
+    held = wiring.gate.recognise(g.identity, request.headers, payload, request.path)
+    wishes = payload.pop("x_codex", None)
+    wishes_of(wishes)  # refused here, whichever backend answers
+    turn = meet(dialect.parse(payload, held.caller), wiring.models_for(held.identity))
+    turn = replace(turn, options={**turn.options, "x_codex": wishes}) if wishes else turn
+    turn = paused(turn, wiring.pause) if len(body) > LARGE else turn
+    _check_copies(len(body), turn.count, wiring.max_body_bytes)
+    turns = wiring.plan(dialect, wiring.shelf.recall(turn) if dialect.stateful else turn, held.identity)
+    g.log.turn = turns[0]
+    log_body("upstream body", turns[0].body)
+    return Entry(held, turns)
+
+
+def _check_copies(size: int, count: int, most: int) -> None:
+    # Each answer is a turn of its own, whose body is a copy of the whole conversation.
+    if count > 1 and size * count > most:
+        raise BodyTooLarge(
+            f"{count} answers to a request of {size} bytes take {count} times as much, more than the {most} bytes "
+            "allowed (MAX_BODY_BYTES). Please ask for fewer answers.",
+            param="n",
+        )
+
+
+def dry_run(entry: Entry, wiring: Wiring) -> Response | None:
+    """What would be sent, for those who only want to see that.
+
+    Raises:
+        ModelNotFound: The key is not for this model, so that what its name stands for is none of its business.
+    """
+    if request.headers.get(dryrun.HEADER) != "1":
+        return None
+    wiring.gate.check_model(entry.held, entry.turn)
+    g.log.dialect = ""
+    return json_reply(dryrun.explain(entry.turns, wiring.router, entry.held.route))
+
+
+def admit(entry: Entry, wiring: Wiring, requestlog: RequestLog) -> None:
+    """Lets a turn in; its place is free again when ``requestlog`` ends.
+
+    Raises:
+        ModelNotFound: The key is not for this model.
+        RateLimited: A limit of the key, or the reserve, is reached.
+    """
+    held = entry.held  # Not the entry: whatever waits for the end keeps what it knows, conversations included.
+
+    def close() -> None:
+        wiring.gate.close(held, requestlog.tokens)
+        requestlog.charged()
+
+    requestlog.on_end(close)
+    requestlog.note(g.log, Account(held.identity.owner, held.identity.limits.tokens_per_day))
+    try:
+        g.log.headers = wiring.gate.admit(entry.held, entry.turns, requestlog.on_end).headers()
+    except RateLimited:
+        g.log.headers = wiring.gate.standing(entry.held).headers()
+        raise
+
+
+def open_turns(entry: Entry, wiring: Wiring, requestlog: RequestLog) -> Opening:
+    """Begins to open an admitted request's turns; closed when ``requestlog`` ends."""
+    turns, party = together(spread(entry.turns, requestlog.tally))
+    opening = Opening(wiring.opener(entry.held.route, entry.held.identity), turns, party)
+    requestlog.on_end(opening.close)
+    return opening

@@ -1,0 +1,138 @@
+"""What the routes work with, handed in by the composition root."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Protocol
+
+from codexproxy.access.authorization import Identity
+from codexproxy.access.keys import KeyRing
+from codexproxy.access.lockout import Lockout
+from codexproxy.access.origins import OriginPolicy
+from codexproxy.apis.base import Dialect
+from codexproxy.compat.strict_schema.stream_decode import reshape
+from codexproxy.compat.truncate.truncator import cut
+from codexproxy.errors import ModelNotFound
+from codexproxy.metering.input_tokens import count_input
+from codexproxy.observability.metrics import Metrics
+from codexproxy.planning.context import RESTORER, Policy
+from codexproxy.planning.model_catalog import Catalogue
+from codexproxy.planning.plan import plan, usable
+from codexproxy.protocol.json_encoding import paused
+from codexproxy.protocol.pacing import Pause, no_pause
+from codexproxy.protocol.request import Turn
+from codexproxy.protocol.stream import EventStream
+from codexproxy.server.admission import Gate
+from codexproxy.server.login.login_service import LoginDesk
+from codexproxy.server.login.refresh_supervisor import LoginWatch
+from codexproxy.server.stored.response_service import Shelf
+from codexproxy.server.turn_observer import Observation
+from codexproxy.upstream.quota_report import QuotaReport
+from codexproxy.upstream.router.candidates import Route
+from codexproxy.upstream.router.router import Router
+
+
+class CatalogueSource(Protocol):
+    """Where the current catalogue comes from."""
+
+    def current(self) -> Catalogue:
+        """The catalogue of this moment; cheap enough for every request."""
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Everything the web layer needs, and nothing it could look up itself.
+
+    Attributes:
+        dialects: Route -> dialect.
+        router: Opens turns; retries and fails over before the first event.
+        gate: What every turn passes.
+        catalogue: The models.
+        policy: What the owner decided for all turns.
+        keys: Who may ask.
+        origins: From where.
+        lockout: Who must wait after too many wrong keys.
+        ready: Reasons why turns cannot be served now; empty when they can.
+        notes: What the owner should know although turns can be served.
+        desk: Logs in and out.
+        watch: Renews the logins ahead of time.
+        quota: How much of the accounts is used, and by whom.
+        max_body_bytes: Largest request, before and after unpacking.
+        heartbeat_seconds: Silence after which a stream says so.
+        turn_seconds: What a request may take, the writing of a stream included; None without a limit.
+        reverse_names: Whether each model is listed by its reversed name, too.
+        shelf: Where answers are kept.
+        observation: Told of every turn.
+        pause: Lets others run, now and then in a long walk.
+        inline_images: Fetches the remote images of a turn; None leaves that to upstream.
+    """
+
+    dialects: Mapping[str, Dialect]
+    router: Router
+    gate: Gate
+    catalogue: CatalogueSource
+    policy: Policy
+    keys: KeyRing
+    origins: OriginPolicy
+    ready: Callable[[], list[str]]
+    notes: Callable[[], list[str]]
+    desk: LoginDesk
+    watch: LoginWatch
+    shelf: Shelf
+    quota: QuotaReport
+    max_body_bytes: int
+    heartbeat_seconds: float
+    turn_seconds: float | None = None
+    reverse_names: bool = False
+    lockout: Lockout = field(default_factory=Lockout)
+    observation: Observation = field(default_factory=lambda: Observation(Metrics()))
+    pause: Pause = no_pause
+    inline_images: Callable[[Turn], Turn] | None = None
+
+    def models_for(self, identity: Identity) -> Catalogue:
+        """The current catalogue, which lists those models only that a caller may use."""
+        catalogue = self.catalogue.current()
+        return catalogue if identity.uses_all_models else _limited(catalogue, identity.models)
+
+    def plan(self, dialect: Dialect, turn: Turn, identity: Identity) -> list[Turn]:
+        """The turns ready to send, one per answer the caller wants."""
+        options = {**turn.options, "forwards_failures": dialect.forwards_failures and turn.stream}
+        catalogue = self.models_for(identity)
+        bodies = dialect.bodies(turn)
+        # Answers to one and the same question are planned once.
+        planned = {
+            key: plan(replace(turn, body=body, options=options), catalogue, self.policy)
+            for key, body in {id(body): body for body in bodies}.items()
+        }
+        return [planned[id(body)] for body in bodies]
+
+    def opener(self, route: Route, identity: Identity) -> Callable[[Turn], EventStream]:
+        """Opens turns upstream; what the backend cannot do is emulated on the stream."""
+
+        def open(turn: Turn) -> EventStream:
+            ready = self.inline_images(turn) if self.inline_images else turn
+            ready = turn if ready is turn else paused(ready, self.pause)
+            try:
+                stream = self.router.open(ready, route)
+            except ModelNotFound as refusal:
+                raise _naming_usable(refusal, ready, self.models_for(identity)) from refusal
+            stream = cut(stream, turn.stop, turn.max_tokens, lambda: count_input(turn.body, self.pause))
+            restorer = turn.options.get(RESTORER)
+            return reshape(stream, restorer, self.pause) if restorer is not None else stream
+
+        return open
+
+
+def _naming_usable(refusal: ModelNotFound, turn: Turn, catalogue: Catalogue) -> ModelNotFound:
+    if refusal.param is not None:  # ours, and complete
+        return refusal
+    message = refusal.message + usable(catalogue, besides=str(turn.body.get("model") or ""))
+    named = ModelNotFound(message, code=refusal.code, status=refusal.status, extra=refusal.extra)
+    named.upstream_status, named.backend = refusal.upstream_status, refusal.backend
+    return named
+
+
+# The same object for each key with the same models, so that what is made of it is made once.
+@lru_cache(maxsize=64)
+def _limited(catalogue: Catalogue, patterns: tuple[str, ...]) -> Catalogue:
+    return catalogue.limited_to(Identity(models=patterns).may_use)

@@ -1,0 +1,60 @@
+"""What can be done with responses besides asking for them: fetch, follow, list, delete, cancel, count."""
+
+from flask import Blueprint, Response, g, request
+
+from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_responses.stored import (
+    cancellable,
+    deleted,
+    found,
+    listing,
+    page,
+    starting_after,
+)
+from codexproxy.metering.input_tokens import count_input
+from codexproxy.protocol.request import Caller
+from codexproxy.server.request_body.body import parse_object, read_body
+from codexproxy.server.responses import json_reply, stream_reply
+from codexproxy.server.services import Wiring
+from codexproxy.server.stored.resume import Reader
+from codexproxy.storage.responses.scoped import OwnedResponses
+
+
+def responses_routes(wiring: Wiring) -> Blueprint:
+    """The routes about stored responses."""
+    blueprint = Blueprint("responses", __name__)
+    shelf = wiring.shelf
+
+    def mine() -> OwnedResponses:
+        return shelf.of(g.identity.owner)
+
+    @blueprint.get("/responses/<id>")
+    def retrieve(id: str) -> Response:
+        response = found(mine().get(id), id)
+        if request.args.get("stream") != "true":
+            return json_reply(response)
+        reader = Reader(mine(), id, is_awaited=shelf.grace > 0)
+        return stream_reply(reader.read(starting_after(request.args), wiring.heartbeat_seconds, g.log))
+
+    @blueprint.delete("/responses/<id>")
+    def delete(id: str) -> Response:
+        return json_reply(deleted(mine().delete(id), id))
+
+    @blueprint.get("/responses/<id>/input_items")
+    def input_items(id: str) -> Response:
+        history = mine().history(id)
+        found({} if history else None, id)
+        return json_reply(page(history.input if history else [], listing(request.args)))
+
+    @blueprint.post("/responses/<id>/cancel")
+    def cancel(id: str) -> Response:
+        cancellable(found(mine().get(id), id))
+        return json_reply(found(mine().cancel(id), id))
+
+    @blueprint.post("/responses/input_tokens")
+    def input_tokens() -> Response:
+        payload = parse_object(read_body(request.environ, wiring.max_body_bytes))
+        turn = shelf.recall(ResponsesDialect(wiring.pause).parse(payload, Caller(g.identity.owner)))
+        return json_reply({"object": "response.input_tokens", "input_tokens": count_input(turn.body, wiring.pause)})
+
+    return blueprint

@@ -1,0 +1,11 @@
+"""The Codex CLI of this machine as a backend (UPSTREAM.md §9).
+
+``codex exec`` runs one process per turn and gives whole messages; ``codex
+app-server`` streams. Both are told the same ``Job`` and give the same events.
+"""
+
+from codexproxy.upstream.codex_cli.backend import CodexCliBackend
+from codexproxy.upstream.codex_cli.options import CodexCliOptions
+from codexproxy.upstream.codex_cli.security.loopback import is_local_url
+
+__all__ = ["CodexCliBackend", "CodexCliOptions", "is_local_url"]

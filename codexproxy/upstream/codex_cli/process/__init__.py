@@ -1,0 +1,1 @@
+"""Starts, pools and stops processes of the Codex CLI."""

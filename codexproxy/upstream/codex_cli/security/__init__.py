@@ -1,0 +1,1 @@
+"""What a run of the Codex CLI may read, write and reach."""

@@ -1,0 +1,77 @@
+"""Where a turn may go, and in which order its providers are asked; pure."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from codexproxy.protocol.request import Turn
+from codexproxy.upstream.provider import DEFAULT_GROUP, Provider
+
+# The type of providers that a turn for the local Codex CLI (``cli/…``) may go to.
+LOCAL_KIND = "codex-cli"
+
+# Makes a turn fit for a provider, given its name and type.
+Adapter = Callable[[Turn, str, str], Turn]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a turn may go.
+
+    Attributes:
+        group: The group of providers.
+        adapt: Makes the turn fit for the provider that was chosen, before it is sent there.
+        anywhere: Whether a turn for the local Codex CLI may find one in any group.
+    """
+
+    group: str = DEFAULT_GROUP
+    adapt: Adapter | None = None
+    anywhere: bool = False
+
+
+def members(providers: Sequence[Provider], group: str, turn: Turn, *, anywhere: bool = False) -> list[Provider]:
+    """The providers that may run a turn: those of its group that serve its model, and can do what it asks for.
+
+    Where none can, all of them are named, since each says best what it cannot do.
+
+    Args:
+        providers: All of them.
+        group: The group.
+        turn: The turn; its model is known by the caller's name and by upstream's.
+        anywhere: Whether a turn for the local Codex CLI finds one in any group.
+    """
+    local = bool(turn.options.get("local"))
+    names = (turn.model, str(turn.body.get("model") or ""))
+    found = [
+        provider
+        for provider in providers
+        if (provider.group == group or (local and anywhere))
+        and (provider.kind == LOCAL_KIND or not local)
+        and any(provider.serves(name) for name in names)
+    ]
+    return [provider for provider in found if provider.fits(turn)] or found
+
+
+def ranked(candidates: Sequence[Provider], account: str | None, uniform: Callable[[], float]) -> list[Provider]:
+    """Candidates in the order in which to ask them.
+
+    The conversation's own account comes first, then priority, then chance by weight.
+
+    Args:
+        candidates: Who may be asked.
+        account: The account the conversation belongs to, where known.
+        uniform: Random numbers in [0, 1).
+    """
+
+    def place(provider: Provider) -> tuple[bool, int, float]:
+        return provider.holder != account, provider.priority, -_lot(provider.weight, uniform())
+
+    return sorted(candidates, key=place)
+
+
+def _lot(weight: int, number: float) -> float:
+    # Efraimidis and Spirakis: the largest ``u ** (1 / weight)`` wins with
+    # probability proportional to its weight; as logarithms, to keep precision.
+    if weight <= 0:
+        return -math.inf
+    return math.log(number) / weight if number > 0 else -math.inf

@@ -1,0 +1,92 @@
+"""What is kept of an answer on its way: everything, without a look at its deltas."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.compat.history.continuation import continued
+from codexproxy.protocol.aggregate import STRUCTURE, fold
+from codexproxy.protocol.events import Batch, Event
+from codexproxy.protocol.request import Caller
+from codexproxy.server.stored.response_service import Keeping, Shelf
+from codexproxy.storage.database import DatabaseFailed
+from codexproxy.storage.responses.base import Stored
+from tests.apis.recorded import Recording, each_recording, recordings
+from tests.fakes.responses import MemoryResponseStore
+
+
+class FullStore(MemoryResponseStore):
+    """A store whose disk is full."""
+
+    def save(self, stored: Stored) -> None:
+        raise DatabaseFailed("the disk is full")
+
+
+def keeping(store: MemoryResponseStore, **body: Any) -> Keeping:
+    dialect, shelf = ResponsesDialect(), Shelf(store)
+    turn = dialect.parse({"model": "m", "input": "hi", **body}, Caller("ann"))
+    kept = shelf.keeping(dialect, continued(turn, shelf.of("ann")))
+    assert kept is not None
+    return kept
+
+
+def numbered(batches: list[Batch]) -> Iterator[tuple[int, Batch]]:
+    return ((0, batch) for batch in batches)
+
+
+@each_recording()
+def test_every_item_can_be_rebuilt_without_deltas(recording: Recording) -> None:
+    events = recording.events()
+    lean = [event for event in events if event.type in STRUCTURE]
+    assert not [event for event in lean if event.type.endswith(".delta")]
+    assert fold([lean]) == fold([events])
+
+
+@given(cuts=st.lists(st.integers(1, 200)), choice=st.integers(0, 10_000))
+def test_it_passes_everything_on_and_keeps_the_answer_before_its_last_events(cuts: list[int], choice: int) -> None:
+    found = recordings()
+    if not found:
+        return
+    events = found[choice % len(found)].events()
+    edges = [0, *sorted({cut for cut in cuts if cut < len(events)}), len(events)]
+    batches = [events[start:stop] for start, stop in pairwise(edges)]
+    store = MemoryResponseStore()
+    passed: Batch = []
+    for number, batch in keeping(store).watch(numbered(batches)):
+        assert number == 0
+        ended = any(event.type in ("response.completed", "response.incomplete") for event in batch)
+        assert bool(store.entries) or not ended
+        passed += batch
+    assert passed == events
+
+
+def test_an_answer_is_kept_as_it_is_told() -> None:
+    item = {"id": "msg_1", "type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "yes"}]}
+    events = [
+        Event.of({"type": "response.created", "response": {"id": "resp_1", "status": "in_progress"}}),
+        Event.of({"type": "response.output_item.done", "output_index": 0, "item": item}),
+        Event.of({"type": "response.completed", "response": {"id": "resp_1", "status": "completed", "output": []}}),
+    ]
+    store = MemoryResponseStore()
+    list(keeping(store, metadata={"a": "b"}).watch(numbered([events])))
+    kept = store.get("ann", "resp_1") or {}
+    assert (kept["status"], kept["metadata"], kept["output"][0]["id"]) == ("completed", {"a": "b"}, "msg_1")
+    history = store.history("ann", "resp_1")
+    assert history and history.input[0]["id"].startswith("msg_")
+
+
+def test_an_event_that_is_no_json_passes_and_only_the_keeping_ends() -> None:
+    broken = Event("response.output_item.done", b"data: {\n\n", b"{")
+    end = Event.of({"type": "response.completed", "response": {"id": "resp_1", "output": []}})
+    store = MemoryResponseStore()
+    assert [batch for _, batch in keeping(store).watch(numbered([[broken], [end]]))] == [[broken], [end]]
+    assert store.entries == {}
+
+
+def test_a_full_disk_costs_nobody_the_answer() -> None:
+    end = Event.of({"type": "response.completed", "response": {"id": "resp_1", "output": []}})
+    assert [batch for _, batch in keeping(FullStore()).watch(numbered([[end]]))] == [[end]]

@@ -1,0 +1,65 @@
+"""What a request held is freed at its end, whatever happens meanwhile; what nobody needs any more, before."""
+
+import gevent
+import pytest
+from flask import Response
+
+from codexproxy.gunicorn.disconnects import ClientGone
+from codexproxy.gunicorn.inflight import Underway
+from codexproxy.observability.metrics import Metrics
+from codexproxy.protocol.request import Caller, Turn
+from codexproxy.server.request_context import RequestLog
+from codexproxy.server.turn_observer import Observation
+from codexproxy.storage.ledger import TurnRecord
+from codexproxy.storage.turn_journal import Slot
+
+
+class Rows:
+    """A ledger in memory."""
+
+    def __init__(self) -> None:
+        self.rows: list[TurnRecord] = []
+
+    def add(self, turn: Slot) -> None:
+        self.rows.append(turn.row)
+
+    def close(self) -> None:
+        """Nothing waits."""
+
+
+def test_all_is_freed_though_the_client_leaves_in_the_middle_of_it() -> None:
+    rows, underway, freed = Rows(), Underway(), list[str]()
+    request = RequestLog("id", Observation(Metrics(), rows))
+    request.dialect = "chat"
+
+    def leave() -> None:
+        freed.append("stream")
+        raise ClientGone
+
+    request.on_end(underway.enter(request))
+    request.on_end(lambda: freed.append("watch"), first=True)
+    request.on_end(lambda: freed.append("place"))
+    request.on_end(leave)
+    with pytest.raises(gevent.GreenletExit):
+        request.finish()
+    assert freed == ["watch", "stream", "place"]
+    assert len(underway) == 0
+    assert [row.dialect for row in rows.rows] == ["chat"]
+    request.finish()
+    assert len(rows.rows) == 1
+
+
+def test_a_stream_lets_its_conversation_go_and_still_tells_what_it_was() -> None:
+    rows = Rows()
+    request = RequestLog("id", Observation(Metrics(), rows))
+    request.dialect = "chat"
+    body = {"model": "gpt-5.2", "reasoning": {"effort": "high"}, "instructions": "Count.", "input": ["long"] * 100}
+    request.turn = Turn("fast", body, caller=Caller(client="cursor"), options={"own": body["input"]}, adapted=("a",))
+    response = Response(iter([b"x"]))
+    request.follow(response)
+    assert request.turn.body == {"model": "gpt-5.2", "reasoning": {"effort": "high"}}
+    assert not request.turn.options
+    response.close()
+    assert [(row.client, row.model, row.effort, row.adapted) for row in rows.rows] == [
+        ("cursor", "gpt-5.2", "high", "a")
+    ]
