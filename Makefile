@@ -13,7 +13,7 @@ LOCK := constraints.txt requirements.txt setup.cfg setup.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test clients check docs bench bench-quick bench-peers soak lock clean
+.PHONY: help demo run test clients check house docs bench bench-quick bench-peers soak lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ check: $(VENV)/.ready-dev ## lint, format, types and the budgets of the architec
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m pytest -q tests/test_architecture.py
+
+house: $(VENV)/.ready-test ## measure the structure of the code: files, lines, the way of one answer (WAY=1: module by module)
+	@$(PY) -m tests.house $(if $(WAY),--way) 2>/dev/null
 
 docs: $(VENV)/.ready-test ## write the generated pages of docs/
 	$(PY) -m codexproxy.settings > docs/settings.md.new
