@@ -11,8 +11,6 @@ from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.process import SimulatorProcess
 from tests.service import Service
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-
 # The same examples in every run, and no limits of time: how long one takes says more of the machine than of the code.
 settings.register_profile(
     "fixed", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
@@ -37,14 +35,6 @@ def sim(simulator: SimulatorProcess) -> SimulatorClient:
     client = SimulatorClient(simulator.base_url)
     client.reset()
     return client
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of recorded traffic and schemas beside the checkout."""
-    if not SHARED.is_dir():
-        pytest.skip("the folder with recorded traffic, ../shared, is not beside this checkout")
-    return SHARED
 
 
 @pytest.fixture(scope="session")

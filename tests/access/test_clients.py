@@ -1,7 +1,6 @@
 """Clients are recognised by their marks; only a Codex CLI with all of its proofs is genuine."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from codexproxy.access.clients.detection import detect, session_of
 from codexproxy.access.clients.profiles import BY_NAME, PROFILES
 from codexproxy.access.instructions.catalog import OfficialTexts
 from codexproxy.planning.client_quirks import QUIRKS
+from tests.data import RECORDINGS
 
 OFFICIAL_TEXT = "You are the official assistant.\n\nBe careful."
 OFFICIAL = OfficialTexts([OFFICIAL_TEXT])
@@ -180,8 +180,8 @@ def test_other_clients_are_rows_of_the_table(headers: dict[str, str], body: dict
     assert detect(headers, body, OFFICIAL).name == name
 
 
-def test_the_recorded_cursor_request_is_recognised_by_its_system_text(shared: Path) -> None:
-    body = json.loads((shared / "recordings/requests/cursor_ask_mode.json").read_text())
+def test_the_recorded_cursor_request_is_recognised_by_its_system_text() -> None:
+    body = json.loads((RECORDINGS / "requests/cursor_ask_mode.json").read_text())
     assert detect({"user-agent": "Go-http-client/2.0"}, body, OFFICIAL).name == "cursor"
 
 

@@ -12,23 +12,20 @@ from codexproxy.apis.openai_chat.render import ChunkRenderer
 from codexproxy.protocol.aggregate import fold
 from codexproxy.protocol.events import Batch, Event
 from codexproxy.protocol.request import Caller, Turn
-from tests.apis.recorded import SHARED
+from tests.data import SCHEMAS
 
 HELLO = [{"role": "user", "content": "hi"}]
 DIALECT = ChatDialect(clock=lambda: 1_767_225_600.9, identify=lambda: "chatcmpl-codex-1")
 
 
 @cache
-def _validator(name: str) -> Draft202012Validator | None:
-    path = SHARED / "schemas" / f"{name}.json"
-    return Draft202012Validator(json.loads(path.read_text())) if path.exists() else None
+def _validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads((SCHEMAS / f"{name}.json").read_text()))
 
 
 def assert_valid(name: str, value: dict[str, Any]) -> None:
-    """The value obeys the schema, where the schemas are at hand."""
-    validator = _validator(name)
-    if validator is not None:
-        assert not [error.message for error in validator.iter_errors(value)], value
+    """The value obeys the schema."""
+    assert not [error.message for error in _validator(name).iter_errors(value)], value
 
 
 @dataclass

@@ -1,17 +1,14 @@
-"""Recorded Responses traffic beside the checkout, read in place."""
+"""Recorded Responses streams and what a client must make of them."""
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from codexproxy.protocol.events import Batch
 from codexproxy.upstream.chatgpt.sse import Decoder
-
-SHARED = Path(__file__).resolve().parents[3] / "shared"
-needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="the folder ../shared is not beside this checkout")
+from tests.data import RECORDINGS
 
 
 @dataclass(frozen=True)
@@ -41,8 +38,8 @@ def decoded(stream: bytes) -> Batch:
 
 
 def recordings() -> list[Recording]:
-    """Every recorded Responses stream; none where the folder is absent."""
-    found = sorted((SHARED / "recordings" / "responses_sse").glob("*.sse"))
+    """All recorded Responses streams."""
+    found = sorted((RECORDINGS / "responses_sse").glob("*.sse"))
     return [
         Recording(path.stem, path.read_bytes(), json.loads(path.with_suffix(".expected.json").read_text()))
         for path in found
@@ -52,5 +49,5 @@ def recordings() -> list[Recording]:
 def each_recording() -> Any:
     """Runs a test once per recorded stream."""
     found = recordings()
-    cases = [pytest.param(case, id=case.name) for case in found] or [pytest.param(None, marks=needs_shared)]
+    cases = [pytest.param(case, id=case.name) for case in found]
     return pytest.mark.parametrize("recording", cases)

@@ -9,7 +9,7 @@ from codexproxy.apis.openai_chat.fields import EMULATED, FIELDS, IGNORED, MAPPED
 from codexproxy.errors import InvalidRequest
 from codexproxy.protocol.request import Caller, Turn
 from tests.apis.chat_reading import DIALECT, HELLO, turn_of
-from tests.apis.recorded import SHARED, needs_shared
+from tests.data import SCHEMAS
 
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
 
@@ -81,7 +81,7 @@ ASKING: dict[str, tuple[Any, dict[str, Any]]] = {
 
 
 def platform_fields() -> set[str]:
-    document = json.loads((SHARED / "schemas" / "CreateChatCompletionRequest.json").read_text())
+    document = json.loads((SCHEMAS / "CreateChatCompletionRequest.json").read_text())
     return set(_properties(document["$defs"], {"$ref": document["$ref"]}))
 
 
@@ -92,7 +92,6 @@ def _properties(definitions: dict[str, Any], schema: dict[str, Any]) -> set[str]
     return found.union(*(_properties(definitions, part) for part in schema.get("allOf", [])))
 
 
-@needs_shared
 def test_the_table_holds_every_field_of_the_platforms_request_and_calls_no_other_so():
     assert {field.name for field in FIELDS.values() if field.origin == "platform"} == platform_fields()
 

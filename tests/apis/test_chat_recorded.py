@@ -14,7 +14,8 @@ from codexproxy.protocol.aggregate import fold
 from codexproxy.protocol.request import Caller
 from codexproxy.upstream.chatgpt.sse import Decoder
 from tests.apis.chat_reading import DIALECT, Seen, assert_valid, read, renderer_of, turn_of
-from tests.apis.recorded import SHARED, Recording, each_recording, needs_shared, recordings
+from tests.apis.recorded import Recording, each_recording, recordings
+from tests.data import RECORDINGS
 
 FAILED = "error_then_failed_quota"
 
@@ -91,7 +92,6 @@ def test_a_stream_that_comes_byte_by_byte_gives_the_same_bytes(recording: Record
     assert b"".join(slow.render(batch) for batch in batches(recording.stream, 1)) == whole
 
 
-@needs_shared
 @settings(max_examples=60)
 @given(st.data())
 def test_any_chunking_of_any_stream_gives_the_same_bytes(data: st.DataObject):
@@ -105,10 +105,8 @@ def test_any_chunking_of_any_stream_gives_the_same_bytes(data: st.DataObject):
 
 
 def request_bodies() -> list[Any]:
-    found = sorted((SHARED / "recordings" / "requests").glob("*.json"))
-    paths = [path for path in found if path.stem != "manifest"]
-    cases = [pytest.param(json.loads(path.read_text()), id=path.stem) for path in paths]
-    return cases or [pytest.param(None, marks=needs_shared)]
+    paths = sorted((RECORDINGS / "requests").glob("*.json"))
+    return [pytest.param(json.loads(path.read_text()), id=path.stem) for path in paths]
 
 
 PARTS = {"assistant": {"output_text", "refusal"}, "user": {"input_text", "input_image", "input_file"}}

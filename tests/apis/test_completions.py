@@ -24,7 +24,8 @@ from tests.apis.chat_reading import (
     summary_delta,
     text_delta,
 )
-from tests.apis.recorded import SHARED, Recording, each_recording, needs_shared
+from tests.apis.recorded import Recording, each_recording
+from tests.data import RECORDINGS
 
 DIALECT = CompletionsDialect(clock=lambda: 1_767_225_600, identify=lambda: "cmpl-codex-1")
 
@@ -233,7 +234,6 @@ def test_a_field_meets_its_fate(name: str):
     assert all(turn_of(**{name: value}).ignored == () for value in FIELDS[name].neutral)
 
 
-@needs_shared
 def test_recorded_requests_become_turns():
-    for path in sorted((SHARED / "recordings").glob("completions_*/*.request.json")):
+    for path in sorted(RECORDINGS.glob("completions_*/*.request.json")):
         assert DIALECT.parse(json.loads(path.read_text()), Caller()).count >= 1

@@ -12,15 +12,16 @@ from jsonschema import Draft202012Validator
 from codexproxy.apis.openai_responses import ResponsesDialect
 from codexproxy.protocol.aggregate import fold
 from codexproxy.protocol.request import Caller
-from tests.apis.recorded import SHARED, Recording, each_recording, needs_shared
+from tests.apis.recorded import Recording, each_recording
+from tests.data import SCHEMAS
 
-# The schema lists fewer error codes than real traffic has (../shared/schemas/disagreements.json).
+# The schema lists fewer error codes than real traffic has (tests/data/README.md).
 KNOWN_DISAGREEMENTS = {"error_then_failed_quota": ["$.error"]}
 
 
 @cache
 def validator() -> Draft202012Validator:
-    return Draft202012Validator(json.loads((SHARED / "schemas" / "Response.json").read_text()))
+    return Draft202012Validator(json.loads((SCHEMAS / "Response.json").read_text()))
 
 
 def complaints(response: dict[str, Any]) -> list[str]:
@@ -49,7 +50,6 @@ def _text(response: dict[str, Any]) -> str:
     return "".join(part.get("text", "") for message in messages for part in message["content"])
 
 
-@needs_shared
 def test_an_answer_of_which_upstream_said_nearly_nothing_is_valid_all_the_same():
     answer = {
         "id": "resp_2",
@@ -71,14 +71,12 @@ def test_an_answer_of_which_upstream_said_nearly_nothing_is_valid_all_the_same()
     )
 
 
-@needs_shared
 def test_what_a_call_holds_is_text_also_where_upstream_sent_an_object():
     response = complete({"output": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": {"a": [1]}}]})
     assert complaints(response) == []
     assert response["output"][0]["arguments"] == '{"a":[1]}'
 
 
-@needs_shared
 def test_nothing_at_all_is_dressed_as_a_valid_object():
     assert complaints(complete({})) == []
 

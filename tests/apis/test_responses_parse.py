@@ -9,7 +9,7 @@ from codexproxy.apis.openai_responses import ResponsesDialect
 from codexproxy.apis.openai_responses.fields import FIELDS, Fate
 from codexproxy.errors import InvalidRequest
 from codexproxy.protocol.request import Caller, Turn
-from tests.apis.recorded import SHARED, needs_shared
+from tests.data import SCHEMAS
 
 
 def parse(**payload: Any) -> Turn:
@@ -47,9 +47,8 @@ def test_the_body_holds_what_is_mapped_and_nothing_else():
     assert turn.ignored == ("temperature",)
 
 
-@needs_shared
 def test_every_field_of_the_published_request_has_a_fate():
-    schema = json.loads((SHARED / "schemas" / "CreateResponse.json").read_text())
+    schema = json.loads((SCHEMAS / "CreateResponse.json").read_text())
     definitions = schema["$defs"]
 
     def fields(part: dict[str, Any]) -> set[str]:

@@ -1,19 +1,18 @@
 """What the platform's published schemas say of the answers a client was given.
 
-Exceptions are those that ``disagreements.json`` beside the schemas names: real
-traffic carries them, too.
+Exceptions are those that recorded traffic shows, too (tests/data/README.md).
 """
 
 import json
 import re
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
 from tests.clients import grammar
 from tests.clients.relay import Exchange
+from tests.data import SCHEMAS
 from tests.simulator import event_schemas
 
 Json = dict[str, Any]
@@ -24,27 +23,27 @@ OUR_CODES = {"upstream_truncated", "upstream_timeout", "upstream_unavailable", "
 
 
 @cache
-def _validator(folder: Path, name: str) -> Draft202012Validator:
-    return Draft202012Validator(json.loads((folder / f"{name}.json").read_text()))
+def _validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads((SCHEMAS / f"{name}.json").read_text()))
 
 
-def flaws(exchange: Exchange, folder: Path) -> list[str]:
+def flaws(exchange: Exchange) -> list[str]:
     """Everything that is wrong with an answer; none for kinds without a schema."""
     path = exchange.path.split("?")[0].rstrip("/")
     if exchange.status >= 400:
-        return _check("ErrorResponse", exchange, folder)
+        return _check("ErrorResponse", exchange)
     for ending, judge in _JUDGES.items():
         if path.endswith(ending):
-            return judge(exchange, folder)
+            return judge(exchange)
     return []
 
 
-def _check(name: str, exchange: Exchange, folder: Path) -> list[str]:
-    return _errors(name, json.loads(exchange.body), folder)
+def _check(name: str, exchange: Exchange) -> list[str]:
+    return _errors(name, json.loads(exchange.body))
 
 
-def _errors(name: str, value: Any, folder: Path) -> list[str]:
-    found = _validator(folder, name).iter_errors(value)
+def _errors(name: str, value: Any) -> list[str]:
+    found = _validator(name).iter_errors(value)
     return [f"{name}: {error.json_path} {error.message[:300]}" for error in found]
 
 
@@ -58,31 +57,31 @@ def _data(exchange: Exchange) -> list[str]:
     return [line[6:] for block in blocks for line in block.split("\n") if line.startswith("data: ")]
 
 
-def _chunks(name: str, exchange: Exchange, folder: Path) -> list[str]:
+def _chunks(name: str, exchange: Exchange) -> list[str]:
     found = []
     for payload in _data(exchange):
         value = {} if payload == "[DONE]" else json.loads(payload)
         if "error" in value:
-            found += _errors("ErrorResponse", value, folder)
+            found += _errors("ErrorResponse", value)
         elif value:
-            found += _errors(name, value, folder)
+            found += _errors(name, value)
     return found
 
 
-def _chat(exchange: Exchange, folder: Path) -> list[str]:
+def _chat(exchange: Exchange) -> list[str]:
     if _streamed(exchange):
-        found = _chunks("CreateChatCompletionStreamResponse", exchange, folder)
+        found = _chunks("CreateChatCompletionStreamResponse", exchange)
         # The platform's own libraries need the type of a custom call, which its schema of chunks forgot.
         return [flaw for flaw in found if "'custom' is not one of ['function']" not in flaw] + grammar.flaws(exchange)
-    return _check("CreateChatCompletionResponse", exchange, folder)
+    return _check("CreateChatCompletionResponse", exchange)
 
 
-def _completion(exchange: Exchange, folder: Path) -> list[str]:
+def _completion(exchange: Exchange) -> list[str]:
     if not _streamed(exchange):
-        return _check("CreateCompletionResponse", exchange, folder)
+        return _check("CreateCompletionResponse", exchange)
     # Until the last chunk the platform itself sends nulls (its text on ``include_usage`` says so),
     # which its schema does not allow.
-    found = _chunks("CreateCompletionResponse", exchange, folder)
+    found = _chunks("CreateCompletionResponse", exchange)
     return [flaw for flaw in found if not re.search(r"finish_reason None|\$\.usage None", flaw)]
 
 
@@ -104,14 +103,14 @@ def _event(payload: str) -> Json:
     return event
 
 
-def _responses(exchange: Exchange, folder: Path) -> list[str]:
+def _responses(exchange: Exchange) -> list[str]:
     if _streamed(exchange):
-        return [flaw for payload in _data(exchange) for flaw in event_schemas.flaws(_event(payload), folder)]
-    return _errors("Response", _as_published(json.loads(exchange.body)), folder)
+        return [flaw for payload in _data(exchange) for flaw in event_schemas.flaws(_event(payload))]
+    return _errors("Response", _as_published(json.loads(exchange.body)))
 
 
-def _models(exchange: Exchange, folder: Path) -> list[str]:
-    return _check("ListModelsResponse", exchange, folder)
+def _models(exchange: Exchange) -> list[str]:
+    return _check("ListModelsResponse", exchange)
 
 
 _JUDGES = {

@@ -4,17 +4,16 @@ The models they name are not the point, so upstream takes every name.
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
-from tests.conftest import SHARED
+from tests.data import RECORDINGS
 from tests.service import Answer, Service
 
-FOLDER = SHARED / "recordings/requests"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.json") if path.stem != "manifest") or ["none"]
+FOLDER = RECORDINGS / "requests"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 PATH = "/v1/chat/completions"
 
 
@@ -24,8 +23,8 @@ def sim(sim: SimulatorClient) -> SimulatorClient:
     return sim
 
 
-def body_of(shared: Path, name: str) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads((shared / f"recordings/requests/{name}.json").read_text())
+def body_of(name: str) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads((RECORDINGS / f"requests/{name}.json").read_text())
     return body
 
 
@@ -42,9 +41,9 @@ def spoken(answer: Answer, body: dict[str, Any]) -> str:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("turned", [False, True], ids=["as_recorded", "stream_turned_over"])
 def test_every_recorded_body_is_answered_and_never_refused_upstream(
-    via: Service, shared: Path, sim: SimulatorClient, name: str, turned: bool
+    via: Service, sim: SimulatorClient, name: str, turned: bool
 ) -> None:
-    body = body_of(shared, name)
+    body = body_of(name)
     if turned:
         body = {**body, "stream": not body.get("stream")}
         body.pop("stream_options", None)
@@ -57,9 +56,9 @@ def test_every_recorded_body_is_answered_and_never_refused_upstream(
     assert spoken(answer, body) or calls
 
 
-def sent(via: Service, shared: Path, sim: SimulatorClient, name: str) -> tuple[dict[str, Any], Answer]:
+def sent(via: Service, sim: SimulatorClient, name: str) -> tuple[dict[str, Any], Answer]:
     """What upstream was asked for a recorded body, and the answer."""
-    answer = via.post(PATH, body_of(shared, name))
+    answer = via.post(PATH, body_of(name))
     assert answer.status == 200, answer.body
     asked: dict[str, Any] = sim.last_turn()["json"]
     return asked, answer
@@ -74,8 +73,8 @@ def usage_chunks(answer: Answer) -> list[dict[str, Any]]:
     return [chunk for chunk in map(json.loads, lines) if chunk.get("usage")]
 
 
-def test_cursor_in_ask_mode(via: Service, shared: Path, sim: SimulatorClient) -> None:
-    asked, answer = sent(via, shared, sim, "cursor_ask_mode")
+def test_cursor_in_ask_mode(via: Service, sim: SimulatorClient) -> None:
+    asked, answer = sent(via, sim, "cursor_ask_mode")
     assert asked["instructions"].startswith("You are an AI coding assistant")
     assert [tool["name"] for tool in asked["tools"]] == ["read_file", "run_terminal_cmd"]
     assert texts(asked["input"][0])[1].startswith("<user_query>")
@@ -84,8 +83,8 @@ def test_cursor_in_ask_mode(via: Service, shared: Path, sim: SimulatorClient) ->
     assert len(usage_chunks(answer)) == 1
 
 
-def test_cline(via: Service, shared: Path, sim: SimulatorClient) -> None:
-    asked, answer = sent(via, shared, sim, "cline_first_turn")
+def test_cline(via: Service, sim: SimulatorClient) -> None:
+    asked, answer = sent(via, sim, "cline_first_turn")
     assert "You are a highly skilled software engineer" in asked["instructions"]
     assert [text[:6] for text in texts(asked["input"][0])] == ["<task>", "<envir"]
     first = json.loads(answer.body.split(b"\n\n")[0].removeprefix(b"data: "))
@@ -93,23 +92,23 @@ def test_cline(via: Service, shared: Path, sim: SimulatorClient) -> None:
     assert len(usage_chunks(answer)) == 1
 
 
-def test_continue(via: Service, shared: Path, sim: SimulatorClient) -> None:
-    asked, answer = sent(via, shared, sim, "continue_chat")
+def test_continue(via: Service, sim: SimulatorClient) -> None:
+    asked, answer = sent(via, sim, "continue_chat")
     assert asked["instructions"].startswith("<important_rules>")
     assert "max_tokens" not in asked and "max_output_tokens" not in asked
     assert usage_chunks(answer) == []
 
 
-def test_open_webui_and_its_title_job(via: Service, shared: Path, sim: SimulatorClient) -> None:
-    asked, answer = sent(via, shared, sim, "open_webui_chat")
+def test_open_webui_and_its_title_job(via: Service, sim: SimulatorClient) -> None:
+    asked, answer = sent(via, sim, "open_webui_chat")
     assert asked["instructions"] == "User: Alice\nToday: 2026-03-14"
     assert len(usage_chunks(answer)) == 1
-    asked, answer = sent(via, shared, sim, "open_webui_title_task")
+    asked, answer = sent(via, sim, "open_webui_title_task")
     assert "Generate a concise" in texts(asked["input"][0])[0]
     assert answer.json["choices"][0]["finish_reason"] == "stop"
 
 
-def test_n8n(via: Service, shared: Path, sim: SimulatorClient) -> None:
-    asked, answer = sent(via, shared, sim, "n8n_basic_chain")
+def test_n8n(via: Service, sim: SimulatorClient) -> None:
+    asked, answer = sent(via, sim, "n8n_basic_chain")
     assert asked.get("text", {}).get("format") in (None, {"type": "text"})
     assert "n8n is a workflow tool" in answer.json["choices"][0]["message"]["content"]

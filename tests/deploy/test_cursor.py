@@ -18,6 +18,7 @@ import pytest
 
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.recipes import answer, call, message
+from tests.data import RECORDINGS
 from tests.deploy.test_nginx import Deployment
 from tests.deploy.web_server import find_nginx
 from tests.service import PATIENCE, ROOT, Answer, free_port, wait_until
@@ -131,10 +132,8 @@ def chunks(told: Answer) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def test_what_cursor_sends_is_answered_piece_by_piece(
-    deployment: Deployment, sim: SimulatorClient, shared: Path
-) -> None:
-    body = json.loads((shared / "recordings/requests/cursor_ask_mode.json").read_text()) | {"model": REVERSED}
+def test_what_cursor_sends_is_answered_piece_by_piece(deployment: Deployment, sim: SimulatorClient) -> None:
+    body = json.loads((RECORDINGS / "requests/cursor_ask_mode.json").read_text()) | {"model": REVERSED}
     sim.script({"text": "one two three four five six", "pace_ms": 60})
     connection = deployment.connect()
     headers = {
@@ -161,10 +160,8 @@ def test_what_cursor_sends_is_answered_piece_by_piece(
     assert [tool["name"] for tool in sent["tools"]] == ["read_file", "run_terminal_cmd"]
 
 
-def test_cursors_agent_sends_a_responses_body_to_the_chat_route(
-    deployment: Deployment, sim: SimulatorClient, shared: Path
-) -> None:
-    recorded = json.loads((shared / "recordings/requests/cursor_ask_mode.json").read_text())
+def test_cursors_agent_sends_a_responses_body_to_the_chat_route(deployment: Deployment, sim: SimulatorClient) -> None:
+    recorded = json.loads((RECORDINGS / "requests/cursor_ask_mode.json").read_text())
     body = {
         "model": "xedoc-2.5-tpg-high",
         "input": [{"role": recorded["messages"][0]["role"], "content": recorded["messages"][0]["content"]}],

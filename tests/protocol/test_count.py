@@ -14,7 +14,8 @@ from codexproxy.errors import InvalidRequest
 from codexproxy.metering.estimate import tokens_in
 from codexproxy.metering.image_size import size_of
 from codexproxy.metering.input_tokens import count_input
-from tests.apis.recorded import SHARED, needs_shared, recordings
+from tests.apis.recorded import recordings
+from tests.data import RECORDINGS
 
 COUNTED = ("function", "custom")
 
@@ -22,14 +23,14 @@ COUNTED = ("function", "custom")
 def recorded_requests() -> list[Any]:
     """Requests whose whole input is in their body, with the usage that came back."""
     found = []
-    for path in sorted((SHARED / "recordings").glob("responses_*/*.request.json")):
+    for path in sorted(RECORDINGS.glob("responses_*/*.request.json")):
         name = path.name.removesuffix(".request.json")
         request = json.loads(path.read_text())
         if request.get("previous_response_id") or request["model"].startswith("llama"):
             continue
         if all(tool["type"] in COUNTED for tool in request.get("tools", [])):
             found.append(pytest.param(request, _usage(path.parent, name), id=name))
-    return found or [pytest.param(None, None, marks=needs_shared)]
+    return found
 
 
 def _usage(folder: Any, name: str) -> int:
@@ -56,14 +57,12 @@ def test_a_recorded_request_is_within_the_stated_error(request_body: dict[str, A
     assert abs(count_input(request_body) - known) <= max(16, 0.15 * known)
 
 
-@needs_shared
 def test_all_recorded_requests_together_are_close():
     pairs = [(count_input(case.values[0]), case.values[1]) for case in recorded_requests()]
     assert len(pairs) > 15
     assert sum(estimate for estimate, _ in pairs) == pytest.approx(sum(known for _, known in pairs), rel=0.05)
 
 
-@needs_shared
 def test_recorded_texts_are_within_the_stated_error():
     texts = recorded_texts()
     assert len(texts) > 10

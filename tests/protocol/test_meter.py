@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codexproxy.metering.output_tokens import Meter
-from tests.apis.recorded import needs_shared, recordings
+from tests.apis.recorded import recordings
 
 TEXT = st.text(st.sampled_from("abcXYZ 019\n\t.,:!{}\"'éЖ中\U0001f600"), max_size=80)
 
@@ -56,7 +56,6 @@ def test_neither_count_nor_limit_depend_on_the_pieces(text: str, cuts: list[int]
     assert limit is None or pieced.count <= limit
 
 
-@needs_shared
 def test_recorded_texts_are_within_the_stated_error():
     known = estimated = 0
     for recording in recordings():

@@ -1,16 +1,15 @@
 """Recorded streams of the real backend, replayed over HTTP."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
-from tests.conftest import SHARED
+from tests.data import RECORDINGS
 from tests.service import Answer, Service
 
-NAMES = sorted(path.stem for path in (SHARED / "recordings/responses_sse").glob("*.sse")) or ["none"]
+NAMES = sorted(path.stem for path in (RECORDINGS / "responses_sse").glob("*.sse"))
 FAILED = "error_then_failed_quota"
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}
 RESPONSES = {"input": "hi"}
@@ -37,9 +36,9 @@ def chat_message(answer: Answer) -> dict[str, Any]:
 
 
 @pytest.fixture(params=NAMES)
-def expected(request: pytest.FixtureRequest, shared: Path, sim: SimulatorClient) -> dict[str, Any]:
+def expected(request: pytest.FixtureRequest, sim: SimulatorClient) -> dict[str, Any]:
     """What a client must end up with; the simulator replays the stream to all who ask."""
-    folder = shared / "recordings/responses_sse"
+    folder = RECORDINGS / "responses_sse"
     sim.rules(model_supported=False)
     sim.script({"raw_file": str(folder / f"{request.param}.sse"), "chunking": 97}, repeat=-1)
     wanted: dict[str, Any] = json.loads((folder / f"{request.param}.expected.json").read_text())
@@ -110,8 +109,8 @@ def same_frames(told: bytes, raw: bytes) -> bool:
     return all(mine == other or b'"response":{' in other for mine, other in zip(ours, theirs, strict=True))
 
 
-def test_another_name_is_echoed_in_every_response_object(service: Service, sim: SimulatorClient, shared: Path) -> None:
-    sim.script({"raw_file": str(shared / "recordings/responses_sse/codex_text_gpt55.sse")})
+def test_another_name_is_echoed_in_every_response_object(service: Service, sim: SimulatorClient) -> None:
+    sim.script({"raw_file": str(RECORDINGS / "responses_sse/codex_text_gpt55.sse")})
     body = service.post("/v1/responses", {**RESPONSES, "model": "gpt-5.2-high", "stream": True}).body
     events = [json.loads(line[6:]) for line in body.decode().splitlines() if line.startswith("data: ")]
     assert {event["response"]["model"] for event in events if "response" in event} == {"gpt-5.2-high"}

@@ -6,12 +6,12 @@ What becomes of them when something breaks is in ``tests/faults``.
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
+from tests.data import RECORDINGS
 from tests.service import Service, wait_until
 
 CHAT = "/v1/chat/completions"
@@ -201,10 +201,8 @@ def test_upstream_connections_are_used_again(service: Service, sim: SimulatorCli
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_recorded_failure_is_an_error_in_every_dialect(
-    service: Service, sim: SimulatorClient, shared: Path, path: str
-) -> None:
-    recorded = shared / "recordings/responses_sse/error_then_failed_quota.sse"
+def test_a_recorded_failure_is_an_error_in_every_dialect(service: Service, sim: SimulatorClient, path: str) -> None:
+    recorded = RECORDINGS / "responses_sse/error_then_failed_quota.sse"
     sim.script({"raw_file": str(recorded)}, repeat=4)
     answer = ask(service, path, stream=False)
     assert (answer.status, answer.code) == (429, "insufficient_quota")

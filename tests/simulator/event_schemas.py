@@ -2,21 +2,22 @@
 
 import json
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from tests.data import SCHEMAS
+
 Json = dict[str, Any]
 
-# disagreements.json: real streams carry these, the published schema does not allow or know them.
+# Real streams carry these, but the published schema does not allow or know them (tests/data/README.md).
 NULLS_IN_RESPONSES = ("usage", "user")
 NOT_IN_THE_SPEC = {"codex.rate_limits", "response.metadata", "keepalive", "response.done"}
 
 
 @cache
-def _schemas(folder: Path) -> dict[str, Draft202012Validator]:
-    document = json.loads((folder / "ResponseStreamEvent.json").read_text())
+def _schemas() -> dict[str, Draft202012Validator]:
+    document = json.loads((SCHEMAS / "ResponseStreamEvent.json").read_text())
     definitions = document["$defs"]
     members = {}
     for definition in definitions.values():
@@ -26,12 +27,12 @@ def _schemas(folder: Path) -> dict[str, Draft202012Validator]:
     return members
 
 
-def flaws(event: Json, folder: Path) -> list[str]:
+def flaws(event: Json) -> list[str]:
     """What the schema of the event's type says against it."""
     kind = event["type"]
     if kind in NOT_IN_THE_SPEC:
         return []
-    validator = _schemas(folder)[kind]
+    validator = _schemas()[kind]
     return [f"{kind}: {error.json_path} {error.message[:200]}" for error in validator.iter_errors(_as_published(event))]
 
 

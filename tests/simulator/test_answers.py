@@ -1,6 +1,5 @@
 """Scripted and improvised answers have the shapes of the real stream."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,21 +47,19 @@ def scripted(talker: Talker, script: Json, **changes: Any) -> Answer:
 
 @pytest.mark.parametrize("final_output", [True, False], ids=["empty final output", "full final output"])
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_every_event_validates_against_the_published_schema(
-    talker: Talker, shared: Path, name: str, final_output: bool
-) -> None:
+def test_every_event_validates_against_the_published_schema(talker: Talker, name: str, final_output: bool) -> None:
     talker.sim.rules(empty_final_output=final_output)
 
     answer = scripted(talker, SCRIPTS[name], **WITH_SECRETS)
 
-    assert [flaw for event in answer.events for flaw in flaws(event, shared / "schemas")] == []
+    assert [flaw for event in answer.events for flaw in flaws(event)] == []
     assert [event["sequence_number"] for event in answer.events] == list(range(len(answer.events)))
 
 
-def test_an_improvised_answer_validates_too(talker: Talker, shared: Path) -> None:
+def test_an_improvised_answer_validates_too(talker: Talker) -> None:
     answer = talker.turn(**WITH_SECRETS, tools=[{"type": "function", "name": "f", "parameters": {"type": "object"}}])
 
-    assert [flaw for event in answer.events for flaw in flaws(event, shared / "schemas")] == []
+    assert [flaw for event in answer.events for flaw in flaws(event)] == []
 
 
 def test_text_arrives_in_the_scripts_own_deltas(talker: Talker) -> None:

@@ -3,13 +3,13 @@
 import gzip
 import json
 from base64 import b64encode
-from pathlib import Path
 from typing import Any
 
 import pytest
 import sseclient
 
 from codexproxy.simulator import recipes
+from tests.data import RECORDINGS
 from tests.simulator.talk import Talker, read_to_end, read_until
 
 Json = dict[str, Any]
@@ -122,14 +122,13 @@ def test_chunks_can_carry_extensions_and_trailers(talker: Talker) -> None:
 
 
 def recordings() -> list[str]:
-    folder = Path(__file__).resolve().parents[3] / "shared" / "recordings" / "responses_sse"
-    return sorted(path.name for path in folder.glob("*.sse"))
+    return sorted(path.name for path in (RECORDINGS / "responses_sse").glob("*.sse"))
 
 
-@pytest.mark.parametrize("name", recordings() or ["none"])
+@pytest.mark.parametrize("name", recordings())
 @pytest.mark.parametrize("chunking", ["frame", "whole", 7])
-def test_a_recording_is_replayed_byte_for_byte(talker: Talker, shared: Path, name: str, chunking: str | int) -> None:
-    path = shared / "recordings" / "responses_sse" / name
+def test_a_recording_is_replayed_byte_for_byte(talker: Talker, name: str, chunking: str | int) -> None:
+    path = RECORDINGS / "responses_sse" / name
     talker.sim.script(recipes.replay(path, chunking=chunking))
 
     assert talker.turn().body == path.read_bytes()
