@@ -20,13 +20,13 @@ from codexproxy.access.origins import OriginPolicy
 from codexproxy.apis.openai_chat.api import ChatDialect
 from codexproxy.apis.openai_completions import CompletionsDialect
 from codexproxy.apis.openai_responses import ResponsesDialect
-from codexproxy.app.instruction_setup import keeping, notes_on, own_words
+from codexproxy.app.instruction_setup import instruction_notes, own_prompts, preserve
 from codexproxy.app.logins import has_browser, make_landing, make_watch, seed_login
-from codexproxy.app.metrics_setup import make_metrics, make_observation, make_settlement, make_sweepers, secrets_of
+from codexproxy.app.metrics_setup import make_metrics, make_observer, make_settlement, make_sweepers, secrets_of
 from codexproxy.app.providers import Providers, first_models
 from codexproxy.app.quota_setup import make_report
-from codexproxy.app.readiness import quota_of, readiness, warnings
-from codexproxy.app.storage_setup import make_shelf, make_sweeper
+from codexproxy.app.readiness import login_quota, readiness, warnings
+from codexproxy.app.storage_setup import make_responses, make_sweeper
 from codexproxy.bundled_instructions import load_family_prompts
 from codexproxy.errors import ProxyError
 from codexproxy.gunicorn.fast_writer import SendLimits
@@ -44,7 +44,7 @@ from codexproxy.server.login.login_service import LoginDesk
 from codexproxy.server.path_aliases import CanonicalPaths
 from codexproxy.server.quota_route import quota_routes
 from codexproxy.server.request_body.fairness import let_others_run
-from codexproxy.server.services import Wiring
+from codexproxy.server.services import Services
 from codexproxy.server.stored.responses_routes import responses_routes
 from codexproxy.settings import Settings, is_loopback_host
 from codexproxy.storage.conversations import Conversations
@@ -77,15 +77,19 @@ def create_app(settings: Settings, environ: Mapping[str, str] = os.environ) -> F
         bodies=settings.log_requests,
         secrets=secrets_of(settings, environ),
     )
-    wiring = make_wiring(settings, environ)
-    app = assemble(wiring)
+    services = make_services(settings, environ)
+    app = assemble(services)
     app.extensions["codexproxy.sending"] = SendLimits(settings.send_timeout_seconds, settings.turn_timeout or math.inf)
-    sweepers = [make_settlement(settings, wiring), make_sweeper(settings, wiring.shelf), *make_sweepers(environ)]
+    sweepers = [
+        make_settlement(settings, services),
+        make_sweeper(settings, services.responses),
+        *make_sweepers(environ),
+    ]
     app.extensions["codexproxy.sweeper"] = Sweepers(*sweepers)
     return app
 
 
-def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
+def make_services(settings: Settings, environ: Mapping[str, str]) -> Services:
     """The parts, joined."""
     quotas = QuotaBook(settings.data_dir / "quotas.sqlite3")
     metrics = make_metrics(environ)
@@ -100,7 +104,7 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
         slots,
         refreshed=metrics.refreshed,
         skipped=metrics.event_skipped,
-        is_own=own_words(library),
+        is_own=own_prompts(library),
     )
     providers = made.all()
     login = made.login("default")
@@ -108,12 +112,12 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
     for one in made.logins.values():
         one.credentials.reserve()
     catalogue = LiveCatalogue(
-        keeping(first_models(providers), store),
+        preserve(first_models(providers), store),
         aliases=settings.model_aliases,
         refresh_seconds=settings.models_refresh_seconds,
     )
     healing = make_healing(settings, library, catalogue)
-    return Wiring(
+    return Services(
         dialects={
             "/chat/completions": ChatDialect(settings.reasoning_compat, pause=let_others_run),
             "/responses": ResponsesDialect(let_others_run),
@@ -127,35 +131,35 @@ def make_wiring(settings: Settings, environ: Mapping[str, str]) -> Wiring:
         keys=make_keys(settings),
         origins=OriginPolicy(settings.allow_unauthenticated, settings.cors_allow_origins),
         ready=readiness(made.logins, providers),
-        notes=lambda: warnings(made.logins) + notes_on(library) + broken_databases(),
+        notes=lambda: warnings(made.logins) + instruction_notes(library) + broken_databases(),
         desk=LoginDesk(
             login,
             make_landing(settings),
             settings.login_timeout_seconds,
             has_browser=has_browser,
-            quota=lambda: quota_of(login, providers, quotas),
+            quota=lambda: login_quota(login, providers, quotas),
         ),
         watch=make_watch(settings, made.logins.values()),
-        shelf=make_shelf(settings),
+        responses=make_responses(settings),
         max_body_bytes=settings.max_body_bytes,
         heartbeat_seconds=settings.heartbeat_seconds,
         turn_seconds=settings.turn_timeout,
         reverse_names=settings.reverse_names,
         inline_images=_inliner(settings),
         quota=make_report(settings, providers, quotas),
-        observation=make_observation(settings, metrics, quotas, providers, slots),
+        observer=make_observer(settings, metrics, quotas, providers, slots),
     )
 
 
-def assemble(wiring: Wiring) -> Flask:
+def assemble(services: Services) -> Flask:
     """The application around its parts."""
     app = Flask("codexproxy", static_folder=None)
     app.url_map.strict_slashes = False
-    hooks.register(app, wiring)
+    hooks.register(app, services)
     error_handlers.register(app)
-    app.extensions["codexproxy.observation"] = wiring.observation
-    app.extensions["codexproxy.keys"] = wiring.keys
-    app.extensions["codexproxy.watch"] = wiring.watch
+    app.extensions["codexproxy.observation"] = services.observer
+    app.extensions["codexproxy.keys"] = services.keys
+    app.extensions["codexproxy.watch"] = services.watch
     for blueprint in (
         routes.turn_routes,
         routes.model_routes,
@@ -166,7 +170,7 @@ def assemble(wiring: Wiring) -> Flask:
         quota_routes,
         reference_routes,
     ):
-        app.register_blueprint(blueprint(wiring))
+        app.register_blueprint(blueprint(services))
     app.wsgi_app = CanonicalPaths(app.wsgi_app)  # type: ignore[method-assign]
     return app
 

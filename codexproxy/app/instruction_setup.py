@@ -23,7 +23,7 @@ Fetch = Callable[[], list[dict[str, Any]]]
 log = logging.getLogger(__name__)
 
 
-def keeping(fetch: Fetch, store: PromptStore, clock: Callable[[], float] = time.time) -> Fetch:
+def preserve(fetch: Fetch, store: PromptStore, clock: Callable[[], float] = time.time) -> Fetch:
     """The same fetch of a catalogue, which saves the instructions it brings.
 
     A catalogue is of use without its texts, so a disk that cannot keep them fails nothing.
@@ -43,12 +43,12 @@ def keeping(fetch: Fetch, store: PromptStore, clock: Callable[[], float] = time.
     return fetch_and_keep
 
 
-def notes_on(library: Library) -> list[str]:
+def instruction_notes(library: Library) -> list[str]:
     """What should be said of the instructions there are; empty when nothing should."""
     return [STAND_INS] if library.current().stand_ins else []
 
 
-def own_words(library: Library) -> Callable[[str], bool]:
+def own_prompts(library: Library) -> Callable[[str], bool]:
     """Tells instructions that are ours or official from what a caller wrote."""
 
     def is_own(text: str) -> bool:

@@ -12,9 +12,9 @@ from codexproxy.gunicorn.janitor import Sweeper
 from codexproxy.observability.metrics import FOLDER, Metrics, queue_gauges, quota_gauges
 from codexproxy.observability.metrics_compaction import Counted
 from codexproxy.server.request_body.fairness import let_others_run
-from codexproxy.server.services import Wiring
+from codexproxy.server.services import Services
 from codexproxy.server.settlement import Settlement
-from codexproxy.server.turn_observer import Observation
+from codexproxy.server.turn_observer import TurnObserver
 from codexproxy.settings import Settings
 from codexproxy.storage.leader import Leadership
 from codexproxy.storage.ledger import FILE, Ledger
@@ -41,21 +41,21 @@ def make_sweepers(environ: Mapping[str, str]) -> list[Sweeper]:
     return [Sweeper("metrics", Counted(Path(folder)), Leadership(Path(folder) / "leader"))]
 
 
-def make_settlement(settings: Settings, wiring: Wiring) -> Sweeper:
+def make_settlement(settings: Settings, services: Services) -> Sweeper:
     """What accounts for the turns of killed workers, in whichever process comes first."""
-    ledger, metrics = Ledger(settings.data_dir / FILE), wiring.observation.metrics
+    ledger, metrics = Ledger(settings.data_dir / FILE), services.observer.metrics
     return Sweeper(
-        "turns of killed workers", Settlement(settings.data_dir / JOURNAL, ledger, wiring.gate.limiter, metrics)
+        "turns of killed workers", Settlement(settings.data_dir / JOURNAL, ledger, services.gate.limiter, metrics)
     )
 
 
-def make_observation(
+def make_observer(
     settings: Settings,
     metrics: Metrics,
     quotas: QuotaBook,
     providers: Sequence[Provider],
     slots: Slots | None,
-) -> Observation:
+) -> TurnObserver:
     """Metrics and ledger, joined."""
     ledger, journal = Ledger(settings.data_dir / FILE), Journal(settings.data_dir / JOURNAL, let_others_run)
 
@@ -67,7 +67,7 @@ def make_observation(
     gauges = [_quotas(quotas, providers)]
     if slots is not None:
         gauges.append(lambda: queue_gauges(slots.waiting(), slots.busy()))
-    return Observation(metrics, WriteBehind(write, "rows of the request ledger"), gauges, journal)
+    return TurnObserver(metrics, WriteBehind(write, "rows of the request ledger"), gauges, journal)
 
 
 def _quotas(quotas: QuotaBook, providers: Sequence[Provider]) -> Callable[[], Iterable[Metric]]:

@@ -63,7 +63,7 @@ def _reason(login: Login, status: LoginStatus) -> str:
     return f"The login has ended and cannot be renewed. Run `{login.command}` to sign in again."
 
 
-def quota_of(login: Login, providers: Sequence[Provider], quotas: QuotaBook) -> list[dict[str, Any]]:
+def login_quota(login: Login, providers: Sequence[Provider], quotas: QuotaBook) -> list[dict[str, Any]]:
     """The windows of the login's account, as upstream last told them; empty when it has not."""
     found = [quotas.of(provider.name) for provider in providers if provider.account == f"profile:{login.profile}"]
     known = [quota for quota in found if quota is not None]

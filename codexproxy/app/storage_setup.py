@@ -2,7 +2,7 @@
 
 from codexproxy.gunicorn.janitor import Sweeper
 from codexproxy.server.request_body.fairness import in_thread, let_others_run
-from codexproxy.server.stored.response_service import Shelf
+from codexproxy.server.stored.response_service import ResponseService
 from codexproxy.settings import Settings
 from codexproxy.storage.database import Database
 from codexproxy.storage.leader import Leadership
@@ -14,12 +14,12 @@ from codexproxy.storage.responses.store import SqliteResponseStore
 PATIENCE = 5.0
 
 
-def make_shelf(settings: Settings) -> Shelf:
-    """The shelf of this worker; all workers share its file."""
+def make_responses(settings: Settings) -> ResponseService:
+    """The responses of this worker; all workers share its file."""
     limits = Limits(max_age=settings.store_max_days * DAY, max_bytes=settings.store_max_bytes)
     database = Database(settings.data_dir / "responses.sqlite3", SCHEMA, timeout=PATIENCE, aside=in_thread)
     store = SqliteResponseStore(database, limits, pause=let_others_run)
-    return Shelf(
+    return ResponseService(
         store,
         settings.store_responses,
         settings.resume_grace_seconds,
@@ -28,6 +28,6 @@ def make_shelf(settings: Settings) -> Shelf:
     )
 
 
-def make_sweeper(settings: Settings, shelf: Shelf) -> Sweeper:
+def make_sweeper(settings: Settings, responses: ResponseService) -> Sweeper:
     """What forgets for all workers of the host."""
-    return Sweeper("stored responses", shelf.store, Leadership(settings.data_dir / "responses.leader"))
+    return Sweeper("stored responses", responses.store, Leadership(settings.data_dir / "responses.leader"))

@@ -90,13 +90,13 @@ def ask_here(settings: Settings, request: Request) -> tuple[int, Json]:
     """
     # Imported when needed: these bring the whole service, which help texts do not need.
     from codexproxy.access.keys import KeyRing
-    from codexproxy.app import assemble, make_wiring
+    from codexproxy.app import assemble, make_services
     from codexproxy.planning.model_catalog import Catalogue
 
     table = Catalogue(None, settings.model_aliases)
     keys = KeyRing(api_key=None, users=(), allow_unauthenticated=True)
-    wiring = replace(make_wiring(settings, os.environ), catalogue=_BuiltIn(table), keys=keys)
-    client = assemble(wiring).test_client()
+    services = replace(make_services(settings, os.environ), catalogue=_BuiltIn(table), keys=keys)
+    client = assemble(services).test_client()
     answer = client.post(request.path, data=request.content, headers=dict(request.headers))
     return answer.status_code, answer.get_json()
 

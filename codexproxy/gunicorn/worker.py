@@ -96,7 +96,7 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
             keys.is_public = any(_is_public(listener.getsockname()) for listener in self.sockets)
         self._sending = getattr(self.wsgi, "extensions", {}).get("codexproxy.sending", SendLimits())
         self._sweeper = getattr(self.wsgi, "extensions", {}).get("codexproxy.sweeper")
-        self._observation = getattr(self.wsgi, "extensions", {}).get("codexproxy.observation")
+        self._observer = getattr(self.wsgi, "extensions", {}).get("codexproxy.observation")
         self.wsgi = answering_shortly(self.wsgi)
         gc.collect()
         gc.freeze()
@@ -196,8 +196,8 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         self._watch.settle()
         for server in servers:
             server.stop(timeout=_STEP)
-        if self._observation is not None:
-            self._observation.close()
+        if self._observer is not None:
+            self._observer.close()
 
     def _serve(self, listener: Any) -> ClientServer:
         listener.setblocking(1)

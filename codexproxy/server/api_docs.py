@@ -9,7 +9,7 @@ from flask import Blueprint, Response, render_template
 from codexproxy import __version__
 from codexproxy.protocol.events import encode_json
 from codexproxy.server.operations import OPERATIONS
-from codexproxy.server.services import Wiring
+from codexproxy.server.services import Services
 
 # The page needs nothing but its own style.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -23,7 +23,7 @@ def description() -> dict[str, Any]:
     return document()
 
 
-def reference_routes(wiring: Wiring) -> Blueprint:
+def reference_routes(services: Services) -> Blueprint:
     """The two routes."""
     blueprint = Blueprint("reference", __name__, template_folder="pages")
 

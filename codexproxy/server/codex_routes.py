@@ -6,32 +6,32 @@ from codexproxy.access.authorization import Right
 from codexproxy.server.codex_models import codex_models
 from codexproxy.server.codex_request import CODEX, WHAM
 from codexproxy.server.responses import json_reply
-from codexproxy.server.services import Wiring
+from codexproxy.server.services import Services
 from codexproxy.upstream.chatgpt.codex_passthrough import ACCOUNT, accounts, usage_told
 
 
-def codex_routes(wiring: Wiring) -> Blueprint:
+def codex_routes(services: Services) -> Blueprint:
     """Models, usage and accounts; turns have their own routes."""
     blueprint = Blueprint("codex", __name__)
 
     @blueprint.get(f"{CODEX}/models")
     def models() -> Response:
-        return codex_models(wiring.models_for(g.identity))
+        return codex_models(services.models_for(g.identity))
 
     @blueprint.get(f"{WHAM}/usage")
     def usage() -> Response:
-        held = wiring.gate.recognise(g.identity, request.headers, {}, request.path)
-        report = wiring.quota.usage(held.route.group)
+        held = services.gate.recognise(g.identity, request.headers, {}, request.path)
+        report = services.quota.usage(held.route.group)
         return json_reply(usage_told(report, whole=g.identity.may(Right.OWN)))
 
     @blueprint.get(f"{WHAM}/accounts/check")
     def check() -> Response:
         origin = request.host_url.rstrip("/")
-        return json_reply(accounts(request.headers.get(ACCOUNT), origin, _plan(wiring)))
+        return json_reply(accounts(request.headers.get(ACCOUNT), origin, _plan(services)))
 
     return blueprint
 
 
-def _plan(wiring: Wiring) -> str | None:
-    quotas = (wiring.gate.quotas.of(provider.name) for provider in wiring.router.providers)
+def _plan(services: Services) -> str | None:
+    quotas = (services.gate.quotas.of(provider.name) for provider in services.router.providers)
     return next((quota.plan for quota in quotas if quota and quota.plan), None)

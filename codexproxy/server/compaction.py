@@ -12,26 +12,26 @@ from codexproxy.metering.charge import spread
 from codexproxy.server.non_streaming import folded
 from codexproxy.server.prepare import Entry, admit, dry_run, open_turns, read_entry
 from codexproxy.server.responses import json_reply
-from codexproxy.server.services import Wiring
+from codexproxy.server.services import Services
 
 EMULATED = "compaction:emulated"
 
 
-def compact(dialect: ResponsesDialect, wiring: Wiring) -> Response:
+def compact(dialect: ResponsesDialect, services: Services) -> Response:
     """Answers one request to make a conversation short."""
-    entry = read_entry(dialect, wiring)
-    shown = dry_run(entry, wiring)
+    entry = read_entry(dialect, services)
+    shown = dry_run(entry, services)
     if shown is not None:
         return shown
-    admit(entry, wiring, g.log)
+    admit(entry, services, g.log)
     try:
-        return json_reply(wiring.router.compact(spread(entry.turns, g.log.tally)[0], KEYS, entry.held.route))
+        return json_reply(services.router.compact(spread(entry.turns, g.log.tally)[0], KEYS, entry.held.route))
     except NotOffered:
-        return json_reply(_emulated(entry, wiring))
+        return json_reply(_emulated(entry, services))
 
 
-def _emulated(entry: Entry, wiring: Wiring) -> dict[str, Any]:
+def _emulated(entry: Entry, services: Services) -> dict[str, Any]:
     asked = replace(entry, turns=[summarising(entry.turn)])
-    (response,) = folded(open_turns(asked, wiring, g.log), g.log)
+    (response,) = folded(open_turns(asked, services, g.log), g.log)
     g.log.turn = entry.turn.with_notes(adapted=(EMULATED,))
     return summarised(entry.turn, response)

@@ -16,28 +16,28 @@ from codexproxy.gunicorn.fast_headers import InboundRequest
 from codexproxy.gunicorn.inflight import Underway
 from codexproxy.observability.log_context import bind_request_id
 from codexproxy.server.operations import OPEN_PATHS, right_needed
-from codexproxy.server.request_context import RequestLog
-from codexproxy.server.services import Wiring
+from codexproxy.server.request_context import RequestContext
+from codexproxy.server.services import Services
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
-def register(app: Flask, wiring: Wiring) -> None:
+def register(app: Flask, services: Services) -> None:
     """Installs the hooks: id, log, keys, origin, CORS, and the watch for clients that leave."""
     departures = Departures()
-    underway = app.extensions["codexproxy.underway"] = Underway(wiring.turn_seconds)
+    underway = app.extensions["codexproxy.underway"] = Underway(services.turn_seconds)
 
     def begin() -> Response | None:
         request_id = request.headers.get("x-request-id", "")
         request_id = request_id if _SANE_ID.fullmatch(request_id) else secrets.token_hex(16)
         bind_request_id(request_id)
-        log = g.log = RequestLog(request_id, wiring.observation)
+        log = g.log = RequestContext(request_id, services.observer)
         if request.method == "OPTIONS":
             return Response(status=204)
         if request.path in OPEN_PATHS:
             return None
         log.begin(request.method, request.environ.get("codexproxy.path", request.path))
-        g.identity = identity = admit(wiring)
+        g.identity = identity = admit(services)
         log.key = identity.name
         # A login has limits of its own, and must not be cut between the service's answer and our writing it down.
         log.on_end(underway.enter(log, limited=not request.path.startswith("/auth/")))
@@ -49,9 +49,9 @@ def register(app: Flask, wiring: Wiring) -> None:
     def finish(response: Response) -> Response:
         g.log.decorate(response)
         origin = request.headers.get("origin")
-        if origin is None and not wiring.origins.cors_allow_origins:
+        if origin is None and not services.origins.cors_allow_origins:
             return response
-        headers = wiring.origins.cors_headers(
+        headers = services.origins.cors_headers(
             origin,
             requested_headers=request.headers.get("access-control-request-headers"),
             private_network=request.headers.get("access-control-request-private-network") == "true",
@@ -74,7 +74,7 @@ def register(app: Flask, wiring: Wiring) -> None:
     app.teardown_request(end)
 
 
-def admit(wiring: Wiring) -> Identity:
+def admit(services: Services) -> Identity:
     """Who asks; refuses who may not.
 
     Raises:
@@ -84,23 +84,23 @@ def admit(wiring: Wiring) -> Identity:
     """
     presented, peer = presented_key(request.headers), request.environ.get("REMOTE_ADDR")
     if presented is None:
-        return _authorized(wiring, None)
-    wiring.lockout.check(peer)
+        return _authorized(services, None)
+    services.lockout.check(peer)
     try:
-        return _authorized(wiring, presented)
+        return _authorized(services, presented)
     except AuthenticationFailed:
-        wiring.lockout.count(peer)
+        services.lockout.count(peer)
         raise
 
 
-def _authorized(wiring: Wiring, presented: str | None) -> Identity:
-    identity = wiring.keys.identify(presented)
+def _authorized(services: Services, presented: str | None) -> Identity:
+    identity = services.keys.identify(presented)
     # They were read for the identity just now.
-    keys_exist = wiring.keys.locked
+    keys_exist = services.keys.locked
     if not identity.keyed:
         here = approach(keys_exist)
-        wiring.origins.check(here)
-        if wiring.origins.is_owner(here):
+        services.origins.check(here)
+        if services.origins.is_owner(here):
             identity = KEYLESS_OWNER
     rule = request.url_rule
     needed = right_needed(request.method, rule.rule if rule is not None else None)

@@ -15,27 +15,27 @@ from codexproxy.protocol.error_mapping import failure_of
 from codexproxy.protocol.events import Batch
 from codexproxy.protocol.numbers import whole
 from codexproxy.protocol.request import Turn
-from codexproxy.server.request_context import RequestLog
+from codexproxy.server.request_context import RequestContext
 from codexproxy.server.stream_merge import merge
-from codexproxy.server.upstream_call import Opening
+from codexproxy.server.upstream_call import UpstreamCall
 
 REPAIRED = "response_format:repaired"
 # An answer that is collected before it is sent stands in memory; pictures and all, none comes near this.
 MOST_BYTES = 256 * 2**20
 
 Json = dict[str, Any]
-Reopen = Callable[[Sequence[Turn]], Opening]
+Reopen = Callable[[Sequence[Turn]], UpstreamCall]
 
 
 def whole_answer(
-    dialect: Dialect, turns: Sequence[Turn], opening: Opening, reopen: Reopen, requestlog: RequestLog
+    dialect: Dialect, turns: Sequence[Turn], call: UpstreamCall, reopen: Reopen, context: RequestContext
 ) -> Json:
     """The final JSON object of a request.
 
     Args:
         dialect: Its dialect.
         turns: Its turns, one per answer.
-        opening: Their streams, under way.
+        call: Their streams, under way.
         reopen: Opens turns once more; what it opens is freed with the request.
         requestlog: Told who answered, and what that took.
 
@@ -43,36 +43,36 @@ def whole_answer(
         ProxyError: A turn failed, or its answer is none after a second try, too.
     """
     # What cannot even be opened was tried twice already (upstream/router/router.py).
-    responses = folded(opening, requestlog)
+    responses = folded(call, context)
     try:
-        responses = _repaired(dialect, turns, responses, reopen, requestlog)
-        return _completed(dialect, turns[0], responses, requestlog)
+        responses = _repaired(dialect, turns, responses, reopen, context)
+        return _completed(dialect, turns[0], responses, context)
     except UpstreamFailed as error:
         if error.code != "empty_response":
             raise
-    return _completed(dialect, turns[0], folded(reopen(turns), requestlog), requestlog)
+    return _completed(dialect, turns[0], folded(reopen(turns), context), context)
 
 
-def _completed(dialect: Dialect, turn: Turn, responses: list[Json], requestlog: RequestLog) -> Json:
+def _completed(dialect: Dialect, turn: Turn, responses: list[Json], context: RequestContext) -> Json:
     body = dialect.complete(turn, responses)
-    requestlog.turn = (requestlog.turn or turn).with_notes(adapted=dialect.notes(turn))
+    context.turn = (context.turn or turn).with_notes(adapted=dialect.notes(turn))
     return body
 
 
-def folded(opening: Opening, requestlog: RequestLog) -> list[Json]:
+def folded(call: UpstreamCall, context: RequestContext) -> list[Json]:
     """The Response objects of all streams, read to their end.
 
     Raises:
         ProxyError: One of them failed.
     """
-    streams = opening.streams()
-    requestlog.answered_by(streams)
+    streams = call.streams()
+    context.answered_by(streams)
     folds = [Fold() for _ in streams]
     for number, batch in bounded(merge(streams)):
         folds[number].add(batch)
-    requestlog.ended(streams)
+    context.ended(streams)
     # The turns have ended, and whoever asks again for some of them needs their places.
-    opening.close()
+    call.close()
     for stream in streams:
         failure = failure_of(stream.terminal) if stream.terminal else None
         if failure is not None:
@@ -102,16 +102,16 @@ def bounded(batches: Iterable[tuple[int, Batch]], most: int = MOST_BYTES) -> Ite
 
 
 def _repaired(
-    dialect: Dialect, turns: Sequence[Turn], responses: list[Json], reopen: Reopen, requestlog: RequestLog
+    dialect: Dialect, turns: Sequence[Turn], responses: list[Json], reopen: Reopen, context: RequestContext
 ) -> list[Json]:
     bodies = [dialect.second_try(turn, response) for turn, response in zip(turns, responses, strict=True)]
     again = [number for number, body in enumerate(bodies) if body is not None]
     if not again:
         return responses
     retried = [replace(turns[number], body=bodies[number] or {}) for number in again]
-    for number, better in zip(again, folded(reopen(retried), requestlog), strict=True):
+    for number, better in zip(again, folded(reopen(retried), context), strict=True):
         responses[number] = {**better, "usage": _sum(responses[number].get("usage"), better.get("usage"))}
-    requestlog.turn = turns[0].with_notes(adapted=(REPAIRED,))
+    context.turn = turns[0].with_notes(adapted=(REPAIRED,))
     return responses
 
 

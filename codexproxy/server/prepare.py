@@ -14,10 +14,10 @@ from codexproxy.server import dry_run as dryrun
 from codexproxy.server.admission import Pass
 from codexproxy.server.codex_request import meet
 from codexproxy.server.request_body.body import parse_object, read_body
-from codexproxy.server.request_context import RequestLog
+from codexproxy.server.request_context import RequestContext
 from codexproxy.server.responses import json_reply
-from codexproxy.server.services import Wiring
-from codexproxy.server.upstream_call import Opening
+from codexproxy.server.services import Services
+from codexproxy.server.upstream_call import UpstreamCall
 from codexproxy.storage.turn_journal import Account
 from codexproxy.upstream.codex_cli.x_codex import wishes_of
 from codexproxy.upstream.concurrency_limited import together
@@ -41,7 +41,7 @@ class Entry:
         return self.turns[0]
 
 
-def read_entry(dialect: Dialect, wiring: Wiring) -> Entry:
+def read_entry(dialect: Dialect, services: Services) -> Entry:
     """The current request's turns, planned.
 
     Raises:
@@ -50,17 +50,17 @@ def read_entry(dialect: Dialect, wiring: Wiring) -> Entry:
         PermissionRefused: The key is bound to clients, and this is none of them.
     """
     g.log.dialect = dialect.name
-    body = read_body(request.environ, wiring.max_body_bytes)
+    body = read_body(request.environ, services.max_body_bytes)
     payload = parse_object(body)
     log_body("request body", payload)
-    held = wiring.gate.recognise(g.identity, request.headers, payload, request.path)
+    held = services.gate.recognise(g.identity, request.headers, payload, request.path)
     wishes = payload.pop("x_codex", None)
     wishes_of(wishes)  # refused here, whichever backend answers
-    turn = meet(dialect.parse(payload, held.caller), wiring.models_for(held.identity))
+    turn = meet(dialect.parse(payload, held.caller), services.models_for(held.identity))
     turn = replace(turn, options={**turn.options, "x_codex": wishes}) if wishes else turn
-    turn = paused(turn, wiring.pause) if len(body) > LARGE else turn
-    _check_copies(len(body), turn.count, wiring.max_body_bytes)
-    turns = wiring.plan(dialect, wiring.shelf.recall(turn) if dialect.stateful else turn, held.identity)
+    turn = paused(turn, services.pause) if len(body) > LARGE else turn
+    _check_copies(len(body), turn.count, services.max_body_bytes)
+    turns = services.plan(dialect, services.responses.recall(turn) if dialect.stateful else turn, held.identity)
     g.log.turn = turns[0]
     log_body("upstream body", turns[0].body)
     return Entry(held, turns)
@@ -76,7 +76,7 @@ def _check_copies(size: int, count: int, most: int) -> None:
         )
 
 
-def dry_run(entry: Entry, wiring: Wiring) -> Response | None:
+def dry_run(entry: Entry, services: Services) -> Response | None:
     """What would be sent, for those who only want to see that.
 
     Raises:
@@ -84,12 +84,12 @@ def dry_run(entry: Entry, wiring: Wiring) -> Response | None:
     """
     if request.headers.get(dryrun.HEADER) != "1":
         return None
-    wiring.gate.check_model(entry.held, entry.turn)
+    services.gate.check_model(entry.held, entry.turn)
     g.log.dialect = ""
-    return json_reply(dryrun.explain(entry.turns, wiring.router, entry.held.route))
+    return json_reply(dryrun.explain(entry.turns, services.router, entry.held.route))
 
 
-def admit(entry: Entry, wiring: Wiring, requestlog: RequestLog) -> None:
+def admit(entry: Entry, services: Services, context: RequestContext) -> None:
     """Lets a turn in; its place is free again when ``requestlog`` ends.
 
     Raises:
@@ -99,21 +99,21 @@ def admit(entry: Entry, wiring: Wiring, requestlog: RequestLog) -> None:
     held = entry.held  # Not the entry: whatever waits for the end keeps what it knows, conversations included.
 
     def close() -> None:
-        wiring.gate.close(held, requestlog.tokens)
-        requestlog.charged()
+        services.gate.close(held, context.tokens)
+        context.charged()
 
-    requestlog.on_end(close)
-    requestlog.note(g.log, Account(held.identity.owner, held.identity.limits.tokens_per_day))
+    context.on_end(close)
+    context.note(g.log, Account(held.identity.owner, held.identity.limits.tokens_per_day))
     try:
-        g.log.headers = wiring.gate.admit(entry.held, entry.turns, requestlog.on_end).headers()
+        g.log.headers = services.gate.admit(entry.held, entry.turns, context.on_end).headers()
     except RateLimited:
-        g.log.headers = wiring.gate.standing(entry.held).headers()
+        g.log.headers = services.gate.standing(entry.held).headers()
         raise
 
 
-def open_turns(entry: Entry, wiring: Wiring, requestlog: RequestLog) -> Opening:
+def open_turns(entry: Entry, services: Services, context: RequestContext) -> UpstreamCall:
     """Begins to open an admitted request's turns; closed when ``requestlog`` ends."""
-    turns, party = together(spread(entry.turns, requestlog.tally))
-    opening = Opening(wiring.opener(entry.held.route, entry.held.identity), turns, party)
-    requestlog.on_end(opening.close)
-    return opening
+    turns, party = together(spread(entry.turns, context.tally))
+    call = UpstreamCall(services.opener(entry.held.route, entry.held.identity), turns, party)
+    context.on_end(call.close)
+    return call

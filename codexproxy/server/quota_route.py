@@ -5,16 +5,16 @@ from flask import Blueprint, Response, g
 
 from codexproxy.access.authorization import Identity, Right
 from codexproxy.protocol.events import encode_json
-from codexproxy.server.services import Wiring
+from codexproxy.server.services import Services
 
 # Seconds for which upstream is waited for; what it says later is in the next report.
 PATIENCE = 5.0
 
 
-def quota_routes(wiring: Wiring) -> Blueprint:
+def quota_routes(services: Services) -> Blueprint:
     """The one route; the owner sees all, a named key its own use and the quotas of its group."""
     blueprint = Blueprint("quota", __name__)
-    report = wiring.quota
+    report = services.quota
 
     @blueprint.get("/quota")
     def quota() -> Response:

@@ -17,7 +17,7 @@ from codexproxy.protocol.request import Turn
 from codexproxy.protocol.stream import Answerer, EventStream
 from codexproxy.protocol.usage import Usage
 from codexproxy.server.codex_request import headers_for
-from codexproxy.server.turn_observer import Observation
+from codexproxy.server.turn_observer import TurnObserver
 from codexproxy.storage.ledger import TurnRecord
 from codexproxy.storage.turn_journal import Account, Slot
 
@@ -30,7 +30,7 @@ LONG = 500
 log = logging.getLogger("codexproxy.request")
 
 
-class RequestLog:
+class RequestContext:
     """Follows one request and logs its end once, however it ends.
 
     Args:
@@ -39,7 +39,7 @@ class RequestLog:
         clock: Monotonic seconds.
     """
 
-    def __init__(self, request_id: str, observation: Observation, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, request_id: str, observer: TurnObserver, clock: Callable[[], float] = time.monotonic) -> None:
         self.request_id = request_id
         self.key = ""
         # Named by the routes that run a turn; only those are recorded.
@@ -51,7 +51,7 @@ class RequestLog:
         self.followed: Any = None
         self.logged = False
         self.what = "request"
-        self._observation = observation
+        self._observer = observer
         self._clock = clock
         self._began, self._at = clock(), time.time()
         self.tally = Tally()
@@ -92,36 +92,36 @@ class RequestLog:
         """
         (self._first_closers if first else self._closers).append(close)
 
-    def successor(self) -> "RequestLog":
+    def successor(self) -> "RequestContext":
         """Another log, for an answer that may outlive this request."""
-        return RequestLog(self.request_id, self._observation, self._clock)
+        return RequestContext(self.request_id, self._observer, self._clock)
 
-    def take_over(self, request: "RequestLog") -> None:
+    def take_over(self, request: "RequestContext") -> None:
         """From now on this log, and not the request's, tells what became of the turn."""
         self.key, self.turn, self.status = request.key, request.turn, 200
         self.dialect, request.dialect = request.dialect, ""
         self.what, self.logged = "answer", request.logged
         self._look()
 
-    def note(self, request: "RequestLog", account: Account) -> None:
+    def note(self, request: "RequestContext", account: Account) -> None:
         """Notes a turn that is let in where it outlives this worker, should that be killed; ``request`` knows it."""
-        journal = self._observation.journal
+        journal = self._observer.journal
         if journal is not None:
             self._slot = journal.begin(request._row(), account, self._look)
             self.tally.begun = self._look
 
     def _look(self) -> None:
-        if self._slot is None or self._observation.journal is None:
+        if self._slot is None or self._observer.journal is None:
             return
         milliseconds = self.milliseconds
         usage = self.tally.counted(closely=milliseconds >= LONG)
         # Whoever takes a turn over knows it only then.
         row = self._row(usage) if self.dialect else _costing(self._slot.row, usage, milliseconds)
-        self._observation.journal.note(self._slot, row)
+        self._observer.journal.note(self._slot, row)
 
     def charged(self) -> None:
         """Notes that the tokens of the turn were counted."""
-        slot, journal = self._slot, self._observation.journal
+        slot, journal = self._slot, self._observer.journal
         if slot is not None and journal is not None and slot.account.tokens_per_day:
             row = _costing(slot.row, self.tally.counted(), self.milliseconds)
             journal.note(slot, row, charged=True)
@@ -131,7 +131,7 @@ class RequestLog:
         self.followed = response.response
         if self.turn is not None:
             self.turn = _without_conversation(self.turn)
-        self._observation.stream_began()
+        self._observer.stream_began()
         response.call_on_close(self.finish)
 
     def decorate(self, response: Response) -> None:
@@ -210,11 +210,11 @@ class RequestLog:
 
     def _record(self) -> None:
         if self.followed is not None:
-            self._observation.stream_ended()
+            self._observer.stream_ended()
         if self.dialect:
-            self._observation.turn_ended(self._row(), self._error, self._slot)
-        elif self._slot is not None and self._observation.journal is not None:
-            self._observation.journal.free(self._slot)
+            self._observer.turn_ended(self._row(), self._error, self._slot)
+        elif self._slot is not None and self._observer.journal is not None:
+            self._observer.journal.free(self._slot)
 
     def _row(self, usage: Usage | None = None) -> TurnRecord:
         turn, usage, error = self.turn, usage or self.tally.counted(), self._error

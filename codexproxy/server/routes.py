@@ -16,24 +16,26 @@ from codexproxy.protocol.events import encode_json
 from codexproxy.server.codex_models import codex_models
 from codexproxy.server.codex_request import CODEX
 from codexproxy.server.compaction import compact
-from codexproxy.server.services import Wiring
+from codexproxy.server.services import Services
 from codexproxy.server.turn_view import answer
 
 # When the models came to be is not told upstream; clients want some whole number.
 CREATED = 1_735_689_600
 
 
-def turn_routes(wiring: Wiring) -> Blueprint:
+def turn_routes(services: Services) -> Blueprint:
     """One POST route per dialect."""
     blueprint = Blueprint("turns", __name__)
-    for path, dialect in wiring.dialects.items():
-        blueprint.add_url_rule(path, dialect.name, partial(answer, dialect, wiring), methods=["POST"])
+    for path, dialect in services.dialects.items():
+        blueprint.add_url_rule(path, dialect.name, partial(answer, dialect, services), methods=["POST"])
     # The Codex CLI finds its turns below another path, too.
     for base, kind in (("", ""), (CODEX, "native_")):
-        path, dialect = f"{base}/responses", ResponsesDialect(wiring.pause)
-        blueprint.add_url_rule(f"{path}/compact", f"{kind}compact", partial(compact, dialect, wiring), methods=["POST"])
+        path, dialect = f"{base}/responses", ResponsesDialect(services.pause)
+        blueprint.add_url_rule(
+            f"{path}/compact", f"{kind}compact", partial(compact, dialect, services), methods=["POST"]
+        )
         blueprint.add_url_rule(path, f"{kind}upgrade", no_upgrade, methods=["GET"], websocket=True)
-    view = partial(answer, ResponsesDialect(wiring.pause), wiring)
+    view = partial(answer, ResponsesDialect(services.pause), services)
     blueprint.add_url_rule(f"{CODEX}/responses", "native_responses", view, methods=["POST"])
     return blueprint
 
@@ -49,24 +51,24 @@ def no_upgrade() -> Response:
     )
 
 
-def model_routes(wiring: Wiring) -> Blueprint:
+def model_routes(services: Services) -> Blueprint:
     """The catalogue, as the platform shows it and as the Codex CLI reads it."""
     blueprint = Blueprint("models", __name__)
 
     @blueprint.get("/models")
     def models() -> Response:
-        catalogue = wiring.models_for(g.identity)
+        catalogue = services.models_for(g.identity)
         if "client_version" in request.args:
             return codex_models(catalogue)
         names = [spec.slug for spec in catalogue.models]
-        names += [name[::-1] for name in names] if wiring.reverse_names else []
+        names += [name[::-1] for name in names] if services.reverse_names else []
         names += list(catalogue.aliases)
         usable_here = [name for name in dict.fromkeys(names) if _may_use(name, catalogue)]
         return _json({"object": "list", "data": [model_object(name, catalogue) for name in usable_here]})
 
     @blueprint.get("/models/<path:name>")
     def model(name: str) -> Response:
-        catalogue = wiring.models_for(g.identity)
+        catalogue = services.models_for(g.identity)
         if catalogue.find(name) is None or not _may_use(name, catalogue):
             raise ModelNotFound(f"The model `{name}` does not exist here.{usable(catalogue)}", param="model")
         return _json(model_object(name, catalogue))
@@ -98,7 +100,7 @@ def _known(spec: ModelSpec) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value}
 
 
-def status_routes(wiring: Wiring) -> Blueprint:
+def status_routes(services: Services) -> Blueprint:
     """Whether we live, and whether we can serve."""
     blueprint = Blueprint("status", __name__)
 
@@ -108,7 +110,7 @@ def status_routes(wiring: Wiring) -> Blueprint:
 
     @blueprint.get("/ready")
     def ready() -> Response:
-        reasons, notes = wiring.ready(), wiring.notes()
+        reasons, notes = services.ready(), services.notes()
         told = {"notes": notes} if notes else {}
         if reasons:
             return _json({"status": "not_ready", "reasons": reasons, **told}, 503)
@@ -116,7 +118,7 @@ def status_routes(wiring: Wiring) -> Blueprint:
 
     @blueprint.get("/metrics")
     def metrics() -> Response:
-        return Response(wiring.observation.page(), content_type=CONTENT_TYPE)
+        return Response(services.observer.page(), content_type=CONTENT_TYPE)
 
     return blueprint
 

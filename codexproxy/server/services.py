@@ -25,8 +25,8 @@ from codexproxy.protocol.stream import EventStream
 from codexproxy.server.admission import Gate
 from codexproxy.server.login.login_service import LoginDesk
 from codexproxy.server.login.refresh_supervisor import LoginWatch
-from codexproxy.server.stored.response_service import Shelf
-from codexproxy.server.turn_observer import Observation
+from codexproxy.server.stored.response_service import ResponseService
+from codexproxy.server.turn_observer import TurnObserver
 from codexproxy.upstream.quota_report import QuotaReport
 from codexproxy.upstream.router.candidates import Route
 from codexproxy.upstream.router.router import Router
@@ -40,7 +40,7 @@ class CatalogueSource(Protocol):
 
 
 @dataclass(frozen=True)
-class Wiring:
+class Services:
     """Everything the web layer needs, and nothing it could look up itself.
 
     Attributes:
@@ -61,7 +61,7 @@ class Wiring:
         heartbeat_seconds: Silence after which a stream says so.
         turn_seconds: What a request may take, the writing of a stream included; None without a limit.
         reverse_names: Whether each model is listed by its reversed name, too.
-        shelf: Where answers are kept.
+        responses: Where answers are kept.
         observation: Told of every turn.
         pause: Lets others run, now and then in a long walk.
         inline_images: Fetches the remote images of a turn; None leaves that to upstream.
@@ -78,14 +78,14 @@ class Wiring:
     notes: Callable[[], list[str]]
     desk: LoginDesk
     watch: LoginWatch
-    shelf: Shelf
+    responses: ResponseService
     quota: QuotaReport
     max_body_bytes: int
     heartbeat_seconds: float
     turn_seconds: float | None = None
     reverse_names: bool = False
     lockout: Lockout = field(default_factory=Lockout)
-    observation: Observation = field(default_factory=lambda: Observation(Metrics()))
+    observer: TurnObserver = field(default_factory=lambda: TurnObserver(Metrics()))
     pause: Pause = no_pause
     inline_images: Callable[[Turn], Turn] | None = None
 

@@ -24,7 +24,7 @@ class Sink(Protocol):
         """Writes what waits."""
 
 
-class Observation:
+class TurnObserver:
     """Told of every turn of this worker.
 
     Args:

@@ -14,83 +14,85 @@ from codexproxy.protocol.request import Turn
 from codexproxy.server.bug_errors import internal_error
 from codexproxy.server.non_streaming import whole_answer
 from codexproxy.server.prepare import admit, dry_run, open_turns, read_entry
-from codexproxy.server.request_context import RequestLog
+from codexproxy.server.request_context import RequestContext
 from codexproxy.server.responses import HEARTBEAT, json_reply, stream_reply
-from codexproxy.server.services import Wiring
+from codexproxy.server.services import Services
 from codexproxy.server.stored.background import answer_outliving
-from codexproxy.server.stored.response_service import Keeping
+from codexproxy.server.stored.response_service import ResponseSaver
 from codexproxy.server.stream_merge import merge
-from codexproxy.server.upstream_call import Opening
+from codexproxy.server.upstream_call import UpstreamCall
 
 log = logging.getLogger(__name__)
 
 
-def answer(dialect: Dialect, wiring: Wiring) -> Response:
+def answer(dialect: Dialect, services: Services) -> Response:
     """Answers one turn request in its dialect."""
-    entry = read_entry(dialect, wiring)
-    shown = dry_run(entry, wiring)
+    entry = read_entry(dialect, services)
+    shown = dry_run(entry, services)
     if shown is not None:
         return shown
-    if dialect.stateful and wiring.shelf.outlives(entry.turn):
-        return answer_outliving(dialect, wiring, entry)
-    requestlog: RequestLog = g.log
-    admit(entry, wiring, requestlog)
-    keeping = wiring.shelf.keeping(dialect, entry.turn) if dialect.stateful else None
-    opening = open_turns(entry, wiring, requestlog)
+    if dialect.stateful and services.responses.outlives(entry.turn):
+        return answer_outliving(dialect, services, entry)
+    context: RequestContext = g.log
+    admit(entry, services, context)
+    saver = services.responses.saver(dialect, entry.turn) if dialect.stateful else None
+    call = open_turns(entry, services, context)
     if entry.turn.stream:
-        return _streamed(dialect, entry.turn, opening, wiring.heartbeat_seconds, keeping)
+        return _streamed(dialect, entry.turn, call, services.heartbeat_seconds, saver)
 
-    def reopen(turns: Sequence[Turn]) -> Opening:
-        return open_turns(replace(entry, turns=list(turns)), wiring, requestlog)
+    def reopen(turns: Sequence[Turn]) -> UpstreamCall:
+        return open_turns(replace(entry, turns=list(turns)), services, context)
 
-    body = whole_answer(dialect, entry.turns, opening, reopen, requestlog)
-    if keeping is not None:
-        keeping.save(body)
+    body = whole_answer(dialect, entry.turns, call, reopen, context)
+    if saver is not None:
+        saver.save(body)
     return json_reply(body)
 
 
-def _streamed(dialect: Dialect, turn: Turn, opening: Opening, heartbeat: float, keeping: Keeping | None) -> Response:
+def _streamed(
+    dialect: Dialect, turn: Turn, call: UpstreamCall, heartbeat: float, saver: ResponseSaver | None
+) -> Response:
     # Until the first heartbeat is due a refusal can still have a status of its own.
-    if opening.wait(heartbeat):
-        g.log.answered_by(opening.streams())
-    return stream_reply(_pieces(opening, dialect.renderers(turn), g.log, heartbeat, keeping))
+    if call.wait(heartbeat):
+        g.log.answered_by(call.streams())
+    return stream_reply(_pieces(call, dialect.renderers(turn), g.log, heartbeat, saver))
 
 
 def _pieces(
-    opening: Opening,
+    call: UpstreamCall,
     renderers: Sequence[Renderer],
-    requestlog: RequestLog,
+    context: RequestContext,
     heartbeat: float,
-    keeping: Keeping | None,
+    saver: ResponseSaver | None,
 ) -> Iterator[bytes]:
     number = 0
     try:
-        if not opening.wait(0):
+        if not call.wait(0):
             # A heartbeat's pause has passed already, and nothing of the answer, its headers included, has left.
             yield HEARTBEAT
-        while not opening.wait(heartbeat):
+        while not call.wait(heartbeat):
             yield HEARTBEAT
-        streams = opening.streams()
-        requestlog.answered_by(streams)
+        streams = call.streams()
+        context.answered_by(streams)
         batches = merge(streams)
-        for number, batch in keeping.watch(batches) if keeping else batches:
+        for number, batch in saver.watch(batches) if saver else batches:
             piece = renderers[number].render(batch) if batch else HEARTBEAT
             if piece:
                 yield piece
-        requestlog.ended(streams)
+        context.ended(streams)
         for stream, renderer in zip(streams, renderers, strict=True):
             # A bare ``error`` event is not an end to every client; the dialect completes it.
             failure = failure_of(stream.terminal) if stream.terminal else None
             if failure is not None:
                 yield renderer.fail(failure)
     except ProxyError as error:
-        requestlog.failed(error)
+        context.failed(error)
         yield renderers[number].fail(error)
     except (GeneratorExit, gevent.GreenletExit):
-        requestlog.left()
+        context.left()
         raise
     except Exception:  # A bug must still end the stream with a reason.
         log.exception("bug in a stream")
-        bug = internal_error(requestlog.request_id)
-        requestlog.failed(bug)
+        bug = internal_error(context.request_id)
+        context.failed(bug)
         yield renderers[number].fail(bug)

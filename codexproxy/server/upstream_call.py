@@ -13,7 +13,7 @@ from codexproxy.upstream.concurrency_limited import Party
 Open = Callable[[Turn], EventStream]
 
 
-class Opening:
+class UpstreamCall:
     """Opens the upstream streams of one request.
 
     Whoever made it must ``close`` it: that frees every stream, opened or not.

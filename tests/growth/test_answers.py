@@ -15,8 +15,8 @@ from codexproxy.compat.truncate.stop_sequences import Stopper
 from codexproxy.protocol import aggregate
 from codexproxy.protocol.events import Event
 from codexproxy.protocol.request import Caller, Turn
-from codexproxy.server.stored.background_writer import Record
-from codexproxy.server.stored.response_service import Keeping, Shelf
+from codexproxy.server.stored.background_writer import BackgroundWriter
+from codexproxy.server.stored.response_service import ResponseSaver, ResponseService
 from codexproxy.upstream.chatgpt.sse import Decoder
 from tests.fakes.responses import MemoryResponseStore
 from tests.growth.answers import ADDED, DONE, FORMS, FRAME, KINDS, LIKE_THEM, told
@@ -27,7 +27,7 @@ Read = Callable[[list[Event]], object]
 
 HI = {"model": "m", "stream": True}
 CHAT, TEXT, RESPONSES = ChatDialect(), CompletionsDialect(), ResponsesDialect()
-SHELF = Shelf(MemoryResponseStore())
+SHELF = ResponseService(MemoryResponseStore())
 CHAT_TURN = CHAT.parse({**HI, "messages": [{"role": "user", "content": "hi"}]}, Caller())
 TEXT_TURN = TEXT.parse({**HI, "prompt": "hi"}, Caller())
 
@@ -51,15 +51,15 @@ def _whole(events: list[Event]) -> None:
 
 
 def _recorded(events: list[Event]) -> None:
-    record = Record(RESPONSES, _responses_turn(), SHELF.of("ann"))
+    record = BackgroundWriter(RESPONSES, _responses_turn(), SHELF.of("ann"))
     for event in events:
         record.note(event, event.raw)
     record.end()
 
 
 def _kept(events: list[Event]) -> None:
-    keeping = Keeping(RESPONSES, _responses_turn(), SHELF.of("ann"))
-    list(keeping.watch((0, [event]) for event in events))
+    saver = ResponseSaver(RESPONSES, _responses_turn(), SHELF.of("ann"))
+    list(saver.watch((0, [event]) for event in events))
 
 
 def _cut(events: list[Event]) -> None:

@@ -11,7 +11,7 @@ from codexproxy.apis.openai_responses.compaction import summarised
 from codexproxy.apis.openai_responses.stored import Listing, page
 from codexproxy.errors import BodyTooLarge
 from codexproxy.protocol.request import Caller
-from codexproxy.server.stored.response_service import Shelf
+from codexproxy.server.stored.response_service import ResponseService
 from codexproxy.storage.database import Database
 from codexproxy.storage.responses.base import Stored
 from codexproxy.storage.responses.schema import SCHEMA
@@ -50,8 +50,8 @@ def recalling(
 ) -> Work:
     """A request that leans on what is stored."""
     payload: Json = {"model": "m", "input": items, **({"previous_response_id": previous} if previous else {})}
-    shelf = Shelf(store, most_bytes=most)
-    return lambda: shelf.recall(DIALECT.parse(dict(payload), Caller("ann")))
+    responses = ResponseService(store, most_bytes=most)
+    return lambda: responses.recall(DIALECT.parse(dict(payload), Caller("ann")))
 
 
 def test_a_chain_costs_what_it_is_long(opened: Open) -> None:

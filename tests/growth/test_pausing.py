@@ -18,7 +18,7 @@ from codexproxy.planning.plan import plan
 from codexproxy.protocol.pacing import STRIDE
 from codexproxy.protocol.request import Caller
 from codexproxy.server.request_body.fairness import in_thread
-from codexproxy.server.stored.response_service import Shelf, own_input
+from codexproxy.server.stored.response_service import ResponseService, own_input
 from codexproxy.storage.connections import LONG_LOG
 from codexproxy.storage.database import Database
 from codexproxy.storage.responses.base import Stored
@@ -58,9 +58,9 @@ def test_chat_pauses_all_along_a_long_request(name: str) -> None:
 def test_responses_pause_all_along_a_long_request(tmp_path: Path) -> None:
     pauses = Pauses()
     store = SqliteResponseStore(Database(tmp_path / "r.sqlite3", SCHEMA), pause=pauses)
-    shelf = Shelf(store, most_bytes=100_000_000, pause=pauses)
+    responses = ResponseService(store, most_bytes=100_000_000, pause=pauses)
     items = [{"role": "user", "content": "hi", "id": f"msg_{number}"} for number in range(MANY)]
-    turn = shelf.recall(ResponsesDialect(pauses).parse({"model": "m", "input": items}, Caller("ann")))
+    turn = responses.recall(ResponsesDialect(pauses).parse({"model": "m", "input": items}, Caller("ann")))
     own_input(turn, pauses)
     assert pauses.count >= 3 * MANY // STRIDE
     before = pauses.count

@@ -12,7 +12,7 @@ from codexproxy.compat.history.continuation import continued
 from codexproxy.protocol.aggregate import STRUCTURE, fold
 from codexproxy.protocol.events import Batch, Event
 from codexproxy.protocol.request import Caller
-from codexproxy.server.stored.response_service import Keeping, Shelf
+from codexproxy.server.stored.response_service import ResponseSaver, ResponseService
 from codexproxy.storage.database import DatabaseFailed
 from codexproxy.storage.responses.base import Stored
 from tests.apis.recorded import Recording, each_recording, recordings
@@ -26,10 +26,10 @@ class FullStore(MemoryResponseStore):
         raise DatabaseFailed("the disk is full")
 
 
-def keeping(store: MemoryResponseStore, **body: Any) -> Keeping:
-    dialect, shelf = ResponsesDialect(), Shelf(store)
+def saver(store: MemoryResponseStore, **body: Any) -> ResponseSaver:
+    dialect, responses = ResponsesDialect(), ResponseService(store)
     turn = dialect.parse({"model": "m", "input": "hi", **body}, Caller("ann"))
-    kept = shelf.keeping(dialect, continued(turn, shelf.of("ann")))
+    kept = responses.saver(dialect, continued(turn, responses.of("ann")))
     assert kept is not None
     return kept
 
@@ -56,7 +56,7 @@ def test_it_passes_everything_on_and_keeps_the_answer_before_its_last_events(cut
     batches = [events[start:stop] for start, stop in pairwise(edges)]
     store = MemoryResponseStore()
     passed: Batch = []
-    for number, batch in keeping(store).watch(numbered(batches)):
+    for number, batch in saver(store).watch(numbered(batches)):
         assert number == 0
         ended = any(event.type in ("response.completed", "response.incomplete") for event in batch)
         assert bool(store.entries) or not ended
@@ -72,7 +72,7 @@ def test_an_answer_is_kept_as_it_is_told() -> None:
         Event.of({"type": "response.completed", "response": {"id": "resp_1", "status": "completed", "output": []}}),
     ]
     store = MemoryResponseStore()
-    list(keeping(store, metadata={"a": "b"}).watch(numbered([events])))
+    list(saver(store, metadata={"a": "b"}).watch(numbered([events])))
     kept = store.get("ann", "resp_1") or {}
     assert (kept["status"], kept["metadata"], kept["output"][0]["id"]) == ("completed", {"a": "b"}, "msg_1")
     history = store.history("ann", "resp_1")
@@ -83,10 +83,10 @@ def test_an_event_that_is_no_json_passes_and_only_the_keeping_ends() -> None:
     broken = Event("response.output_item.done", b"data: {\n\n", b"{")
     end = Event.of({"type": "response.completed", "response": {"id": "resp_1", "output": []}})
     store = MemoryResponseStore()
-    assert [batch for _, batch in keeping(store).watch(numbered([[broken], [end]]))] == [[broken], [end]]
+    assert [batch for _, batch in saver(store).watch(numbered([[broken], [end]]))] == [[broken], [end]]
     assert store.entries == {}
 
 
 def test_a_full_disk_costs_nobody_the_answer() -> None:
     end = Event.of({"type": "response.completed", "response": {"id": "resp_1", "output": []}})
-    assert [batch for _, batch in keeping(FullStore()).watch(numbered([[end]]))] == [[end]]
+    assert [batch for _, batch in saver(FullStore()).watch(numbered([[end]]))] == [[end]]

@@ -8,7 +8,7 @@ from gevent.event import Event as Signal
 
 from codexproxy.protocol.request import Turn
 from codexproxy.protocol.stream import EventStream
-from codexproxy.server.upstream_call import Opening
+from codexproxy.server.upstream_call import UpstreamCall
 from tests.fakes.backends import ScriptedSource, answer
 
 TURN = Turn("gpt-5.2", {"model": "gpt-5.2", "input": []})
@@ -37,31 +37,31 @@ class Upstream:
         self.places += 1
 
 
-def before(upstream: Upstream, opening: Opening) -> None:
-    opening.close()
+def before(upstream: Upstream, call: UpstreamCall) -> None:
+    call.close()
 
 
-def just_when(upstream: Upstream, opening: Opening) -> None:
+def just_when(upstream: Upstream, call: UpstreamCall) -> None:
     # The greenlet that opens has been woken already, so it goes on before it can be told to stop.
     upstream.answers.set()
-    opening.close()
+    call.close()
 
 
-def after(upstream: Upstream, opening: Opening) -> None:
+def after(upstream: Upstream, call: UpstreamCall) -> None:
     upstream.answers.set()
-    assert opening.wait(5)
-    opening.close()
+    assert call.wait(5)
+    call.close()
 
 
 @pytest.mark.parametrize("leaves", [before, just_when, after])
 def test_nothing_stays_open_whether_upstream_answers_before_or_after_the_client_left(
-    leaves: Callable[[Upstream, Opening], None],
+    leaves: Callable[[Upstream, UpstreamCall], None],
 ) -> None:
     upstream = Upstream()
-    opening = Opening(upstream.open, [TURN])
+    call = UpstreamCall(upstream.open, [TURN])
     gevent.sleep(0)
     assert upstream.places == 0
-    leaves(upstream, opening)
+    leaves(upstream, call)
     gevent.sleep(0.01)
     assert upstream.places == 1
     assert upstream.source.is_closed or leaves is before

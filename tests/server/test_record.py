@@ -10,8 +10,8 @@ from codexproxy.compat.history.continuation import continued
 from codexproxy.errors import UpstreamFailed
 from codexproxy.protocol.events import Event
 from codexproxy.protocol.request import Caller
-from codexproxy.server.stored.background_writer import Record
-from codexproxy.server.stored.response_service import Shelf
+from codexproxy.server.stored.background_writer import BackgroundWriter
+from codexproxy.server.stored.response_service import ResponseService
 from codexproxy.storage.database import DatabaseFailed
 from codexproxy.storage.responses.base import Frame, Json, Stored
 from tests.apis.recorded import decoded
@@ -42,13 +42,13 @@ def store() -> FailingStore:
 
 
 @pytest.fixture
-def record(store: FailingStore) -> Record:
-    dialect, shelf = ResponsesDialect(), Shelf(store)
+def record(store: FailingStore) -> BackgroundWriter:
+    dialect, responses = ResponsesDialect(), ResponseService(store)
     turn = dialect.parse({"model": "m", "input": "hi", "stream": True}, Caller("ann"))
-    return Record(dialect, continued(turn, shelf.of("ann")), shelf.of("ann"))
+    return BackgroundWriter(dialect, continued(turn, responses.of("ann")), responses.of("ann"))
 
 
-def told(record: Record, *events: dict[str, Any]) -> list[bytes]:
+def told(record: BackgroundWriter, *events: dict[str, Any]) -> list[bytes]:
     made = [Event.of(event) for event in events]
     for event in made:
         record.note(event, event.raw)
@@ -67,7 +67,7 @@ def frames(store: FailingStore) -> list[bytes]:
     return [frame for _, frame in log.frames]
 
 
-def test_frames_before_the_id_belong_to_the_answer(record: Record, store: FailingStore) -> None:
+def test_frames_before_the_id_belong_to_the_answer(record: BackgroundWriter, store: FailingStore) -> None:
     first = told(record, LIMITS)
     assert record.id == "" and record.vouch() and record.keep_up() and not store.entries
     rest = told(record, CREATED, DELTA)
@@ -77,14 +77,14 @@ def test_frames_before_the_id_belong_to_the_answer(record: Record, store: Failin
     assert kept.response["status"] == "in_progress"
 
 
-def test_frames_are_found_by_the_numbers_their_reader_knows(record: Record, store: FailingStore) -> None:
+def test_frames_are_found_by_the_numbers_their_reader_knows(record: BackgroundWriter, store: FailingStore) -> None:
     all = told(record, LIMITS, CREATED, {"type": "keepalive"}, DELTA, {"type": "response.novelty"}, DONE)
     record.end()
     log = store.log("ann", "r1")
     assert log and log.frames == [(0, all[0] + all[1]), (1, all[2] + all[3]), (2, all[4] + all[5])]
 
 
-def test_frames_without_any_numbers_are_counted(record: Record, store: FailingStore) -> None:
+def test_frames_without_any_numbers_are_counted(record: BackgroundWriter, store: FailingStore) -> None:
     unnumbered = [
         {name: value for name, value in event.items() if name != "sequence_number"} for event in (CREATED, DELTA)
     ]
@@ -94,7 +94,7 @@ def test_frames_without_any_numbers_are_counted(record: Record, store: FailingSt
     assert log and log.frames == [(0, all[0]), (1, all[1])]
 
 
-def test_an_answer_ends_with_everything_that_was_told(record: Record, store: FailingStore) -> None:
+def test_an_answer_ends_with_everything_that_was_told(record: BackgroundWriter, store: FailingStore) -> None:
     all = told(record, CREATED, DELTA, DONE)
     record.end()
     assert frames(store) == all
@@ -103,14 +103,14 @@ def test_an_answer_ends_with_everything_that_was_told(record: Record, store: Fai
     assert response["output"][0]["content"][0]["text"] == "yes"
 
 
-def test_a_failure_is_kept_with_its_last_words(record: Record, store: FailingStore) -> None:
+def test_a_failure_is_kept_with_its_last_words(record: BackgroundWriter, store: FailingStore) -> None:
     all = told(record, CREATED)
     record.end(UpstreamFailed("it broke"), b"event: x\n\n")
     assert frames(store) == [*all, b"event: x\n\n"]
     assert (store.get("ann", "r1") or {})["error"] == {"code": "upstream_unavailable", "message": "it broke"}
 
 
-def test_giving_up_cancels_unless_somebody_else_ended_it(record: Record, store: FailingStore) -> None:
+def test_giving_up_cancels_unless_somebody_else_ended_it(record: BackgroundWriter, store: FailingStore) -> None:
     told(record, CREATED, DELTA)
     store.cancel("ann", "r1")
     assert not record.vouch()
@@ -122,7 +122,7 @@ def test_giving_up_cancels_unless_somebody_else_ended_it(record: Record, store: 
     assert event.data["code"] == "response_not_found"
 
 
-def test_a_store_that_cannot_begin_costs_the_keeping_only(record: Record, store: FailingStore) -> None:
+def test_a_store_that_cannot_begin_costs_the_keeping_only(record: BackgroundWriter, store: FailingStore) -> None:
     store.fails = True
     told(record, CREATED, DELTA)
     store.fails = False
@@ -132,7 +132,7 @@ def test_a_store_that_cannot_begin_costs_the_keeping_only(record: Record, store:
     assert store.entries == {} and record.id == ""
 
 
-def test_what_could_not_be_written_is_written_later(record: Record, store: FailingStore) -> None:
+def test_what_could_not_be_written_is_written_later(record: BackgroundWriter, store: FailingStore) -> None:
     all = told(record, CREATED)
     store.fails = True
     all += told(record, DELTA)

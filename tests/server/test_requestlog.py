@@ -8,8 +8,8 @@ from codexproxy.gunicorn.disconnects import ClientGone
 from codexproxy.gunicorn.inflight import Underway
 from codexproxy.observability.metrics import Metrics
 from codexproxy.protocol.request import Caller, Turn
-from codexproxy.server.request_context import RequestLog
-from codexproxy.server.turn_observer import Observation
+from codexproxy.server.request_context import RequestContext
+from codexproxy.server.turn_observer import TurnObserver
 from codexproxy.storage.ledger import TurnRecord
 from codexproxy.storage.turn_journal import Slot
 
@@ -29,7 +29,7 @@ class Rows:
 
 def test_all_is_freed_though_the_client_leaves_in_the_middle_of_it() -> None:
     rows, underway, freed = Rows(), Underway(), list[str]()
-    request = RequestLog("id", Observation(Metrics(), rows))
+    request = RequestContext("id", TurnObserver(Metrics(), rows))
     request.dialect = "chat"
 
     def leave() -> None:
@@ -51,7 +51,7 @@ def test_all_is_freed_though_the_client_leaves_in_the_middle_of_it() -> None:
 
 def test_a_stream_lets_its_conversation_go_and_still_tells_what_it_was() -> None:
     rows = Rows()
-    request = RequestLog("id", Observation(Metrics(), rows))
+    request = RequestContext("id", TurnObserver(Metrics(), rows))
     request.dialect = "chat"
     body = {"model": "gpt-5.2", "reasoning": {"effort": "high"}, "instructions": "Count.", "input": ["long"] * 100}
     request.turn = Turn("fast", body, caller=Caller(client="cursor"), options={"own": body["input"]}, adapted=("a",))

@@ -15,11 +15,11 @@ from codexproxy.observability.metrics import Metrics
 from codexproxy.protocol.events import Batch, Event
 from codexproxy.protocol.request import Caller
 from codexproxy.protocol.stream import EventStream
-from codexproxy.server.request_context import RequestLog
-from codexproxy.server.stored.background_run import MOST_WAITING, Run
-from codexproxy.server.stored.background_writer import Record
-from codexproxy.server.stored.response_service import Shelf
-from codexproxy.server.turn_observer import Observation
+from codexproxy.server.request_context import RequestContext
+from codexproxy.server.stored.background_run import MOST_WAITING, BackgroundRun
+from codexproxy.server.stored.background_writer import BackgroundWriter
+from codexproxy.server.stored.response_service import ResponseService
+from codexproxy.server.turn_observer import TurnObserver
 from codexproxy.storage.database import DatabaseFailed
 from codexproxy.storage.responses.base import Stored
 from tests.fakes.responses import MemoryResponseStore
@@ -58,7 +58,7 @@ class Model:
 
     def close(self) -> None: ...
 
-    # -- what ``Run`` asks of an opening ----------------------------------------------
+    # -- what ``BackgroundRun`` asks of an opening ----------------------------------------------
 
     def wait(self, seconds: float) -> bool:
         return True
@@ -78,13 +78,15 @@ class Made:
     """An answer that is being made from here on."""
 
     def __init__(self, store: MemoryResponseStore, grace: float | None) -> None:
-        dialect, shelf = ResponsesDialect(), Shelf(store)
-        turn = continued(dialect.parse({"model": "m", "input": "hi", "stream": True}, Caller("ann")), shelf.of("ann"))
+        dialect, responses = ResponsesDialect(), ResponseService(store)
+        turn = continued(
+            dialect.parse({"model": "m", "input": "hi", "stream": True}, Caller("ann")), responses.of("ann")
+        )
         self.model, self.ended = Model(), Signal()
-        self.record = Record(dialect, turn, shelf.of("ann"))
-        self.log = RequestLog("id", Observation(Metrics()))
+        self.record = BackgroundWriter(dialect, turn, responses.of("ann"))
+        self.log = RequestContext("id", TurnObserver(Metrics()))
         self.log.on_end(self.ended.set)
-        self.run = Run(self.model, dialect.renderers(turn)[0], self.record, grace, self.log)  # type: ignore[arg-type]
+        self.run = BackgroundRun(self.model, dialect.renderers(turn)[0], self.record, grace, self.log)  # type: ignore[arg-type]
         self.run.start(Underway())
 
     def heard(self) -> list[bytes]:

@@ -11,7 +11,7 @@ from codexproxy.errors import InvalidRequest
 from codexproxy.login.oauth.callback import Callback, parse_pasted
 from codexproxy.protocol.events import encode_json
 from codexproxy.server.request_body.body import parse_object, read_body
-from codexproxy.server.services import Wiring
+from codexproxy.server.services import Services
 
 # An address with a code is a few hundred bytes long.
 LARGEST = 64 * 1024
@@ -20,9 +20,9 @@ LARGEST = 64 * 1024
 _ADDRESSES = ("url", "callback_url", "redirect_url")
 
 
-def auth_routes(wiring: Wiring) -> Blueprint:
+def auth_routes(services: Services) -> Blueprint:
     """The routes; the table of operations reserves them to the owner."""
-    blueprint, desk = Blueprint("auth", __name__), wiring.desk
+    blueprint, desk = Blueprint("auth", __name__), services.desk
 
     @blueprint.post("/auth/login")
     def login() -> Response:

@@ -15,10 +15,10 @@ from codexproxy.observability.log_context import bind_request_id
 from codexproxy.protocol.error_mapping import failure_of
 from codexproxy.protocol.events import Batch
 from codexproxy.server.bug_errors import internal_error
-from codexproxy.server.request_context import RequestLog
+from codexproxy.server.request_context import RequestContext
 from codexproxy.server.responses import HEARTBEAT
-from codexproxy.server.stored.background_writer import Record
-from codexproxy.server.upstream_call import Opening
+from codexproxy.server.stored.background_writer import BackgroundWriter
+from codexproxy.server.upstream_call import UpstreamCall
 
 # Seconds between two looks whether somebody still wants the answer. While a client
 # listens it is only said that the answer is being made, well within the store's lease.
@@ -32,11 +32,11 @@ MOST_WAITING = 2**20
 log = logging.getLogger(__name__)
 
 
-class Run:
+class BackgroundRun:
     """Makes one answer in a greenlet of its own, for the store and for a client that listens.
 
     Args:
-        opening: The answer's stream, being opened.
+        call: The answer's stream, being opened.
         renderer: Makes the client's frames.
         record: What the store is told.
         grace: Seconds it goes on after its client left; None without a limit, as in the background.
@@ -47,13 +47,18 @@ class Run:
     followed = None
 
     def __init__(
-        self, opening: Opening, renderer: Renderer, record: Record, grace: float | None, requestlog: RequestLog
+        self,
+        call: UpstreamCall,
+        renderer: Renderer,
+        record: BackgroundWriter,
+        grace: float | None,
+        context: RequestContext,
     ) -> None:
-        self._opening = opening
+        self._opening = call
         self._renderer = renderer
         self._record = record
         self._grace = grace
-        self._requestlog = requestlog
+        self._requestlog = context
         # Pieces, each with the number of its last event; None at the end.
         self._told: Queue[tuple[bytes, int] | None] = Queue()
         self._waiting = 0

@@ -13,7 +13,7 @@ from codexproxy.protocol.events import PREAMBLE, Event
 from codexproxy.protocol.pacing import Pause, no_pause
 from codexproxy.protocol.request import Turn
 from codexproxy.server.stored.response_service import own_input
-from codexproxy.server.stored.resume import Reader
+from codexproxy.server.stored.resume import ResumeReader
 from codexproxy.storage.database import DatabaseFailed
 from codexproxy.storage.responses.base import cancelled
 from codexproxy.storage.responses.response_log import Journal
@@ -28,7 +28,7 @@ _ASIDE = PREAMBLE - {"response.created", "response.queued", "response.in_progres
 log = logging.getLogger(__name__)
 
 
-class Record:
+class BackgroundWriter:
     """One answer, as the store comes to know it.
 
     It begins when the answer has an id. A store that fails later costs what
@@ -144,9 +144,9 @@ class Record:
         response = self._response()
         self._finish(failed(response, error) if error else response)
 
-    def reader(self) -> Reader:
+    def reader(self) -> ResumeReader:
         """Reads what the store was told."""
-        return Reader(self._mine, self.id, is_awaited=False)
+        return ResumeReader(self._mine, self.id, is_awaited=False)
 
     def give_up(self) -> bytes:
         """Ends the answer as cancelled; one that was cancelled or deleted stays as it is.

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Shelf:
+class ResponseService:
     """Where answers are kept.
 
     Attributes:
@@ -49,7 +49,7 @@ class Shelf:
         """The turn with everything in its input that it refers to.
 
         Raises:
-            InvalidRequest: That is not there, or the turn needs a shelf and there is none.
+            InvalidRequest: That is not there, or the turn needs a responses and there is none.
             BodyTooLarge: That is more than a request may have.
         """
         if not self.keeps and turn.options.get("background"):
@@ -65,9 +65,9 @@ class Shelf:
         """Whether the answer is made to its end, or for a while, without its client."""
         return bool(turn.options.get("background")) or (turn.stream and self.grace > 0 and is_kept(turn))
 
-    def keeping(self, dialect: Dialect, turn: Turn) -> "Keeping | None":
+    def saver(self, dialect: Dialect, turn: Turn) -> "ResponseSaver | None":
         """What keeps the answer to this turn; None for one that is not to be kept."""
-        return Keeping(dialect, turn, self.of(turn.caller.key), self.pause) if is_kept(turn) else None
+        return ResponseSaver(dialect, turn, self.of(turn.caller.key), self.pause) if is_kept(turn) else None
 
 
 def is_kept(turn: Turn) -> bool:
@@ -80,7 +80,7 @@ def own_input(turn: Turn, pause: Pause = no_pause) -> list[Json]:
     return identified(turn.options[OWN_INPUT], new_id, pause)
 
 
-class Keeping:
+class ResponseSaver:
     """Keeps one answer before its last bytes leave, so that whoever reads them can go on at once."""
 
     def __init__(self, dialect: Dialect, turn: Turn, mine: OwnedResponses, pause: Pause = no_pause) -> None:

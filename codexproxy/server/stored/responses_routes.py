@@ -15,26 +15,26 @@ from codexproxy.metering.input_tokens import count_input
 from codexproxy.protocol.request import Caller
 from codexproxy.server.request_body.body import parse_object, read_body
 from codexproxy.server.responses import json_reply, stream_reply
-from codexproxy.server.services import Wiring
-from codexproxy.server.stored.resume import Reader
+from codexproxy.server.services import Services
+from codexproxy.server.stored.resume import ResumeReader
 from codexproxy.storage.responses.scoped import OwnedResponses
 
 
-def responses_routes(wiring: Wiring) -> Blueprint:
+def responses_routes(services: Services) -> Blueprint:
     """The routes about stored responses."""
     blueprint = Blueprint("responses", __name__)
-    shelf = wiring.shelf
+    responses = services.responses
 
     def mine() -> OwnedResponses:
-        return shelf.of(g.identity.owner)
+        return responses.of(g.identity.owner)
 
     @blueprint.get("/responses/<id>")
     def retrieve(id: str) -> Response:
         response = found(mine().get(id), id)
         if request.args.get("stream") != "true":
             return json_reply(response)
-        reader = Reader(mine(), id, is_awaited=shelf.grace > 0)
-        return stream_reply(reader.read(starting_after(request.args), wiring.heartbeat_seconds, g.log))
+        reader = ResumeReader(mine(), id, is_awaited=responses.grace > 0)
+        return stream_reply(reader.read(starting_after(request.args), services.heartbeat_seconds, g.log))
 
     @blueprint.delete("/responses/<id>")
     def delete(id: str) -> Response:
@@ -53,8 +53,8 @@ def responses_routes(wiring: Wiring) -> Blueprint:
 
     @blueprint.post("/responses/input_tokens")
     def input_tokens() -> Response:
-        payload = parse_object(read_body(request.environ, wiring.max_body_bytes))
-        turn = shelf.recall(ResponsesDialect(wiring.pause).parse(payload, Caller(g.identity.owner)))
-        return json_reply({"object": "response.input_tokens", "input_tokens": count_input(turn.body, wiring.pause)})
+        payload = parse_object(read_body(request.environ, services.max_body_bytes))
+        turn = responses.recall(ResponsesDialect(services.pause).parse(payload, Caller(g.identity.owner)))
+        return json_reply({"object": "response.input_tokens", "input_tokens": count_input(turn.body, services.pause)})
 
     return blueprint

@@ -7,7 +7,7 @@ import gevent
 
 from codexproxy.apis.openai_responses.stored import broken, closing, is_end
 from codexproxy.errors import ProxyError
-from codexproxy.server.request_context import RequestLog
+from codexproxy.server.request_context import RequestContext
 from codexproxy.server.responses import HEARTBEAT
 from codexproxy.storage.responses.scoped import OwnedResponses
 
@@ -15,7 +15,7 @@ from codexproxy.storage.responses.scoped import OwnedResponses
 STILL_HERE = 1.0
 
 
-class Reader:
+class ResumeReader:
     """Follows one response for a client.
 
     Args:
@@ -34,7 +34,7 @@ class Reader:
         self._clock = clock
         self._said = float("-inf")
 
-    def read(self, after: int, heartbeat: float, requestlog: RequestLog) -> Iterator[bytes]:
+    def read(self, after: int, heartbeat: float, context: RequestContext) -> Iterator[bytes]:
         """The frames behind number ``after`` as they come, up to the response's end."""
         last, ended, spoke = after, False, self._clock()
         try:
@@ -50,7 +50,7 @@ class Reader:
             if not ended:
                 yield closing(self._mine.get(self._id), last, self._id)
         except ProxyError as error:
-            requestlog.failed(error)
+            context.failed(error)
             yield broken(error, last)
 
     def _attend(self) -> None:
