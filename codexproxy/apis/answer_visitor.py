@@ -72,5 +72,5 @@ class Sink(Protocol):
 
 
 def nothing_said() -> UpstreamFailed:
-    """The failure of an answer that holds nothing at all (COMPAT.md P1)."""
+    """The failure of an answer that holds nothing at all (docs/reference/clients.md#empty-answers)."""
     return UpstreamFailed("Upstream finished without an answer. Please try again.", code="empty_response")

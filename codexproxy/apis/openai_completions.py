@@ -80,7 +80,7 @@ _SCHEMA = CompletionRequest()
 
 
 def read_prompts(prompt: Any) -> tuple[str, ...]:
-    """The prompts, one choice each; they are never joined (COMPAT.md, trap 29).
+    """The prompts, one choice each; they are never joined (docs/reference/clients.md#lists-of-prompts).
 
     Raises:
         InvalidRequest: There is none, or one of them is not text.

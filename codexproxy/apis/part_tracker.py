@@ -1,7 +1,7 @@
 """The texts of an answer: messages, refusals, reasoning; each character is shown once.
 
 A text comes as deltas, or whole in a later event, or only in the final
-Response object (COMPAT.md U6 and section 4). What was shown is counted, so
+Response object (docs/reference/stream.md#empty-final-output). What was shown is counted, so
 that a later event adds just the remainder; deltas after an end are ignored.
 """
 

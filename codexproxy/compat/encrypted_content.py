@@ -1,4 +1,7 @@
-"""Encrypted parts of a conversation, which only the account that wrote them can read (COMPAT.md U14)."""
+"""Encrypted parts of a conversation, which only the account that wrote them can read.
+
+See docs/reference/requests.md#encrypted-reasoning.
+"""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""Tool names that upstream takes, and the way back to the caller's own (COMPAT.md P6)."""
+"""Tool names that upstream takes, and the way back to the caller's own.
+
+See docs/reference/clients.md#tool-calls-lost-or-doubled.
+"""
 
 import hashlib
 import re

@@ -102,7 +102,7 @@ class Credentials:
         """Renews the login now, unless another process is doing or has just done so.
 
         Args:
-            reason: ``scheduled`` or ``forced`` (UPSTREAM.md §2.3).
+            reason: ``scheduled`` or ``forced`` (docs/reference/sign-in.md#token-refresh).
 
         Raises:
             ProxyError: It was not renewed; the old access token may still work.

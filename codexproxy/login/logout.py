@@ -1,4 +1,4 @@
-"""Logging out: the issuer forgets the pair, then we do (UPSTREAM.md §2.5)."""
+"""Logging out: the issuer forgets the pair, then we do (docs/reference/sign-in.md#revocation)."""
 
 import logging
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Takes secrets out of texts that people will read.
 
 Two nets: exact values known at set-up, and shapes that secrets have wherever
-they come from (UPSTREAM.md §2: JWTs begin with ``eyJ``, refresh tokens with
+they come from (docs/reference/sign-in.md#tokens: JWTs begin with ``eyJ``, refresh tokens with
 ``rt_``, authorization codes with ``ac_``, keys of ours with ``cpx_``).
 """
 

@@ -1,4 +1,6 @@
-"""The identity of a conversation for the upstream's prompt cache (COMPAT.md U19, P12).
+"""The identity of a conversation for the upstream's prompt cache.
+
+See docs/reference/requests.md#prompt-cache and docs/reference/clients.md#prompt-cache-misses.
 
 Explicit key, else the client's own session, else the start of the conversation:
 its instructions and first user message, which neither appended turns nor edits
@@ -45,7 +47,7 @@ def _words(item: dict[str, Any]) -> Any:
 
 
 def _presentable(key: str, caller: Caller, pause: Pause) -> str:
-    # It travels in headers too, and upstream takes 64 characters at most (UPSTREAM.md §3.2).
+    # It travels in headers too, and upstream takes 64 characters at most (docs/reference/requests.md#body-of-a-turn).
     fits = len(key) <= 64 and key.isascii() and key.isprintable() and key == key.strip()
     if fits and caller.key in _SINGLE:
         return key

@@ -1,18 +1,21 @@
-"""What some clients need done differently (COMPAT.md §4), by the names of their profiles.
+"""What some clients need done differently, by the names of their profiles.
+
+See docs/reference/clients.md#habits-of-clients.
 
 Dialects ask for these by name, so that the table says all there is about a client.
 """
 
-# Custom tools' calls go out as function calls; Cursor knows no others (trap 14).
+# Custom tools' calls go out as function calls; Cursor knows no others (docs/reference/clients.md#cursors-applypatch).
 GRAMMAR_TOOLS_AS_FUNCTIONS = "grammar_tools_as_functions"
 
-# A delta without the key ``content`` ends the answer of some builds (P26, trap 17).
+# A delta without the key ``content`` ends the answer of some builds
+# (docs/reference/clients.md#chunks-without-a-content-key).
 CONTENT_IN_EVERY_DELTA = "content_in_every_delta"
 
 # What the user is given is the final object, so its ``output`` must not be empty.
 READS_FINAL_OBJECT = "reads_final_object"
 
-# Nothing may come before ``response.created`` (trap 3).
+# Nothing may come before ``response.created`` (docs/reference/clients.md#openai-sdks).
 BEGINS_WITH_CREATED = "begins_with_created"
 
 # The published schema knows no ``type`` but "function" in chunks. The platform sends

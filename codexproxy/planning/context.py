@@ -30,7 +30,7 @@ class Policy:
     """What the owner decided for all turns.
 
     Attributes:
-        mode: ``auto``, ``true`` or ``false`` (CONTRACT.md, ``codex.mode``).
+        mode: ``auto``, ``true`` or ``false`` (docs/reference/contract.md#codexmode).
         effort: Effort when the caller names none; the model's own when None.
         verbosity: Verbosity when the caller names none.
         summary: Reasoning summary of a chat turn whose caller names none; ``none`` asks for none.

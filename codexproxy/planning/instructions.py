@@ -8,7 +8,7 @@ from codexproxy.planning.request_builder import Draft
 from codexproxy.protocol.request import Body
 
 # Sent where the caller's own words stand in the input already, since an empty
-# string has been refused at times (UPSTREAM.md §3.2).
+# string has been refused at times (docs/reference/requests.md#instructions).
 NEUTRAL_INSTRUCTIONS = "Follow the instructions of the developer messages."
 
 

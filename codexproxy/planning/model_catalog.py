@@ -9,7 +9,8 @@ from typing import Any
 
 from codexproxy.planning.reversed_names import plain_spellings
 
-# From cheapest to dearest (UPSTREAM.md §3.3); the allowed set is per model.
+# From cheapest to dearest
+# (docs/reference/requests.md#options-of-the-cli-and-what-they-become); the allowed set is per model.
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra")
 
 # Last word of a name -> the service tier it stands for (``gpt-5.4-high-fast``).
@@ -29,7 +30,7 @@ class ModelSpec:
         efforts: Reasoning efforts it takes; empty when unknown.
         default_effort: The effort it uses by itself.
         verbosity: Whether it takes ``text.verbosity``.
-        lite: Whether it wants the Responses-Lite shape (UPSTREAM.md §3.4).
+        lite: Whether it wants the Responses-Lite shape (docs/reference/requests.md#the-responses-lite-shape).
         tiers: Service tiers it offers besides the default one.
         context_window: Tokens that fit, where known.
         listed: Whether it is shown to callers.
@@ -78,7 +79,7 @@ FALLBACK: tuple[ModelSpec, ...] = (
 
 
 def spec_of(info: Mapping[str, Any]) -> ModelSpec:
-    """A row of upstream's catalogue; everything but ``slug`` may be absent (UPSTREAM.md §5)."""
+    """A row of upstream's catalogue; everything but ``slug`` may be absent (docs/reference/models.md#the-catalogue)."""
     levels = [level.get("effort") for level in _dicts(info.get("supported_reasoning_levels"))]
     tiers = [tier.get("id") for tier in _dicts(info.get("service_tiers"))]
     window = info.get("context_window")

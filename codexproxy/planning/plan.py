@@ -19,7 +19,8 @@ from codexproxy.planning.responses_lite import settle_shape
 from codexproxy.protocol.pacing import paced
 from codexproxy.protocol.request import Turn
 
-# The keys the real client sends, and no others (UPSTREAM.md §3.2); anything else is a 400 upstream.
+# The keys the real client sends, and no others
+# (docs/reference/requests.md#body-of-a-turn); anything else is a 400 upstream.
 ALLOWED = (
     "model",
     "instructions",
@@ -105,7 +106,7 @@ def settle_input(draft: Draft, setting: Setting) -> None:
     if not isinstance(items, list):
         text = {"type": "input_text", "text": items if isinstance(items, str) else ""}
         items = [{"type": "message", "role": "user", "content": [text]}]
-    # "System messages are not allowed" (UPSTREAM.md §3.6); developer is the same place.
+    # "System messages are not allowed" (docs/reference/errors.md#gateway-refusals); developer is the same place.
     pause = setting.policy.pause
     items = [{**item, "role": "developer"} if _is_system(item) else item for item in paced(items, pause)]
     draft.body["input"], notes = repair(items, pause)
@@ -185,7 +186,8 @@ def _given(draft: Draft, key: str) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else {}
 
 
-# ``auto`` is refused upstream and ``default`` is what a turn gets anyway (UPSTREAM.md §3.3).
+# ``auto`` is refused upstream and ``default`` is what a turn gets anyway
+# (docs/reference/requests.md#options-of-the-cli-and-what-they-become).
 _TIERS = {"fast": "priority", "auto": None, "default": None, "": None, None: None}
 
 

@@ -1,4 +1,4 @@
-"""The Responses-Lite shape that newer models want (UPSTREAM.md §3.4)."""
+"""The Responses-Lite shape that newer models want (docs/reference/requests.md#the-responses-lite-shape)."""
 
 from typing import Any
 

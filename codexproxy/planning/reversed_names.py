@@ -1,4 +1,7 @@
-"""Model names written backwards, for editors whose own models carry the same names (COMPAT.md trap 16)."""
+"""Model names written backwards, for editors whose own models carry the same names.
+
+See docs/reference/clients.md#cursors-model-names.
+"""
 
 from collections.abc import Collection
 

@@ -1,7 +1,7 @@
 """Events folded into the final Response object.
 
 The backend may leave ``response.completed.output`` empty although items were
-streamed (COMPAT.md U6), so the items are collected on the way: from
+streamed (docs/reference/stream.md#empty-final-output), so the items are collected on the way: from
 ``output_item.done``, else from ``output_item.added`` and its deltas.
 """
 
@@ -231,7 +231,9 @@ def fold(batches: list[Batch]) -> dict[str, Any]:
 
 
 def is_lost(response: dict[str, Any]) -> bool:
-    """Whether a completed answer holds nothing (COMPAT.md P1), or took tokens for words that never came.
+    """Whether a completed answer holds nothing, or took tokens for words that never came.
+
+    See docs/reference/clients.md#empty-answers.
 
     Items of hosted and client-side tools are an answer by themselves, and so
     is mere thinking; so are items without words for which tokens were spent.

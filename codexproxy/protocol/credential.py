@@ -10,7 +10,7 @@ class Access:
 
     Attributes:
         token: The bearer token; never shown by ``repr``.
-        account_id: Value of the ``chatgpt-account-id`` header (UPSTREAM.md §2.6).
+        account_id: Value of the ``chatgpt-account-id`` header (docs/reference/sign-in.md#token-claims).
     """
 
     token: str = field(repr=False)

@@ -1,4 +1,7 @@
-"""What upstream's own error codes mean to a caller (UPSTREAM.md §3.6, §3.7, §4.2).
+"""What upstream's own error codes mean to a caller.
+
+See docs/reference/errors.md#gateway-refusals, docs/reference/errors.md#http-errors and
+docs/reference/stream.md#failure-codes.
 
 One table serves refusals over HTTP and failures inside a stream alike.
 """
@@ -62,7 +65,7 @@ CODES: dict[str, Meaning] = {
 _ACCOUNT = re.compile(r"\b(?:org|user|proj)-[A-Za-z0-9]{16,}|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _WITHHELD = "[redacted]"
 
-# UPSTREAM.md §4.2: "try again in 1.2s / 28ms / 35 seconds".
+# docs/reference/stream.md#failure-codes: "try again in 1.2s / 28ms / 35 seconds".
 _TRY_AGAIN = re.compile(r"try again in (\d+(?:\.\d+)?)\s*(ms|milliseconds?|s|seconds?|m|minutes?)\b", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0}
 
@@ -76,7 +79,10 @@ def failure_of(event: Event) -> ProxyError | None:
 
 
 def error_object(data: dict[str, Any]) -> dict[str, Any]:
-    """The error inside an event or a body: nested, flat, or within a response (COMPAT.md U7)."""
+    """The error inside an event or a body: nested, flat, or within a response.
+
+    See docs/reference/stream.md#terminal-events.
+    """
     response = data.get("response")
     for holder in (response if isinstance(response, dict) else {}, data):
         if isinstance(holder.get("error"), dict):
@@ -111,7 +117,7 @@ def failure_from(details: dict[str, Any], *, default: Meaning, status: int | Non
 
 
 def _known_name(details: dict[str, Any]) -> str | None:
-    # A 429 names its reason in ``type``, everything else in ``code`` (UPSTREAM.md §3.7).
+    # A 429 names its reason in ``type``, everything else in ``code`` (docs/reference/errors.md#http-errors).
     for value in (details.get("code"), details.get("type")):
         if isinstance(value, str) and value in CODES:
             return value

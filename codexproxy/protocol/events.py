@@ -1,4 +1,4 @@
-"""Events of the Responses API and the grammar of their stream (UPSTREAM.md §4)."""
+"""Events of the Responses API and the grammar of their stream (docs/reference/stream.md#events)."""
 
 import json
 from typing import Any
@@ -15,10 +15,10 @@ INCOMPLETE = "response.incomplete"
 ERROR = "error"
 RATE_LIMITS = "codex.rate_limits"
 
-# ``response.done`` is the older twin of ``response.completed`` (COMPAT.md U7).
+# ``response.done`` is the older twin of ``response.completed`` (docs/reference/stream.md#terminal-events).
 TERMINAL = frozenset({COMPLETED, INCOMPLETE, FAILED, "response.done", ERROR})
 
-# A refusal can still hide behind these in a 200 (COMPAT.md U9), so none of them
+# A refusal can still hide behind these in a 200 (docs/reference/stream.md#refusals-inside-a-200), so none of them
 # counts as the first word of an answer.
 PREAMBLE = frozenset(
     {

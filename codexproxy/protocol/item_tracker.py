@@ -1,7 +1,7 @@
 """Which item an event belongs to, also where the event does not say.
 
 Upstream gives events an ``output_index`` and an ``item_id``; relays and older
-recordings leave out one of them, or both (COMPAT.md, the details after the traps).
+recordings leave out one of them, or both (docs/reference/stream.md#details-that-readers-get-wrong).
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """An account's quota: how much of each window is used, and how that will go on.
 
-Windows differ per plan (UPSTREAM.md §3.9), so their lengths are always read.
+Windows differ per plan (docs/reference/quota.md#the-usage-report), so their lengths are always read.
 """
 
 from collections.abc import Callable

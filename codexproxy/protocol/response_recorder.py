@@ -1,7 +1,7 @@
 """The events that a stream's answer can be rebuilt from, and hardly any more.
 
 Every item is told again when it is done, so its deltas are not needed then;
-where it is never told again, they are all there is (COMPAT.md U6).
+where it is never told again, they are all there is (docs/reference/stream.md#empty-final-output).
 """
 
 from operator import attrgetter

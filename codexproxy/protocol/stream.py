@@ -44,7 +44,7 @@ class EventStream:
 
     Iteration yields each network read's events as one list and ``[]`` when
     ``patience`` seconds passed in silence. It ends right after the terminal
-    event, without waiting for the end of the source (COMPAT.md U8).
+    event, without waiting for the end of the source (docs/reference/stream.md#terminal-events).
 
     Args:
         source: Where events come from; closed with the stream.

@@ -1,4 +1,4 @@
-"""A usage report as numbers (UPSTREAM.md §4)."""
+"""A usage report as numbers (docs/reference/stream.md#usage)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""The catalogue as the Codex CLI reads it, and how the CLI learns that there is another (UPSTREAM.md §5)."""
+"""The catalogue as the Codex CLI reads it, and how the CLI learns that there is another.
+
+See docs/reference/models.md#the-catalogue.
+"""
 
 import hashlib
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""What the Codex CLI asks of its own backend, so that we can stand in for it (UPSTREAM.md §1, §5, §7, §8)."""
+"""What the Codex CLI asks of its own backend, so that we can stand in for it (docs/reference/requests.md#endpoints)."""
 
 from flask import Blueprint, Response, g, request
 

@@ -29,7 +29,7 @@ def render(error: errors.ProxyError) -> Response:
     g.log.failed(error)
     response = error_reply(error)
     if error.resets_at is not None or error.status == NOT_IMPLEMENTED:
-        # The SDKs would try twice more, at once (COMPAT.md P11).
+        # The SDKs would try twice more, at once (docs/reference/clients.md#unexplained-limits).
         response.headers["x-should-retry"] = "false"
     elif error.wait is not None:
         response.headers["Retry-After"] = str(max(1, math.ceil(error.wait)))

@@ -1,7 +1,7 @@
 """Every route also answers without ``/v1``, with ``/v1/v1``, and with a trailing slash.
 
 Clients disagree on whether the base URL ends in ``/v1``; some append their own
-(COMPAT.md, traps 15 and 33). Routes are therefore registered once, without it.
+ (docs/reference/clients.md#addresses-that-front-ends-compose). Routes are therefore registered once, without it.
 """
 
 import re

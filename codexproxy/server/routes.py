@@ -41,7 +41,7 @@ def turn_routes(services: Services) -> Blueprint:
 
 
 def no_upgrade() -> Response:
-    """Refuses a WebSocket at once, so that the Codex CLI goes on with POST (UPSTREAM.md §7).
+    """Refuses a WebSocket at once, so that the Codex CLI goes on with POST (docs/reference/requests.md#websocket).
 
     Raises:
         InvalidRequest: Always, with 426.

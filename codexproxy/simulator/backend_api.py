@@ -1,4 +1,8 @@
-"""The quiet paths of the backend: models, usage, accounts, compaction (UPSTREAM.md §3.9, §5, §6, §8)."""
+"""The quiet paths of the backend: models, usage, accounts, compaction.
+
+See docs/reference/quota.md#the-usage-report, docs/reference/models.md#the-catalogue,
+docs/reference/requests.md#compaction and docs/reference/codex-cli.md#as-a-client-of-the-chatgpt-backend.
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The models this upstream offers (UPSTREAM.md §5)."""
+"""The models this upstream offers (docs/reference/models.md#the-catalogue)."""
 
 import hashlib
 from typing import Any

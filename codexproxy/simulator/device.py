@@ -1,4 +1,4 @@
-"""Login with a code on another device (UPSTREAM.md §2.4)."""
+"""Login with a code on another device (docs/reference/sign-in.md#device-code)."""
 
 import secrets
 import time

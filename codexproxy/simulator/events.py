@@ -1,4 +1,4 @@
-"""Building blocks of an answer: the Response object and the numbered events (UPSTREAM.md §4). Pure."""
+"""Building blocks of an answer: the Response object and the numbered events (docs/reference/stream.md#events). Pure."""
 
 import re
 import secrets
@@ -159,7 +159,10 @@ def usage_object(input_tokens: int, cached: int, output_tokens: int, reasoning: 
 
 
 def seal(account_id: str, model: str) -> str:
-    """Encrypted reasoning that only the same account and model can use again (COMPAT.md U14)."""
+    """Encrypted reasoning that only the same account and model can use again.
+
+    See docs/reference/requests.md#encrypted-reasoning.
+    """
     content = orjson.dumps({"account": account_id, "model": model, "nonce": secrets.token_hex(48)})
     return "gAAAAAB" + urlsafe_b64encode(content).rstrip(b"=").decode()
 

@@ -1,4 +1,4 @@
-"""The OAuth issuer: authorize, token, revoke (UPSTREAM.md §2)."""
+"""The OAuth issuer: authorize, token, revoke (docs/reference/sign-in.md)."""
 
 import hashlib
 import secrets

@@ -1,4 +1,4 @@
-"""Scripted output items as events, one renderer per item type (UPSTREAM.md §4). Pure.
+"""Scripted output items as events, one renderer per item type (docs/reference/stream.md#events). Pure.
 
 A renderer is a generator: it yields wherever another item may go on, so that
 parallel calls can be interleaved.
@@ -201,7 +201,7 @@ def render_image(spec: Json, stage: Stage) -> Iterator[None]:
 
 
 def render_compaction(spec: Json, stage: Stage) -> Iterator[None]:
-    """A compaction item (UPSTREAM.md §6)."""
+    """A compaction item (docs/reference/requests.md#compaction)."""
     index = stage.claim()
     sealed = spec.get("encrypted_content") or seal(stage.account_id, stage.model)
     item = {"id": stage.ids.new("cmp"), "type": "compaction", "encrypted_content": sealed}

@@ -1,4 +1,4 @@
-"""Token counts of a turn, and how many of them the prompt cache knew (COMPAT.md U19)."""
+"""Token counts of a turn, and how many of them the prompt cache knew (docs/reference/requests.md#prompt-cache)."""
 
 from collections import OrderedDict
 from typing import Any

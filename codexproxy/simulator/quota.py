@@ -1,4 +1,7 @@
-"""The account's usage windows, as headers, as JSON and as an event (UPSTREAM.md §3.8, §3.9)."""
+"""The account's usage windows, as headers, as JSON and as an event.
+
+See docs/reference/quota.md#response-headers and docs/reference/quota.md#the-usage-report.
+"""
 
 from dataclasses import asdict, dataclass
 from typing import Any

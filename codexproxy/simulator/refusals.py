@@ -1,4 +1,7 @@
-"""What the gateway layer refuses before the model sees a turn (UPSTREAM.md §3.6, §3.7). Pure."""
+"""What the gateway layer refuses before the model sees a turn. Pure.
+
+See docs/reference/errors.md#gateway-refusals and docs/reference/errors.md#http-errors.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -172,7 +175,7 @@ def _check_input(items: Any, rules: Active) -> None:
 
 
 def usage_limit_error(rules: Active, plan: str, now: float) -> Body:
-    """The error object of a spent usage window (UPSTREAM.md §3.7)."""
+    """The error object of a spent usage window (docs/reference/errors.md#http-errors)."""
     seconds = int(rules.option("usage_limit", "resets_in_seconds", 9000))
     type = rules.option("usage_limit", "type", "usage_limit_reached")
     clock = {"plan_type": plan, "resets_at": int(now) + seconds, "resets_in_seconds": seconds}

@@ -1,4 +1,4 @@
-"""``/backend-api/codex/responses``: refuses or answers one turn (UPSTREAM.md §3)."""
+"""``/backend-api/codex/responses``: refuses or answers one turn (docs/reference/requests.md)."""
 
 import secrets
 import time

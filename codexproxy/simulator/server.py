@@ -21,7 +21,10 @@ Handler = Callable[[World, Request], Answer]
 
 
 def _upgrade(world: World, request: Request) -> Answer:
-    """A WebSocket is not spoken here: 426 makes the real client fall back to POST (UPSTREAM.md §7)."""
+    """A WebSocket is not spoken here: 426 makes the real client fall back to POST.
+
+    See docs/reference/requests.md#websocket.
+    """
     if request.headers.get("upgrade", "").lower() == "websocket":
         return json_reply({"detail": "Upgrade Required"}, 426)
     return json_reply({"detail": "Method Not Allowed"}, 405, [("allow", "POST")])

@@ -1,4 +1,7 @@
-"""Tokens of the fake issuer: well-formed JWTs, one-use refresh tokens (UPSTREAM.md §2.3, §2.6)."""
+"""Tokens of the fake issuer: well-formed JWTs, one-use refresh tokens.
+
+See docs/reference/sign-in.md#token-refresh and docs/reference/sign-in.md#token-claims.
+"""
 
 import secrets
 import time
@@ -87,7 +90,7 @@ class Pair:
         }
 
     def as_oauth(self) -> dict[str, Any]:
-        """The answer of the token endpoint (UPSTREAM.md §2.2)."""
+        """The answer of the token endpoint (docs/reference/sign-in.md#code-exchange)."""
         scope = self.login.scope
         answer: dict[str, Any] = {
             "access_token": self.access_token,
@@ -214,7 +217,7 @@ _REFRESH_CODES = {
 
 
 def access_jwt(login: Login, issued_at: float, expires_at: float) -> str:
-    """An access token with the claims of UPSTREAM.md §2.6."""
+    """An access token with the claims of a real one (docs/reference/sign-in.md#token-claims)."""
     claims: dict[str, Any] = {
         "aud": ["https://api.openai.com/v1"],
         "client_id": login.client_id,

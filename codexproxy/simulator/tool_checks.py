@@ -1,4 +1,7 @@
-"""Refusals about tools and about the Responses-Lite shape (UPSTREAM.md §3.4, §3.6). Pure."""
+"""Refusals about tools and about the Responses-Lite shape. Pure.
+
+See docs/reference/requests.md#the-responses-lite-shape and docs/reference/errors.md#model-layer-refusals.
+"""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""What the model's own layer refuses: shapes, pairs, ids, schemas (UPSTREAM.md §3.6, core layer). Pure."""
+"""What the model's own layer refuses: shapes, pairs, ids, schemas. Pure.
+
+See docs/reference/errors.md#model-layer-refusals.
+"""
 
 from collections.abc import Iterator
 from typing import Any

@@ -2,7 +2,7 @@
 
 The UUID carries the time at which the conversation began (version 7, RFC 9562
 §5.7): upstream's own client makes such ids, and there is a report that the
-prompt cache heeds no others (COMPAT.md U19).
+prompt cache heeds no others (docs/reference/requests.md#prompt-cache).
 """
 
 import logging

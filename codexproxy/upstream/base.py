@@ -25,13 +25,13 @@ class Backend(Protocol):
         """
 
     def models(self) -> list[dict[str, Any]]:
-        """The live catalogue, in the upstream's own ModelInfo shape (UPSTREAM.md §5)."""
+        """The live catalogue, in the upstream's own ModelInfo shape (docs/reference/models.md#the-catalogue)."""
 
     def usage(self) -> dict[str, Any]:
-        """The account's quota windows (UPSTREAM.md §3.9)."""
+        """The account's quota windows (docs/reference/quota.md#the-usage-report)."""
 
     def compact(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Compacts a conversation (UPSTREAM.md §6).
+        """Compacts a conversation (docs/reference/requests.md#compaction).
 
         Raises:
             NotOffered: Upstream lacks this.

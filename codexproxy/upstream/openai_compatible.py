@@ -164,6 +164,7 @@ class RelayBackend:
 
 
 def _conversation(turn: Turn) -> dict[str, str]:
-    # Relays keep a conversation at one account by these, in the old form and the new (UPSTREAM.md §3.1).
+    # Relays keep a conversation at one account by these, in the old form and the new
+    # (docs/reference/requests.md#headers-of-a-turn).
     key = turn.cache_key
     return {"session_id": key, "conversation_id": key, "session-id": key} if key else {}

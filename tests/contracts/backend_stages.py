@@ -202,7 +202,7 @@ class RealCliStage:
         self.scratch.mkdir(parents=True)
         self._transport = transport
         self._sim = sim
-        # The CLI sends its instructions as a developer message (UPSTREAM.md §3.2).
+        # The CLI sends its instructions as a developer message (docs/reference/requests.md#body-of-a-turn).
         sim.rules(instructions_required=False)
         self.environment = write_config(self.home, sim)
         self._made: list[CodexCliBackend] = []

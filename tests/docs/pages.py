@@ -43,6 +43,11 @@ def headings(page: Path) -> list[tuple[int, str]]:
     return _read(page)[1]
 
 
+def anchors(page: Path) -> set[str]:
+    """The marks of its headings, as code hosts make them."""
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for _, title in headings(page)}
+
+
 def _read(page: Path) -> tuple[list[Block], list[tuple[int, str]]]:
     found: list[Block] = []
     titles: list[tuple[int, str]] = [(0, "")]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from codexproxy.cli import COMMANDS
-from tests.docs.pages import DOCS, ROOT, blocks, headings
+from tests.docs.pages import DOCS, ROOT, anchors, blocks, headings
 
 README, TWIN = ROOT / "README.md", ROOT / "README.zh-CN.md"
 PAGES = [README, TWIN, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
@@ -24,11 +24,6 @@ def links(page: Path) -> list[str]:
     """Where its links lead, without those to other sites and those in code."""
     prose = re.sub(r"^```.*?^```$", "", words(page), flags=re.DOTALL | re.MULTILINE)
     return [link for link in _LINK.findall(prose) if "://" not in link]
-
-
-def anchors(page: Path) -> set[str]:
-    """The marks of its headings, as code hosts make them."""
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for _, title in headings(page)}
 
 
 def shape(page: Path) -> list[str]:

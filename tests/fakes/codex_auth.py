@@ -1,4 +1,4 @@
-"""``auth.json`` as the Codex CLI 0.169.0 writes it (UPSTREAM.md §2.7)."""
+"""``auth.json`` as the Codex CLI 0.169.0 writes it (docs/reference/sign-in.md#the-file-authjson)."""
 
 import json
 from pathlib import Path

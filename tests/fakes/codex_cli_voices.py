@@ -1,4 +1,7 @@
-"""How the two transports of the Codex CLI say the same things (UPSTREAM.md §9, §5.1). Standard library only."""
+"""How the two transports of the Codex CLI say the same things. Standard library only.
+
+See docs/reference/codex-cli.md#its-json-lines and docs/reference/codex-cli.md#asking-for-its-models.
+"""
 
 import json
 import sys

@@ -16,7 +16,7 @@ def make_jwt(
     plan: str | None = None,
     **claims: Any,
 ) -> str:
-    """A JWT with the given claims (UPSTREAM.md §2.6); ``exp`` and ``iat`` in epoch seconds."""
+    """A JWT with the given claims (docs/reference/sign-in.md#token-claims); ``exp`` and ``iat`` in epoch seconds."""
     auth = {"chatgpt_account_id": account, "chatgpt_plan_type": plan}
     payload = {"exp": exp, "iat": iat, "email": email, **claims}
     payload = {name: value for name, value in payload.items() if value is not None}

@@ -36,7 +36,7 @@ class TestCodexCliStore(TokenStoreContract):
 
 
 def written_by_the_cli(access: str, refresh: str = "rt_cli") -> dict[str, Any]:
-    """As 0.169.0 writes it (UPSTREAM.md §2.7), with a field nobody has heard of."""
+    """As 0.169.0 writes it (docs/reference/sign-in.md#the-file-authjson), with a field nobody has heard of."""
     return {
         "auth_mode": "chatgpt",
         "OPENAI_API_KEY": None,

@@ -378,7 +378,7 @@ def test_an_answer_without_a_new_access_token_is_no_recovery(world: World) -> No
         world.process().recover(old.access_token)
 
 
-# -- the issuer refuses: the table of UPSTREAM.md §2.3 ------------------------------------------------------
+# -- the issuer refuses: docs/reference/sign-in.md#token-refresh --------------------------------------------
 
 
 @pytest.mark.parametrize("code", [*TERMINAL, "refresh_refused"])

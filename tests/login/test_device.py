@@ -1,4 +1,4 @@
-"""The device-code login against the simulator: every polling rule of UPSTREAM.md §2.4."""
+"""The device-code login against the simulator: every rule of polling (docs/reference/sign-in.md#device-code)."""
 
 import json
 

@@ -109,7 +109,7 @@ def test_accept_takes_a_state_and_a_code(desk: Desk) -> None:
     assert desk.flow.accept(attempt.state, callback.code).account_id
 
 
-# -- the table of UPSTREAM.md §2.1 --------------------------------------------------------------------------
+# -- docs/reference/sign-in.md#the-callback-server -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("forged", ["", "wrong"])

@@ -1,4 +1,4 @@
-"""Every row of the refresh table of UPSTREAM.md §2.3, over HTTP against the simulator's issuer."""
+"""Every row of docs/reference/sign-in.md#token-refresh, over HTTP against the simulator's issuer."""
 
 import logging
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""The callback app over real HTTP: every row of the table in UPSTREAM.md §2.1, forgeries, ports, and its end."""
+"""The callback app over real HTTP: the table of answers, forgeries, ports, and its end.
+
+See docs/reference/sign-in.md#the-callback-server.
+"""
 
 import http.client
 import socket

@@ -46,7 +46,7 @@ def message(role: str, text: str) -> dict[str, Any]:
 
 
 def classic(text: str = "say:hi") -> dict[str, Any]:
-    """What the CLI sends for most models (UPSTREAM.md §3.2)."""
+    """What the CLI sends for most models (docs/reference/requests.md#body-of-a-turn)."""
     return {
         "model": "gpt-5.5",
         "stream": True,
@@ -64,7 +64,7 @@ def classic(text: str = "say:hi") -> dict[str, Any]:
 
 
 def lite(text: str = "say:hi") -> dict[str, Any]:
-    """What it sends for lite models (UPSTREAM.md §3.4)."""
+    """What it sends for lite models (docs/reference/requests.md#the-responses-lite-shape)."""
     body = classic(text)
     tools = {
         "type": "additional_tools",

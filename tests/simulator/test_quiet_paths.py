@@ -10,7 +10,7 @@ MODELS = "/backend-api/codex/models"
 CURRENT = f"{MODELS}?client_version=0.169.0"
 COMPACT = "/backend-api/codex/responses/compact"
 
-# UPSTREAM.md §5 and the table of the plan.
+# docs/reference/models.md#the-catalogue
 EFFORTS = {
     "gpt-6.1-sol": "low medium high xhigh max ultra",
     "gpt-6-luna": "low medium high xhigh max",

@@ -114,7 +114,7 @@ def _decorated(event: Json) -> str:
 
 
 WRITTEN_DIFFERENTLY = [
-    Sample("plain", PLAIN.encode(), HELLO, "§4: event line, data line, blank line"),
+    Sample("plain", PLAIN.encode(), HELLO, "stream.md#events: event line, data line, blank line"),
     Sample("crlf", PLAIN.replace("\n", "\r\n").encode(), HELLO, "SSE: CR LF ends a line"),
     Sample("lone_cr", PLAIN.replace("\n", "\r").encode(), HELLO, "SSE: CR alone ends a line"),
     Sample("bom", b"\xef\xbb\xbf" + PLAIN.encode(), HELLO, "SSE: one leading byte order mark is skipped"),
@@ -124,7 +124,12 @@ WRITTEN_DIFFERENTLY = [
         HELLO,
         "SSE: the space is optional",
     ),
-    Sample("no_event_lines", TYPED_BY_JSON.encode(), HELLO, "§4.1: event lines are not needed"),
+    Sample(
+        "no_event_lines",
+        TYPED_BY_JSON.encode(),
+        HELLO,
+        "codex-cli.md#what-it-needs-in-a-stream: event lines are not needed",
+    ),
     Sample("multi_line_data", "".join(map(_spread, HELLO)).encode(), HELLO, "SSE: data lines are joined by line feeds"),
     Sample(
         "comments", "".join(map(_commented, HELLO)).encode(), HELLO, "SSE: lines that begin with a colon say nothing"
@@ -194,17 +199,43 @@ _BREAKS = _numbered(*opening(), *speaking("line\u2028sep\u0085next\x0bvt\x0cff")
 
 SAYING_SOMETHING_ELSE = [
     Sample(
-        "side_channel", "".join(map(frame, _QUIET)).encode(), _QUIET, "§4: unknown and side-channel types are ignored"
+        "side_channel",
+        "".join(map(frame, _QUIET)).encode(),
+        _QUIET,
+        "stream.md#events: unknown and side-channel types are ignored",
     ),
-    Sample("failed", "".join(map(frame, _FAILED)).encode(), _FAILED, "§4.2: a failure inside a 200"),
+    Sample("failed", "".join(map(frame, _FAILED)).encode(), _FAILED, "stream.md#failure-codes: a failure inside a 200"),
     Sample(
-        "error_nested", "".join(map(frame, _NESTED)).encode(), _NESTED, "U7: a bare error event, fields in an object"
+        "error_nested",
+        "".join(map(frame, _NESTED)).encode(),
+        _NESTED,
+        "stream.md#terminal-events: a bare error event, fields in an object",
     ),
-    Sample("error_flat", "".join(map(frame, _FLAT)).encode(), _FLAT, "U7: a bare error event, fields at the top"),
+    Sample(
+        "error_flat",
+        "".join(map(frame, _FLAT)).encode(),
+        _FLAT,
+        "stream.md#terminal-events: a bare error event, fields at the top",
+    ),
     Sample("error_then_failed", "".join(map(frame, _BOTH)).encode(), _BOTH, "recordings: failed may follow error"),
-    Sample("response_done", "".join(map(frame, _DONE)).encode(), _DONE, "U7: the older terminal event"),
-    Sample("incomplete", "".join(map(frame, _INCOMPLETE)).encode(), _INCOMPLETE, "§4: cut short by the model's limit"),
-    Sample("smallest", "".join(map(frame, _SMALLEST)).encode(), _SMALLEST, "§4.1: the least that is an answer"),
+    Sample(
+        "response_done",
+        "".join(map(frame, _DONE)).encode(),
+        _DONE,
+        "stream.md#terminal-events: the older terminal event",
+    ),
+    Sample(
+        "incomplete",
+        "".join(map(frame, _INCOMPLETE)).encode(),
+        _INCOMPLETE,
+        "stream.md#events: cut short by the model's limit",
+    ),
+    Sample(
+        "smallest",
+        "".join(map(frame, _SMALLEST)).encode(),
+        _SMALLEST,
+        "codex-cli.md#what-it-needs-in-a-stream: the least that is an answer",
+    ),
     Sample(
         "lone_surrogate",
         "".join(f"event: {e['type']}\ndata: {json.dumps(e)}\n\n" for e in _SURROGATE).encode(),

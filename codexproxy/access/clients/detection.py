@@ -14,7 +14,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
 _CLAUDE_USER = re.compile(r'_session_[0-9a-f-]{36}$|"session_id"')
 _CLAUDE_PROMPT = "You are Claude Code, Anthropic's official CLI for Claude"
 
-# Old form with an underscore and new form with a hyphen (UPSTREAM.md §3.1).
+# Old form with an underscore and new form with a hyphen (docs/reference/requests.md#headers-of-a-turn).
 SESSION_IDS = ("session-id", "session_id")
 CONVERSATION_IDS = ("thread-id", "thread_id", "conversation-id", "conversation_id")
 # Where other clients put the id of their conversation.

@@ -28,7 +28,8 @@ class Chunks:
         self._going_on = b',"logprobs":null,"finish_reason":null}]' + self._tail
         self._content = {"content": ""} if CONTENT_IN_EVERY_DELTA in wording.quirks else {}
         self.text = self._choice + b'{"content":', b"}" + self._going_on
-        # Beside reasoning, several clients want the key ``content`` (COMPAT.md P26).
+        # Beside reasoning, several clients want the key ``content``
+        # (docs/reference/clients.md#chunks-without-a-content-key).
         self._beside = b"" if self._content else b'"content":null,'
 
     @cached_property

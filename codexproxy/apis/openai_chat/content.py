@@ -1,7 +1,7 @@
 """Message content: strings and parts of Chat Completions into parts of Responses input items.
 
 Parts in the words of the Responses API are taken too: some clients mix both
-within one request (COMPAT.md, trap 13).
+within one request (docs/reference/clients.md#cursors-mixed-forms).
 """
 
 from collections.abc import Callable

@@ -1,4 +1,7 @@
-"""Checks on images and files before they travel: a bad one is refused here with its path (COMPAT.md P23)."""
+"""Checks on images and files before they travel: a bad one is refused here with its path.
+
+See docs/reference/clients.md#remote-images.
+"""
 
 import re
 from base64 import b64decode

@@ -1,7 +1,7 @@
 """Messages of Chat Completions into instructions and Responses input items.
 
 Written by hand and quick, since a conversation of a thousand messages is
-validated on every turn (PERFORMANCE.md, surprise 7).
+validated on every turn (docs/reference/measurements.md#validation-of-messages).
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Conversation:
 
     Args:
         customs: Names of the request's custom tools; a function call to one of
-            them is the custom call that a client wrapped (COMPAT.md, trap 14).
+            them is the custom call that a client wrapped (docs/reference/clients.md#cursors-applypatch).
         pause: Lets others run.
 
     Attributes:
@@ -64,7 +64,7 @@ class Conversation:
             raise wrong_type(path, "an object", message)
         role = message.get("role")
         if role is None and isinstance(message.get("type"), str) and message["type"] != "message":
-            # An item of the Responses API among the messages (trap 13).
+            # An item of the Responses API among the messages (docs/reference/clients.md#cursors-mixed-forms).
             wrapped = message["type"] == "function_call" and message.get("name") in self._customs
             self.items.append(self._call(message, path) if wrapped else message)
             return
@@ -204,7 +204,9 @@ def _is_reference(item: dict[str, Any]) -> bool:
 
 
 def read_input(given: Any, customs: frozenset[str], pause: Pause = no_pause) -> Conversation:
-    """A conversation from ``input``: a string, or a list of items and messages (COMPAT.md, trap 12).
+    """A conversation from ``input``: a string, or a list of items and messages.
+
+    See docs/reference/clients.md#cursors-responses-bodies.
 
     Raises:
         InvalidRequest: A message in it is malformed, or there is none.

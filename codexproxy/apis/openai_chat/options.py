@@ -55,7 +55,7 @@ class Wording:
             id=options["id"],
             created=options["created"],
             model=turn.model,
-            # Think tags would break the JSON (COMPAT.md P8).
+            # Think tags would break the JSON (docs/reference/clients.md#structured-output).
             reasoning="reasoning_content" if json_mode and style == "think" else style,
             json_mode=json_mode,
             legacy=bool(options.get("legacy_functions")),

@@ -1,7 +1,7 @@
 """The top level of a Chat Completions request, shallow: what is inside is checked where it is used.
 
 marshmallow per message costs 6 µs each, during which every stream of the
-worker stands still (PERFORMANCE.md, surprise 7).
+worker stands still (docs/reference/measurements.md#validation-of-messages).
 """
 
 import re
@@ -138,7 +138,7 @@ def checked(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rename(given: dict[str, Any]) -> list[str]:
-    # Some clients write camelCase (COMPAT.md, trap 34).
+    # Some clients write camelCase (docs/reference/clients.md#camelcase-and-other-aliases).
     notes = []
     for key in [key for key in given if key not in FIELDS and not key.islower()]:
         name = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", key).lower()

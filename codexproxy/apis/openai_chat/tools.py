@@ -1,7 +1,7 @@
 """Tools and tool choices of Chat Completions into those of the Responses API.
 
 Each tool and the choice are normalised by themselves: nested (chat), flat
-(Responses) and legacy forms may stand side by side (COMPAT.md, trap 13).
+(Responses) and legacy forms may stand side by side (docs/reference/clients.md#cursors-mixed-forms).
 """
 
 from collections.abc import Mapping

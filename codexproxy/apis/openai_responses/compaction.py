@@ -1,4 +1,6 @@
-"""Conversations made short (UPSTREAM.md §6), and how that is emulated where upstream cannot do it.
+"""Conversations made short, and how that is emulated where upstream cannot do it.
+
+See docs/reference/requests.md#compaction.
 
 Upstream keeps the user's messages and hands back the rest as one encrypted
 item. The emulation keeps as many of the newest user messages as fit and has

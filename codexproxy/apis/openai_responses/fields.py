@@ -91,8 +91,8 @@ _NO_CONVERSATIONS = (
 _NO_PROMPTS = "Prompt templates of the platform cannot be used here. Send their text as 'instructions' and 'input'."
 
 # Every field of CreateResponse, and ``client_metadata``, which the Codex CLI
-# sends and its backend takes (UPSTREAM.md §3.2). What the backend refuses is
-# listed in UPSTREAM.md §3.6 and COMPAT.md U5.
+# sends and its backend takes (docs/reference/requests.md#body-of-a-turn). What the backend refuses is
+# listed in docs/reference/errors.md#unsupported-parameters.
 FIELDS: dict[str, Field] = {
     "model": Field(Fate.MAPPED, TEXT, note="Names, aliases, reversed names and effort suffixes; the answer echoes it."),
     "input": Field(

@@ -1,7 +1,8 @@
 """The beginning of a stream for clients that take nothing before ``response.created``.
 
 The OpenAI SDKs' stream helper raises at anything else, while upstream may tell
-of limits or keep the line alive first (UPSTREAM.md §4, COMPAT.md U9).
+of limits or keep the line alive first
+(docs/reference/stream.md#events, docs/reference/stream.md#refusals-inside-a-200).
 """
 
 from codexproxy.apis.openai_responses.response_builder import Envelope

@@ -4,9 +4,9 @@ Frames are forwarded as they came. Only those that carry a Response object are
 looked into, and only the ones that say otherwise than the caller asked are
 written anew: another model name, ``previous_response_id``, ``metadata`` and
 ``store`` where the caller sent them, instructions and names that are not his, ``response.done`` for what is
-``response.completed`` to every client (UPSTREAM.md §4.1).
+``response.completed`` to every client (docs/reference/codex-cli.md#what-it-needs-in-a-stream).
 
-The backend may leave the final ``output`` empty (COMPAT.md U6). The items were
+The backend may leave the final ``output`` empty (docs/reference/stream.md#empty-final-output). The items were
 streamed all the same, and clients that read frames have them, so for them the
 frame stays as it came. The OpenAI SDKs hand out the final object instead: for
 these clients, and only these, it is filled from the items.
@@ -94,7 +94,8 @@ class ResponsesRenderer:
 
         A bare ``error`` of upstream's was forwarded already and is only
         completed, in upstream's own words, since the CLI acts on its codes
-        and passes over bare errors (UPSTREAM.md §4.1, §4.2).
+        and passes over bare errors
+        (docs/reference/codex-cli.md#what-it-needs-in-a-stream, docs/reference/stream.md#failure-codes).
         """
         before = self._written()
         if self._ended:

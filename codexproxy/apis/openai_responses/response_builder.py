@@ -45,7 +45,7 @@ _CALLERS = ("instructions", "safety_identifier")
 _OWNERS = frozenset({"credits", "account_id", "user_id", "email"})
 
 # The lite shape moves tools and instructions into the input, and upstream then
-# repeats empty ones (UPSTREAM.md §3.4).
+# repeats empty ones (docs/reference/requests.md#the-responses-lite-shape).
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 # Real traffic has them null, the public schema never.

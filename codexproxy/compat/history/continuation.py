@@ -1,6 +1,6 @@
 """A request that leans on stored responses, made whole. Pure.
 
-The backend keeps nothing (COMPAT.md U12, U13), so what ``previous_response_id``
+The backend keeps nothing (docs/reference/requests.md#nothing-is-persisted), so what ``previous_response_id``
 and ``item_reference`` stand for is put into the input before a turn is planned.
 """
 
@@ -34,7 +34,8 @@ _WAY_OUT = "Please send the whole conversation as 'input' instead."
 # Characters of an unknown id that a refusal repeats; ids have some 60.
 _SHOWN = 200
 
-# Fields that only tell how an item was made; the real client does not send them back (UPSTREAM.md §3.5).
+# Fields that only tell how an item was made; the real client does not send them back
+# (docs/reference/requests.md#tool-turns).
 _TOLD = {
     "message": ("status",),
     "reasoning": ("status",),

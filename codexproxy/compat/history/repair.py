@@ -1,4 +1,6 @@
-"""Mends a conversation so that upstream takes it (UPSTREAM.md §3.6; COMPAT.md U12, U15, U16, P6).
+"""Mends a conversation so that upstream takes it.
+
+See docs/reference/errors.md#gateway-refusals and docs/reference/requests.md#pairs-of-calls-and-outputs.
 
 What upstream would refuse is repaired in place, and every kind of repair is
 told once with its count. Item types that are not known here pass untouched.

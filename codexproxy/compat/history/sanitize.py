@@ -12,7 +12,7 @@ Item = dict[str, Any]
 Note = Callable[[list[str]], None]
 
 # Our own think text as clients send it back: at the start of an answer in the
-# style ``think``, and the block that Open WebUI makes of reasoning (COMPAT.md, trap 21).
+# style ``think``, and the block that Open WebUI makes of reasoning (docs/reference/clients.md#open-webui).
 # Sought one after the other, from tag to tag: one expression for all of it goes back over the text again and again.
 _THINK = re.compile(r"<(think|thinking)>")
 _DETAILS = re.compile(r"<details\b")
@@ -151,7 +151,10 @@ def _without_details(text: str, pause: Pause) -> str:
 
 
 def mend_output(item: Item, note: Note, pause: Pause = no_pause) -> list[Any]:
-    """A tool output that is a string or a list of input parts (COMPAT.md U16)."""
+    """A tool output that is a string or a list of input parts.
+
+    See docs/reference/requests.md#tool-outputs-and-message-parts.
+    """
     output = item.get("output")
     if isinstance(output, str):
         return [item]

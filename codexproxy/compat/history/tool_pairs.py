@@ -1,4 +1,7 @@
-"""Pairs tool calls with their outputs; upstream refuses one without the other (COMPAT.md U15)."""
+"""Pairs tool calls with their outputs; upstream refuses one without the other.
+
+See docs/reference/requests.md#pairs-of-calls-and-outputs.
+"""
 
 import hashlib
 from collections import defaultdict, deque

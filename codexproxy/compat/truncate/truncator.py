@@ -1,4 +1,6 @@
-"""Ends an answer early: ``stop`` and ``max_tokens``, which the backend lacks (UPSTREAM.md §3.6).
+"""Ends an answer early: ``stop`` and ``max_tokens``, which the backend lacks.
+
+See docs/reference/errors.md#gateway-refusals.
 
 The events that come out are those of an answer that ended there by itself:
 deltas up to the cut, the ends of part and item, a terminal event. So whatever

@@ -1,4 +1,7 @@
-"""Logging in by browser: begin, be called back, exchange, keep (UPSTREAM.md §2.1, §2.2)."""
+"""Logging in by browser: begin, be called back, exchange, keep.
+
+See docs/reference/sign-in.md#browser-login and docs/reference/sign-in.md#code-exchange.
+"""
 
 import logging
 import secrets
@@ -175,7 +178,10 @@ class LoginFlow:
 def authorize_url(
     issuer: str, client_id: str, redirect_uri: str, challenge: str, state: str, scope: str, originator: str
 ) -> str:
-    """The address of the authorize page; parameters and their order as the real client's (UPSTREAM.md §2.1)."""
+    """The address of the authorize page; parameters and their order as the real client's.
+
+    See docs/reference/sign-in.md#browser-login.
+    """
     query = {
         "response_type": "code",
         "client_id": client_id,

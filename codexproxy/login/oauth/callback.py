@@ -1,4 +1,4 @@
-"""What comes back from the authorize page, by redirect or by paste (UPSTREAM.md §2.1)."""
+"""What comes back from the authorize page, by redirect or by paste (docs/reference/sign-in.md#the-callback-server)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,7 @@
-"""Where the browser lands after it signed in: the callback's address and ports (UPSTREAM.md §2.1)."""
+"""Where the browser lands after it signed in: the callback's address and ports.
+
+See docs/reference/sign-in.md#browser-login.
+"""
 
 from dataclasses import dataclass
 from typing import Self

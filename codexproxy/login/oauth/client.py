@@ -1,4 +1,8 @@
-"""The issuer's token endpoint: exchange, refresh, revoke (UPSTREAM.md §2.2, §2.3, §2.5)."""
+"""The issuer's token endpoint: exchange, refresh, revoke.
+
+See docs/reference/sign-in.md#code-exchange, docs/reference/sign-in.md#token-refresh and
+docs/reference/sign-in.md#revocation.
+"""
 
 import json
 from collections.abc import Mapping
@@ -22,7 +26,7 @@ LIMITS = Limits(seconds=60.0, size=256 * 1024)
 REVOKE_SECONDS = 10.0
 
 # What is said of a refresh token that will never work again. Everything that is
-# neither here nor a 401 is a passing failure (UPSTREAM.md §2.3).
+# neither here nor a 401 is a passing failure (docs/reference/sign-in.md#token-refresh).
 TERMINAL = {
     "refresh_token_expired": "it has expired",
     "refresh_token_reused": "it was already used",
@@ -212,7 +216,7 @@ def error_of(response: Fetched) -> ErrorBody:
 
 
 def refresh_refusal(status: int, code: str) -> RefreshRefused | RefreshFailed:
-    """What a refused refresh means (the table of UPSTREAM.md §2.3)."""
+    """What a refused refresh means (docs/reference/sign-in.md#token-refresh)."""
     if status in (400, 401) and code in TERMINAL:
         return RefreshRefused(f"The login cannot be renewed: {TERMINAL[code]}.", code=code)
     if status == 401:

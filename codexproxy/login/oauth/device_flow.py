@@ -1,4 +1,4 @@
-"""Logging in by device code, for machines no browser can reach (UPSTREAM.md §2.4)."""
+"""Logging in by device code, for machines no browser can reach (docs/reference/sign-in.md#device-code)."""
 
 import time
 from collections.abc import Callable

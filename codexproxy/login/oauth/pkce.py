@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 STATE_BYTES = 32
-VERIFIER_BYTES = 64  # 86 characters, as the real client's (UPSTREAM.md §2.1)
+VERIFIER_BYTES = 64  # 86 characters, as the real client's (docs/reference/sign-in.md#browser-login)
 
 RandomBytes = Callable[[int], bytes]
 

@@ -1,4 +1,6 @@
-"""The Codex CLI's own login file, ``auth.json``, read and written in its format (UPSTREAM.md §2.7).
+"""The Codex CLI's own login file, ``auth.json``, read and written in its format.
+
+See docs/reference/sign-in.md#the-file-authjson.
 
 ChatMock's file has the same shape and is taken as well.
 """

@@ -1,4 +1,4 @@
-"""What the issuer's tokens say about themselves (UPSTREAM.md §2.6).
+"""What the issuer's tokens say about themselves (docs/reference/sign-in.md#token-claims).
 
 Signatures are not checked: the tokens come from the issuer over TLS, and only
 upstream has to believe them.

@@ -10,7 +10,7 @@ from codexproxy.login.tokens.jwt import Claims, claims_or_none
 from codexproxy.protocol.credential import Access
 
 FIVE_MINUTES = 5 * 60 * 1000
-EIGHT_DAYS = 8 * 24 * 60 * 60 * 1000  # where no end is known (UPSTREAM.md §2.3)
+EIGHT_DAYS = 8 * 24 * 60 * 60 * 1000  # where no end is known (docs/reference/sign-in.md#token-refresh)
 NEVER = 1 << 62
 
 # Smaller numbers are epoch seconds, written by hand or by another program.
@@ -36,7 +36,7 @@ class BrokenLogin(NotLoggedIn):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What the issuer answered; every field may be missing from a refresh (UPSTREAM.md §2.3).
+    """What the issuer answered; every field may be missing from a refresh (docs/reference/sign-in.md#token-refresh).
 
     Attributes:
         expires_in: Seconds the access token lives, as announced beside it.

@@ -1,4 +1,4 @@
-"""The small app that the browser comes back to after signing in (UPSTREAM.md §2.1)."""
+"""The small app that the browser comes back to after signing in (docs/reference/sign-in.md#the-callback-server)."""
 
 import logging
 import re

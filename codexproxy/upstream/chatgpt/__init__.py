@@ -1,1 +1,1 @@
-"""HTTP to the ChatGPT Codex backend (UPSTREAM.md §3)."""
+"""HTTP to the ChatGPT Codex backend (docs/reference/requests.md)."""

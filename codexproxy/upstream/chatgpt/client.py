@@ -98,7 +98,7 @@ class ChatGptBackend:
         return {"url": f"{self._base_url}/codex/responses", "headers": redacted(headers), "body": turn.body}
 
     def models(self) -> list[dict[str, Any]]:
-        """See ``Backend.models`` (UPSTREAM.md §5)."""
+        """See ``Backend.models`` (docs/reference/models.md#the-catalogue)."""
         models = self._json("GET", f"/codex/models?client_version={self._identity.version}").get("models")
         if not isinstance(models, list):
             raise UpstreamFailed("Upstream's list of models has an unknown form.")

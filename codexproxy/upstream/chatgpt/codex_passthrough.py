@@ -1,4 +1,6 @@
-"""What the Codex CLI and its backend tell each other around a turn (UPSTREAM.md §3.1, §3.7, §3.8, §8).
+"""What the Codex CLI and its backend tell each other around a turn.
+
+See docs/reference/requests.md#headers-of-a-turn and docs/reference/quota.md#response-headers.
 
 The CLI may be our client as it is the backend's: then these headers pass, and
 refusals have the shape it acts on instead of the public one.
@@ -15,7 +17,8 @@ Json = dict[str, Any]
 ACCOUNT = "chatgpt-account-id"
 
 # Of a request: what the backend routes and caches by. The header for lite models
-# is not among them, since it has to go with the body that is sent (UPSTREAM.md §3.4).
+# is not among them, since it has to go with the body that is sent
+# (docs/reference/requests.md#the-responses-lite-shape).
 _SENT = ("x-codex-turn-metadata", "x-codex-window-id", "x-codex-beta-features", "x-codex-turn-state")
 
 # Of an answer: quota windows, the model that answered, what to send back.
@@ -78,7 +81,7 @@ def refused(error: ProxyError, clock: Callable[[], float] = time.time) -> tuple[
     """Status and error object of a refusal, in the words the CLI knows.
 
     It shows when a usage limit ends only where the limit is named in ``type``
-    and ``resets_at`` is there (UPSTREAM.md §3.7).
+    and ``resets_at`` is there (docs/reference/errors.md#http-errors).
     """
     if error.code not in _REFUSALS:
         return error.status, error.as_dict()

@@ -1,4 +1,7 @@
-"""Upstream's answers that are no streams, as errors of ours (UPSTREAM.md §3.6, §3.7)."""
+"""Upstream's answers that are no streams, as errors of ours.
+
+See docs/reference/errors.md#gateway-refusals and docs/reference/errors.md#http-errors.
+"""
 
 import json
 import re
@@ -30,7 +33,8 @@ _CLIENT_ERROR = Meaning(UpstreamRejected)
 _SERVER_ERROR = Meaning(UpstreamFailed, "upstream_unavailable")
 _REFUSED_MODEL = Meaning(ModelNotFound, "model_not_found")
 
-# What an upstream may quote of a request, and nobody should read: JWTs and refresh tokens (UPSTREAM.md §2).
+# What an upstream may quote of a request, and nobody should read: JWTs and refresh tokens
+# (docs/reference/sign-in.md#tokens).
 _CREDENTIAL = re.compile(rb"\beyJ[\w-]{6,}(?:\.[\w-]*)*|\brt_[\w.-]{6,}")
 REDACTED = b"[redacted]"
 
@@ -74,7 +78,10 @@ def _unexplained(status: int, code: object) -> str:
 
 
 def is_no_stream(content_type: str) -> bool:
-    """Whether a 200 to a turn cannot be its stream; streams carry no content type at times (UPSTREAM.md §3.8)."""
+    """Whether a 200 to a turn cannot be its stream; streams carry no content type at times.
+
+    See docs/reference/quota.md#response-headers.
+    """
     return content_type.partition(";")[0].strip().lower() in ("text/html", "application/json")
 
 
@@ -113,7 +120,7 @@ def lacks_route(error: ProxyError) -> bool:
 
 
 def is_challenge(headers: Mapping[str, str], body: bytes) -> bool:
-    """Whether an HTML page came where JSON belongs (COMPAT.md P15)."""
+    """Whether an HTML page came where JSON belongs (docs/reference/clients.md#pages-of-cloudflares)."""
     if headers.get("cf-mitigated") == "challenge":
         return True
     start = body[:512].lstrip().lower()

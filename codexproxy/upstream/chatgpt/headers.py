@@ -1,4 +1,4 @@
-"""The headers that upstream gets (UPSTREAM.md §3.1)."""
+"""The headers that upstream gets (docs/reference/requests.md#headers-of-a-turn)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -36,7 +36,10 @@ _CLI_TIMEOUT = 60.0
 
 
 def texts_of_rows(rows: Iterable[Mapping[str, Any]]) -> Texts:
-    """The instructions in rows of a catalogue (UPSTREAM.md §5), by model; models without any are left out."""
+    """The instructions in rows of a catalogue, by model; models without any are left out.
+
+    See docs/reference/models.md#the-catalogue.
+    """
     found = {str(row.get("slug")): texts_of(row) for row in rows if isinstance(row, Mapping)}
     return {slug: texts for slug, texts in found.items() if texts}
 
@@ -64,7 +67,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def texts_of_cli(command: Sequence[str], environ: Mapping[str, str] | None = None) -> Texts:
-    """The instructions an installed Codex CLI knows (``codex debug models``, UPSTREAM.md §5.1).
+    """The instructions an installed Codex CLI knows (docs/reference/codex-cli.md#asking-for-its-models).
 
     Args:
         command: The CLI and its arguments before ``debug``.

@@ -1,4 +1,7 @@
-"""Quota windows as upstream tells them: in headers, in an event, in its usage report (UPSTREAM.md §3.8, §3.9)."""
+"""Quota windows as upstream tells them: in headers, in an event, in its usage report.
+
+See docs/reference/quota.md#response-headers and docs/reference/quota.md#the-usage-report.
+"""
 
 import math
 from collections.abc import Mapping

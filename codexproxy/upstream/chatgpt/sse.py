@@ -228,7 +228,8 @@ def _whole(block: bytes) -> bytes:
 
 
 def _event(name: str, payload: bytes, raw: bytes) -> Event:
-    # The JSON's own type rules: ``event:`` lines are optional (UPSTREAM.md §4.1) and have been seen to differ.
+    # The JSON's own type rules: ``event:`` lines are optional
+    # (docs/reference/codex-cli.md#what-it-needs-in-a-stream) and have been seen to differ.
     data = decode_object(payload)
     kind = data.get("type")
     return Event(kind if isinstance(kind, str) else name, raw, payload, data)

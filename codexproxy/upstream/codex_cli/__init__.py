@@ -1,4 +1,4 @@
-"""The Codex CLI of this machine as a backend (UPSTREAM.md §9).
+"""The Codex CLI of this machine as a backend (docs/reference/codex-cli.md#running-it).
 
 ``codex exec`` runs one process per turn and gives whole messages; ``codex
 app-server`` streams. Both are told the same ``Job`` and give the same events.

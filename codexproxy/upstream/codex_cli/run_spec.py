@@ -35,7 +35,8 @@ class Job:
         prompt: The conversation.
         sandbox: What commands may touch.
         workdir: Where it works; None means a fresh empty folder.
-        settings: The CLI's configuration keys for this run (UPSTREAM.md §3.3, §9).
+        settings: The CLI's configuration keys for this run
+        (docs/reference/requests.md#options-of-the-cli-and-what-they-become, docs/reference/codex-cli.md#running-it).
         schema: JSON Schema the answer has to follow.
         json_answer: Whether the answer is JSON, so that nothing may stand beside it.
         include_activity: Whether commands and file changes are told.
@@ -163,7 +164,7 @@ def tools_of(body: Json) -> tuple[bool, tuple[str, ...]]:
 
 
 def _tools_in_input(body: Json) -> list[Any]:
-    # The Responses-Lite shape carries them in the input (UPSTREAM.md §3.4).
+    # The Responses-Lite shape carries them in the input (docs/reference/requests.md#the-responses-lite-shape).
     items = _list(body.get("input"))
     carried = [_list(item.get("tools")) for item in items if _object(item).get("type") == "additional_tools"]
     return [tool for tools in carried for tool in tools]

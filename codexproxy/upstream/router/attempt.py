@@ -13,7 +13,7 @@ from codexproxy.protocol.request import Turn
 from codexproxy.protocol.stream import EventStream
 from codexproxy.upstream.provider import Provider
 
-# How the names of headers end that tell how much of a window is used (UPSTREAM.md §3.8).
+# How the names of headers end that tell how much of a window is used (docs/reference/quota.md#response-headers).
 QUOTA_HEADER = "-used-percent"
 
 REASONING_REMOVED = "encrypted_reasoning:removed"
@@ -122,8 +122,8 @@ def _close(stream: EventStream | None) -> None:
 def failure_among(held: Batch) -> tuple[ProxyError | None, bool]:
     """Why the first events of a stream are no answer, and whether upstream said so itself.
 
-    Upstream may refuse inside a 200 (COMPAT.md U9), and may complete an answer
-    that holds nothing at all (COMPAT.md P1). Only the first meaningful event
+    Upstream may refuse inside a 200 (docs/reference/stream.md#refusals-inside-a-200), and may complete an answer
+    that holds nothing at all (docs/reference/clients.md#empty-answers). Only the first meaningful event
     counts, so that it makes no difference how the network cut the stream.
 
     Args:
@@ -143,7 +143,8 @@ def failure_among(held: Batch) -> tuple[ProxyError | None, bool]:
 def drop_encrypted_reasoning(turn: Turn, error: ProxyError, provider: str) -> Turn | None:
     """The turn without reasoning that its account cannot read; None when that was not the trouble.
 
-    The refusal's code is missing at times, so its message counts as well (COMPAT.md U14).
+    The refusal's code is missing at times, so its message counts as well
+    (docs/reference/requests.md#encrypted-reasoning).
     """
     told = error.code == "invalid_encrypted_content" or "encrypted_content" in error.message
     if not told or not has_ciphertext(turn.body):

@@ -1,4 +1,7 @@
-"""What upstream refused, and the one change that heals it (COMPAT.md P2, P5, P6).
+"""What upstream refused, and the one change that heals it.
+
+See docs/reference/clients.md#refused-instructions, docs/reference/clients.md#unsupported-parameters and
+docs/reference/clients.md#tool-calls-lost-or-doubled.
 
 A refusal is read once, turned into a remedy, and the turn is sent again with
 exactly that change. ``lessons.py`` decides which remedies are worth

@@ -74,7 +74,7 @@ def disposition_of(error: ProxyError) -> Disposition:
 
 
 def seconds_until_reset(error: ProxyError, now: float) -> float | None:
-    """How long upstream itself says to stay away (UPSTREAM.md §3.7); None when it does not.
+    """How long upstream itself says to stay away (docs/reference/errors.md#http-errors); None when it does not.
 
     Args:
         error: The failure.

@@ -19,7 +19,7 @@ from codexproxy.upstream.codex_cli.decode.lines import Lines
 from codexproxy.upstream.codex_cli.decode.turn_reporter import Reporter
 from tests.simulator.event_schemas import flaws
 
-# The lines of UPSTREAM.md §9, one of each kind.
+# One line of each kind (docs/reference/codex-cli.md#its-json-lines).
 TRANSCRIPT = [
     {"type": "thread.started", "thread_id": "01a1fc0d"},
     {"type": "turn.started"},

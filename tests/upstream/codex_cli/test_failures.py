@@ -11,7 +11,7 @@ from codexproxy.upstream.codex_cli.decode.error_mapping import failure_of_exit, 
 
 REDACT = Redactor(["key-of-the-provider"])
 
-# What the real CLI says (UPSTREAM.md §4.2, §8, §3.7), and what it means.
+# What the real CLI says and what it means (docs/reference/stream.md#failure-codes).
 SENTENCES = [
     ("You've hit your usage limit. Upgrade to Pro (https://…) or try again at 5:46 AM.", 429, "usage_limit_reached"),
     ("The usage limit has been reached", 429, "usage_limit_reached"),

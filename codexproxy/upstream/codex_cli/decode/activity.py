@@ -2,7 +2,7 @@
 
 One form for both transports: ``codex exec`` writes ``command_execution`` and
 ``aggregated_output`` where the app-server writes ``commandExecution`` and
-``aggregatedOutput`` (UPSTREAM.md §9).
+``aggregatedOutput`` (docs/reference/codex-cli.md#its-json-lines).
 """
 
 import re

@@ -1,4 +1,6 @@
-"""What the CLI's own words about a failure mean to a caller (UPSTREAM.md §4.2, §8).
+"""What the CLI's own words about a failure mean to a caller.
+
+See docs/reference/stream.md#failure-codes and docs/reference/codex-cli.md#as-a-client-of-ours.
 
 ``codex exec`` reports every failure as a sentence; the app-server adds a name.
 Sentences that are the JSON body of a refusal are read as such.
@@ -195,7 +197,10 @@ def _of_vague(name: object) -> Meaning | None:
 
 
 def _body_in(text: str) -> dict[str, Any] | None:
-    """The error object when the message holds the body of a refusal (UPSTREAM.md §3.6, §3.7)."""
+    """The error object when the message holds the body of a refusal.
+
+    See docs/reference/errors.md#gateway-refusals and docs/reference/errors.md#http-errors.
+    """
     start = text.find("{")
     if start < 0 or not text.rstrip().endswith("}"):
         return None

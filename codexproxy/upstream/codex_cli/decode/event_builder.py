@@ -1,4 +1,7 @@
-"""Composes the events of an answer, in the order and with the fields of the Responses API (UPSTREAM.md §4)."""
+"""Composes the events of an answer, in the order and with the fields of the Responses API.
+
+See docs/reference/stream.md#events.
+"""
 
 import uuid
 from typing import Any
@@ -206,7 +209,7 @@ def _response_object(body: Json, id: str, created_at: int) -> Json:
 
 
 def usage_object(input: int, cached: int, cache_written: int, output: int, reasoning: int) -> Json:
-    """Token counts in the form of the terminal event (UPSTREAM.md §4)."""
+    """Token counts in the form of the terminal event (docs/reference/stream.md#events)."""
     return {
         "input_tokens": input,
         "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": cache_written},

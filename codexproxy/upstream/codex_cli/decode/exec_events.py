@@ -1,4 +1,4 @@
-"""The JSON lines of ``codex exec --json`` as events (UPSTREAM.md §9). Pure."""
+"""The JSON lines of ``codex exec --json`` as events (docs/reference/codex-cli.md#its-json-lines). Pure."""
 
 import time
 from collections.abc import Callable

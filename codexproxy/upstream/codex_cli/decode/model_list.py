@@ -1,4 +1,7 @@
-"""What the CLI says about its models, in the form of upstream's ModelInfo (UPSTREAM.md §5, §5.1). Pure."""
+"""What the CLI says about its models, in the form of upstream's ModelInfo. Pure.
+
+See docs/reference/models.md#the-catalogue and docs/reference/codex-cli.md#asking-for-its-models.
+"""
 
 import re
 from collections.abc import Callable
@@ -69,7 +72,7 @@ def _sound(rows: Any) -> Models:
     return [row for row in rows if isinstance(row, dict) and isinstance(row.get("slug"), str) and row["slug"]]
 
 
-# The ways to ask the command line, newest first (UPSTREAM.md §5.1).
+# The ways to ask the command line, newest first (docs/reference/codex-cli.md#asking-for-its-models).
 COMMANDS: tuple[tuple[list[str], Callable[[bytes], Models]], ...] = (
     (["debug", "models"], from_catalogue),
     (["models", "list"], from_listing),
@@ -77,7 +80,7 @@ COMMANDS: tuple[tuple[list[str], Callable[[bytes], Models]], ...] = (
 
 
 def quota_of(result: Json) -> Json:
-    """``account/rateLimits/read`` in the form of upstream's usage (UPSTREAM.md §3.9)."""
+    """``account/rateLimits/read`` in the form of upstream's usage (docs/reference/quota.md#the-usage-report)."""
     limits = result.get("rateLimits")
     limits = limits if isinstance(limits, dict) else {}
     windows = {f"{name}_window": _window(limits.get(name)) for name in ("primary", "secondary")}

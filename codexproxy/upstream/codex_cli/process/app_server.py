@@ -1,4 +1,7 @@
-"""JSON-RPC with ``codex app-server`` over its standard input and output (UPSTREAM.md §5.1)."""
+"""JSON-RPC with ``codex app-server`` over its standard input and output.
+
+See docs/reference/codex-cli.md#asking-for-its-models.
+"""
 
 import time
 from collections import deque

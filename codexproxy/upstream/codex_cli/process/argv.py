@@ -1,4 +1,4 @@
-"""The command line of ``codex exec`` (UPSTREAM.md §9). The prompt never stands on it."""
+"""The command line of ``codex exec`` (docs/reference/codex-cli.md#running-it). The prompt never stands on it."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -38,7 +38,7 @@ def exec_argv(
     argv += overrides({**run_settings(job, places, restraints), **pins})
     argv += [f"--output-schema={schema}"] if schema else []
     argv += [f"--image={path}" for path in images]
-    # ``--image`` takes all that follows, so the end of the options is said (UPSTREAM.md §9).
+    # ``--image`` takes all that follows, so the end of the options is said (docs/reference/codex-cli.md#running-it).
     return [*argv, "--", "-"]
 
 

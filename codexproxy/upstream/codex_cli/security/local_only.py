@@ -23,7 +23,8 @@ from codexproxy.upstream.codex_cli.security.loopback import local_host
 # Built-in providers that serve open models on this machine, at a fixed address.
 _LOCAL_BUILT_IN = {"ollama": "http://localhost:11434/v1", "lmstudio": "http://localhost:1234/v1"}
 
-# The built-in provider reaches out to both, whichever login is used (UPSTREAM.md §8).
+# The built-in provider reaches out to both, whichever login is used
+# (docs/reference/codex-cli.md#as-a-client-of-the-chatgpt-backend).
 _OPENAI_URLS = ("openai_base_url", "chatgpt_base_url")
 
 # Others could not be named on a command line without doubt.
