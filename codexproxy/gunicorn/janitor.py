@@ -69,8 +69,8 @@ class Sweeper:
         try:
             if self._office is None or self._office.is_leader():
                 self._store.sweep()
-        except ProxyError as error:
-            log.warning("%s were not swept: %s", self._what, error.message)
+        except (ProxyError, OSError) as error:
+            log.warning("%s were not swept: %s", self._what, error)
         except Exception:  # a bug must not end the sweeping for as long as the process lives
             log.exception("the sweep of %s stumbled", self._what)
 

@@ -80,9 +80,9 @@ class Metrics:
             ["model", "kind"],
             **here,
         )
-        self.open_streams = Gauge(
-            "codexproxy_open_streams", "Streams being answered now.", multiprocess_mode="livesum", **here
-        )
+        self._open_streams = 0
+        self._streams: Gauge | None = None
+        self._show_streams()
         self.queue_wait = Histogram(
             "codexproxy_queue_seconds", "Waits for a free place.", ["outcome"], buckets=_QUEUE, **here
         )
@@ -115,6 +115,17 @@ class Metrics:
         """Counts one renewal of the login."""
         self.refreshes.labels("succeeded" if succeeded else "failed").inc()
 
+    def stream_began(self) -> None:
+        """Counts a stream that is being answered."""
+        self._open_streams += 1
+        self._show_streams()
+
+    def stream_ended(self) -> None:
+        """Counts it no more."""
+        self._open_streams -= 1
+        self._show_streams()
+
+    @_harmless
     def event_skipped(self, backend: str) -> None:
         """Counts one event of upstream's that was passed over, since it is not JSON."""
         self._series(self.skipped_events, backend).inc()
@@ -136,6 +147,18 @@ class Metrics:
         finally:
             for collector in collectors:
                 registry.unregister(collector)
+
+    @_harmless
+    def _show_streams(self) -> None:
+        # A metric without labels makes its file at once, and a worker has to start on a full disk, too.
+        if self._streams is None:
+            self._streams = Gauge(
+                "codexproxy_open_streams",
+                "Streams being answered now.",
+                multiprocess_mode="livesum",
+                registry=self._registry,
+            )
+        self._streams.set(self._open_streams)
 
     def _series(self, metric: Any, *labels: str) -> Any:
         # The library's own look-up takes a lock and longer than the counting.

@@ -45,15 +45,14 @@ class TurnObserver:
         self.journal = journal
         self._ledger = ledger
         self._gauges = list(gauges)
-        self._opened = metrics.open_streams
 
     def stream_began(self) -> None:
         """A stream is being answered."""
-        self._opened.inc()
+        self.metrics.stream_began()
 
     def stream_ended(self) -> None:
         """It is over."""
-        self._opened.dec()
+        self.metrics.stream_ended()
 
     def turn_ended(self, record: TurnRecord, error: ProxyError | None, slot: Slot | None = None) -> None:
         """A turn is over, one way or the other."""

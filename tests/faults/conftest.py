@@ -37,10 +37,14 @@ def config(upstreams: dict[str, str]) -> str:
 
 
 def ledger_of(data_dir: Path) -> Counter[tuple[str, int, str]]:
-    """Dialect, status and code of every turn in the ledger."""
-    connection = sqlite3.connect(data_dir / "ledger.sqlite3")
+    """Dialect, status and code of every turn in the ledger, which the service makes with the first row."""
+    path = data_dir / "ledger.sqlite3"
+    if not path.exists():
+        return Counter()
+    connection = sqlite3.connect(path)
     try:
-        return Counter(connection.execute("SELECT dialect, status, code FROM turns"))
+        (made,) = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'turns'").fetchone()
+        return Counter(connection.execute("SELECT dialect, status, code FROM turns") if made else ())
     finally:
         connection.close()
 

@@ -42,8 +42,11 @@ class FullDiskService(Service):
             _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
 
-    def _pids(self) -> list[int]:
-        return [self.process.pid, *workers_of(self)] if self.process else []
+    def _pids(self) -> Iterator[int]:
+        # The workers are listed when the master has the new limit, which those it starts from now on inherit.
+        assert self.process is not None
+        yield self.process.pid
+        yield from workers_of(self)
 
     def stop(self) -> None:
         """Ends it and its pipe."""

@@ -226,5 +226,8 @@ class House:
     def is_well(self) -> None:
         """An honest request is answered, in each way."""
         for way, got in self.play(f"honest-{next(_HONEST)}").items():
-            assert (got.told.status, got.told.code, got.is_ended) == (200, "", True), (way, got.answer.body[-300:])
+            told = got.told
+            assert (told.status, told.code, got.is_ended) == (200, "", True), (
+                f"{way}: {told}, {got.answer.body[-300:]!r}"
+            )
             assert got.asked == 1

@@ -180,6 +180,14 @@ HOST: dict[str, HostFault] = {
             "test_a_full_disk",
         ),
         HostFault(
+            "the disk is full, and a worker is killed",
+            WHOLE,
+            WHOLE,
+            "the login; another worker takes the place",
+            ("was not kept", "something was not counted"),
+            "test_a_worker_that_starts_on_a_full_disk",
+        ),
+        HostFault(
             "`DATA_DIR` cannot be written",
             WHOLE,
             WHOLE,

@@ -1,11 +1,13 @@
 """What breaks on our own host costs no login, and no answer where that can be helped."""
 
 import os
+import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from codexproxy.simulator.client import SimulatorClient
+from tests.faults.conftest import ledger_of
 from tests.faults.hosts import FullDiskService, MovableClock, locked, unwritable, without_privileges
 from tests.faults.outcome import HostFault
 from tests.faults.playing import House
@@ -36,6 +38,22 @@ def test_a_full_disk(row: HostFault, sim: SimulatorClient, tmp_path: Path, compa
     assert sim.counters()["refreshes"] == 1
     with opened(service) as house:
         house.is_well()
+
+
+def test_a_worker_that_starts_on_a_full_disk(row: HostFault, sim: SimulatorClient, tmp_path: Path) -> None:
+    service = FullDiskService(tmp_path / "service", sim)
+    before = service.login()
+    with opened(service) as house:
+        house.is_well()
+        wait_until(lambda: ledger_of(service.data_dir) == house.ledger, "the rows of the worker to be killed")
+        with service.disk_full():
+            os.kill(service.worker(), signal.SIGKILL)
+            wait_until(lambda: service.log.count("Booting worker") == 2, "the new worker")
+            got = house.play("started")
+        is_as_told(row, got, service)
+        assert asked(got) == {1: 4}
+        house.is_well()
+    assert login_of(service) == before
 
 
 def test_a_data_folder_that_cannot_be_written(

@@ -17,8 +17,7 @@ def opened(service: Service, *arguments: str) -> Iterator[House]:
     """A house around a service, which is well, keeps its login and leaves nothing behind."""
     try:
         house = House(service.start(*arguments), service.sim, keyed="CONFIG_PATH" in service.environ)
-        if (service.data_dir / "ledger.sqlite3").exists():
-            house.ledger = ledger_of(service.data_dir)
+        house.ledger = ledger_of(service.data_dir)
         yield house
     finally:
         service.stop()
@@ -37,7 +36,9 @@ def login_of(service: Service) -> dict[str, Any]:
 def is_as_told(row: HostFault, got: dict[Way, Got], service: Service) -> None:
     for way, found in got.items():
         want, told = row.stream if way.stream else row.plain, found.told
-        assert (told.status, told.code, told.cut) == (want.status, want.code, want.cut), (way, found.answer.body[-300:])
+        assert (told.status, told.code, told.cut) == (want.status, want.code, want.cut), (
+            f"{way}: {told}, {found.answer.body[-300:]!r}"
+        )
         assert want.says in told.says
         assert want.cut or found.is_ended
     for line in row.logged:
