@@ -14,17 +14,18 @@ PACKAGE = ROOT / "codexproxy"
 
 # Part of the house -> parts it may import. Parts on one line are strangers unless named.
 CORE = {"errors", "protocol", "metering", "compat", "planning"}
-PLAIN = {*CORE, "observability", "outbound", "storage"}
+PLAIN = {*CORE, "data_dir", "observability", "outbound", "storage"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
-    "settings": set(),
+    "settings": {"data_dir"},
+    "data_dir": set(),
     "bundled_instructions": set(),
     "outbound": set(),
     "protocol": {"errors"},
     "metering": {"errors", "protocol"},
     "compat": {"errors", "protocol", "metering"},
     "planning": {"errors", "protocol", "metering", "compat"},
-    "storage": {"errors"},
+    "storage": {"data_dir", "errors"},
     "observability": {*CORE, "storage"},
     "apis": PLAIN,
     "upstream": PLAIN,
@@ -176,6 +177,23 @@ def vocabulary_violations(source: Source) -> Iterator[str]:
                 yield f"{source.name}:{line} says {found[0]!r}, a word of {', '.join(homes)}"
 
 
+def path_violations(source: Source) -> Iterator[str]:
+    """File names of the data folder that stand anywhere but in data_dir.py."""
+    if source.name == "data_dir.py" or source.part == "simulator":
+        return
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Constant) and node.value in file_names():
+            yield f"{source.name}:{node.lineno} names {node.value}; ask DataDir for its path"
+
+
+@cache
+def file_names() -> frozenset[str]:
+    """Every name with an ending that data_dir.py knows."""
+    tree = ast.parse((PACKAGE / "data_dir.py").read_text(encoding="utf-8"))
+    constants = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    return frozenset(name for name in constants if isinstance(name, str) and re.fullmatch(r"\w+\.\w+", name))
+
+
 def name_violations(source: Source) -> Iterator[str]:
     for step in source.name.removesuffix(".py").split("/"):
         if step in FORBIDDEN_NAMES:
@@ -216,6 +234,7 @@ RULES = {
     "a library stays in its home": home_violations,
     "files and functions stay within their budget": budget_violations,
     "words stay in their home": vocabulary_violations,
+    "paths of the data folder are written down once": path_violations,
     "modules are named after what they hold": name_violations,
     "every module says what it is for": docstring_violations,
     "a broad except has its reason beside it": broad_except_violations,
@@ -257,6 +276,7 @@ CULPRITS = {
     "server/f.py": ('"""X."""\ndef f():\n' + "    a = 1\n" * 61, budget_violations),
     "server/g.py": ('"""X."""\nbody = {"finish_reason": 1}\n', vocabulary_violations),
     "login/h.py": ('"""X."""\nname = b"ChatGPT-Account-Id: x"\n', vocabulary_violations),
+    "login/l.py": ('"""X."""\nfile = "tokens.json"\n', path_violations),
     "server/utils.py": ('"""X."""\n', name_violations),
     "core/__init__.py": ('"""X."""\n', name_violations),
     "server/i.py": ("a = 1\n", docstring_violations),

@@ -28,6 +28,7 @@ from codexproxy.app.quota_setup import make_report
 from codexproxy.app.readiness import login_quota, readiness, warnings
 from codexproxy.app.storage_setup import make_responses, make_sweeper
 from codexproxy.bundled_instructions import load_family_prompts
+from codexproxy.data_dir import DataDir
 from codexproxy.errors import ProxyError
 from codexproxy.gunicorn.fast_writer import SendLimits
 from codexproxy.gunicorn.janitor import Sweepers
@@ -91,11 +92,11 @@ def create_app(settings: Settings, environ: Mapping[str, str] = os.environ) -> F
 
 def make_services(settings: Settings, environ: Mapping[str, str]) -> Services:
     """The parts, joined."""
-    quotas = QuotaBook(settings.data_dir / "quotas.sqlite3")
+    quotas = QuotaBook(DataDir(settings.data_dir).quotas)
     metrics = make_metrics(environ)
     slots = _slots(settings, metrics)
     stand_ins = load_family_prompts()
-    store = PromptStore(settings.data_dir / "prompts")
+    store = PromptStore(DataDir(settings.data_dir).prompts)
     library = Library(store, stand_ins)
     made = Providers(
         settings,
@@ -179,7 +180,7 @@ def make_router(settings: Settings, providers: list[Provider], healing: Healing,
     """What sends turns to the providers."""
     return Router(
         providers,
-        affinity=HostAffinity(settings.data_dir / "affinity.sqlite3"),
+        affinity=HostAffinity(DataDir(settings.data_dir).affinity),
         healers=[healing.heal],
         known=healing.prepare,
         answered=healing.learn,
@@ -194,7 +195,7 @@ def make_healing(settings: Settings, library: Library, catalogue: LiveCatalogue)
         wanted = catalogue.current().find(slug)
         return wanted.spec if wanted else None
 
-    return Healing(RemedyBook(settings.data_dir / "remedies.sqlite3"), library.for_model, spec_of)
+    return Healing(RemedyBook(DataDir(settings.data_dir).request_fixes), library.for_model, spec_of)
 
 
 def make_keys(settings: Settings) -> KeyRing:
@@ -203,7 +204,7 @@ def make_keys(settings: Settings) -> KeyRing:
         api_key=settings.api_key,
         users=settings.users,
         allow_unauthenticated=settings.allow_unauthenticated,
-        source=KeyFile(settings.data_dir / "keys.json"),
+        source=KeyFile(DataDir(settings.data_dir).keys),
         is_public=not is_loopback_host(settings.host),
     )
     # Broken from the start, it lets nobody in, and says so at every request.
@@ -214,12 +215,12 @@ def make_keys(settings: Settings) -> KeyRing:
 
 def make_gate(settings: Settings, library: Library, quotas: QuotaBook, providers: list[Provider]) -> Gate:
     """What every turn passes."""
-    counted = open_storage(settings.limits_storage or storage_uri(settings.data_dir / "limits.sqlite3"))
+    counted = open_storage(settings.limits_storage or storage_uri(DataDir(settings.data_dir).limits))
     return Gate(
         rules={rule.client: rule for rule in settings.guard},
         library=library,
         limiter=Limiter(counted, counted, per_minute=settings.rate_per_minute),
-        parallel=ParallelTurns(settings.data_dir / "parallel", settings.max_parallel_requests),
+        parallel=ParallelTurns(DataDir(settings.data_dir).parallel, settings.max_parallel_requests),
         quotas=quotas,
         providers=providers,
     )
@@ -236,7 +237,7 @@ def make_policy(settings: Settings, library: Library, stand_ins: Mapping[str, st
         default_model=settings.default_model,
         strict=settings.models_strict,
         prompts=library.for_model if official else family_prompts(stand_ins),
-        conversation=Conversations(settings.data_dir / "conversations.sqlite3").id_of,
+        conversation=Conversations(DataDir(settings.data_dir).conversations).id_of,
         pause=let_others_run,
     )
 
@@ -257,7 +258,7 @@ def _slots(settings: Settings, metrics: Metrics) -> Slots | None:
     if settings.max_parallel_requests is None:
         return None
     return Slots(
-        settings.data_dir / "slots",
+        DataDir(settings.data_dir).slots,
         settings.max_parallel_requests,
         settings.queue_timeout_seconds,
         most_waiting=settings.max_queued_requests,

@@ -4,12 +4,12 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from codexproxy.app.metered_refresher import CountedRefresher
+from codexproxy.data_dir import DEFAULT_PROFILE, DataDir
 from codexproxy.errors import ProxyError
-from codexproxy.login.account import DEFAULT_PROFILE, login_command
 from codexproxy.login.account import Login as Login
+from codexproxy.login.account import login_command
 from codexproxy.login.background_refresh import BackgroundRefresh
 from codexproxy.login.credentials import Credentials
 from codexproxy.login.oauth.browser_flow import LoginFlow
@@ -36,11 +36,6 @@ def is_profile_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def profile_folder(data_dir: Path, profile: str) -> Path:
-    """Where a profile's login is kept."""
-    return data_dir if profile == DEFAULT_PROFILE else data_dir / "profiles" / profile
-
-
 def make_identity(settings: Settings) -> ClientIdentity:
     """Who we say we are upstream."""
     return ClientIdentity(settings.originator, settings.client_version)
@@ -61,10 +56,10 @@ def make_login(
         profile: Its name; the default one lives in the data folder itself.
         refreshed: Told of every renewal, whether it succeeded.
     """
-    folder = profile_folder(settings.data_dir, profile)
+    files = DataDir(settings.data_dir).profile(profile)
     offered = settings.tokens_json or "" if profile == DEFAULT_PROFILE else ""
     identity = make_identity(settings)
-    store = LinkedTokenStore.in_folder(folder)
+    store = LinkedTokenStore.in_folder(files.root)
     oauth = OAuthClient(
         new_session(),
         issuer=settings.oauth_issuer,
@@ -72,7 +67,7 @@ def make_login(
         originator=identity.originator,
         user_agent=identity.user_agent,
     )
-    attempts = Attempts(folder / "logins.db")
+    attempts = Attempts(files.pending_logins)
     flow = LoginFlow(
         oauth,
         attempts,
@@ -118,7 +113,7 @@ def make_watch(settings: Settings, logins: Iterable[Login]) -> LoginWatch:
                 login.credentials,
                 BackgroundRefresh(
                     login.credentials,
-                    Leadership(profile_folder(settings.data_dir, login.profile) / "refresh.leader"),
+                    Leadership(DataDir(settings.data_dir).profile(login.profile).refresh_leader),
                 ),
             )
             for login in logins

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from prometheus_client.core import Metric
 
 from codexproxy.access.concurrency.slots import Slots
+from codexproxy.data_dir import DataDir
 from codexproxy.gunicorn.janitor import Sweeper
 from codexproxy.observability.metrics import FOLDER, Metrics, queue_gauges, quota_gauges
 from codexproxy.observability.metrics_compaction import Counted
@@ -17,8 +18,7 @@ from codexproxy.server.settlement import Settlement
 from codexproxy.server.turn_observer import TurnObserver
 from codexproxy.settings import Settings
 from codexproxy.storage.leader import Leadership
-from codexproxy.storage.ledger import FILE, Ledger
-from codexproxy.storage.turn_journal import FOLDER as JOURNAL
+from codexproxy.storage.ledger import Ledger
 from codexproxy.storage.turn_journal import Journal, Slot
 from codexproxy.storage.write_behind import WriteBehind
 from codexproxy.upstream.provider import Provider
@@ -43,10 +43,9 @@ def make_sweepers(environ: Mapping[str, str]) -> list[Sweeper]:
 
 def make_settlement(settings: Settings, services: Services) -> Sweeper:
     """What accounts for the turns of killed workers, in whichever process comes first."""
-    ledger, metrics = Ledger(settings.data_dir / FILE), services.observer.metrics
-    return Sweeper(
-        "turns of killed workers", Settlement(settings.data_dir / JOURNAL, ledger, services.gate.limiter, metrics)
-    )
+    files, metrics = DataDir(settings.data_dir), services.observer.metrics
+    settlement = Settlement(files.journal, Ledger(files.ledger), services.gate.limiter, metrics)
+    return Sweeper("turns of killed workers", settlement)
 
 
 def make_observer(
@@ -57,7 +56,8 @@ def make_observer(
     slots: Slots | None,
 ) -> TurnObserver:
     """Metrics and ledger, joined."""
-    ledger, journal = Ledger(settings.data_dir / FILE), Journal(settings.data_dir / JOURNAL, let_others_run)
+    files = DataDir(settings.data_dir)
+    ledger, journal = Ledger(files.ledger), Journal(files.journal, let_others_run)
 
     def write(turns: Sequence[Slot]) -> None:
         ledger.add(turn.row for turn in turns)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codexproxy.app.logins import Login, make_identity, make_login
+from codexproxy.data_dir import DataDir
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.gunicorn.socket_wait import alarm, wait_readable
 from codexproxy.login.tokens.external_store import LinkedTokenStore
@@ -118,7 +119,7 @@ class Providers:
 
     def _cli(self, row: ProviderRow) -> Backend:
         settings = self.settings
-        scratch = settings.data_dir / "runs"
+        scratch = DataDir(settings.data_dir).cli_runs
         make_private_folder(scratch)
         options = CodexCliOptions(
             bin=settings.cli_bin,
@@ -132,7 +133,7 @@ class Providers:
             scratch=scratch,
             hidden=(settings.data_dir, settings.config_path, Path(".env").absolute(), *_folders(settings.log_dir)),
             linked=self._linked,
-            key_workdirs=settings.data_dir / "workdirs",
+            key_workdirs=DataDir(settings.data_dir).cli_workdirs,
             project_docs=settings.cli_project_docs,
         )
         return CodexCliBackend(
@@ -141,11 +142,10 @@ class Providers:
 
     def _linked(self) -> list[Path]:
         """The files of other programs that hold a login of ours."""
-        folders = [self.settings.data_dir, *(self.settings.data_dir / "profiles").glob("*")]
         found: list[Path] = []
-        for folder in folders:
+        for folder in DataDir(self.settings.data_dir).all_profiles():
             try:
-                link = LinkedTokenStore.in_folder(folder).linked()
+                link = LinkedTokenStore.in_folder(folder.root).linked()
             except ProxyError:  # a broken link leads nowhere; status and doctor say so
                 continue
             found += [link.path] if link is not None else []

@@ -1,5 +1,6 @@
 """Where answers are kept."""
 
+from codexproxy.data_dir import DataDir
 from codexproxy.gunicorn.janitor import Sweeper
 from codexproxy.server.request_body.fairness import in_thread, let_others_run
 from codexproxy.server.stored.response_service import ResponseService
@@ -17,7 +18,7 @@ PATIENCE = 5.0
 def make_responses(settings: Settings) -> ResponseService:
     """The responses of this worker; all workers share its file."""
     limits = Limits(max_age=settings.store_max_days * DAY, max_bytes=settings.store_max_bytes)
-    database = Database(settings.data_dir / "responses.sqlite3", SCHEMA, timeout=PATIENCE, aside=in_thread)
+    database = Database(DataDir(settings.data_dir).responses, SCHEMA, timeout=PATIENCE, aside=in_thread)
     store = SqliteResponseStore(database, limits, pause=let_others_run)
     return ResponseService(
         store,
@@ -30,4 +31,4 @@ def make_responses(settings: Settings) -> ResponseService:
 
 def make_sweeper(settings: Settings, responses: ResponseService) -> Sweeper:
     """What forgets for all workers of the host."""
-    return Sweeper("stored responses", responses.store, Leadership(settings.data_dir / "responses.leader"))
+    return Sweeper("stored responses", responses.store, Leadership(DataDir(settings.data_dir).responses_leader))

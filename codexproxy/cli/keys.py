@@ -13,11 +13,12 @@ from codexproxy.access.authorization import ADMIN, CLI_LEVELS, OWNER, ROLES, USE
 from codexproxy.access.clients.profiles import BY_NAME
 from codexproxy.access.key_file import KeyFile
 from codexproxy.cli.support.settings_loading import settings_or_exit
+from codexproxy.data_dir import DataDir
 from codexproxy.errors import ProxyError
 from codexproxy.settings import Provider, Settings, User
 from codexproxy.upstream.provider import DEFAULT_GROUP
 
-FILE, CONFIG, ENVIRONMENT = "keys.json", "config file", "PROXY_API_KEY"
+CONFIG, ENVIRONMENT = "config file", "PROXY_API_KEY"
 
 # What ``change --no-limit`` calls the limits of a key.
 _LIMIT_FIELDS = {
@@ -116,7 +117,10 @@ def list_keys(as_json: bool) -> None:
     """List all keys, without what they are."""
     settings = settings_or_exit()
     with _told():
-        kept = ({"role": USER, "cli": "none", **record, "from": FILE} for record in _file(settings).records())
+        kept = (
+            {"role": USER, "cli": "none", **record, "from": DataDir(settings.data_dir).keys.name}
+            for record in _file(settings).records()
+        )
         rows = [*_configured(settings), *kept]
     if as_json:
         click.echo(json.dumps({"keys": rows}, indent=2))
@@ -167,7 +171,7 @@ _simple("remove", "End a key for good.", KeyFile.remove)
 
 
 def _file(settings: Settings) -> KeyFile:
-    return KeyFile(settings.data_dir / FILE)
+    return KeyFile(DataDir(settings.data_dir).keys)
 
 
 @contextmanager

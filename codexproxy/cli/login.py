@@ -12,6 +12,7 @@ import click
 
 from codexproxy.cli.support.profiles import login_of, profile_option, told
 from codexproxy.cli.support.settings_loading import settings_or_exit
+from codexproxy.data_dir import DEFAULT_PROFILE
 from codexproxy.errors import ProxyError
 from codexproxy.login.oauth.login_method import BROWSER, DEVICE, choose_way, in_container
 from codexproxy.settings import Settings
@@ -122,7 +123,6 @@ def _welcome(account: "Login", as_json: bool) -> None:
 
 def _synchronise(settings: Settings, profile: str) -> None:
     from codexproxy.cli.prompts import synchronise_quietly
-    from codexproxy.login.account import DEFAULT_PROFILE
 
     if profile == DEFAULT_PROFILE:
         synchronise_quietly(settings)

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from codexproxy.cli.support.settings_loading import settings_or_exit
+from codexproxy.data_dir import DataDir
 from codexproxy.errors import ProxyError
 from codexproxy.settings import Settings
 from codexproxy.storage.prompts import PromptStore, texts_in_folder
@@ -134,7 +135,7 @@ def _difference(model: str, old: str, new: str) -> str:
 
 
 def _store(settings: Settings) -> PromptStore:
-    return PromptStore(settings.data_dir / "prompts")
+    return PromptStore(DataDir(settings.data_dir).prompts)
 
 
 @contextmanager
@@ -188,5 +189,5 @@ def _account_rows(settings: Settings) -> list[dict[str, Any]]:
     from codexproxy.app.providers import Providers, first_models
     from codexproxy.upstream.quota_store import QuotaBook
 
-    quotas = QuotaBook(settings.data_dir / "quotas.sqlite3")
+    quotas = QuotaBook(DataDir(settings.data_dir).quotas)
     return first_models(Providers(settings, os.environ, quotas).all())()

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from codexproxy.cli.support.settings_loading import settings_or_exit
+from codexproxy.data_dir import DataDir
 from codexproxy.errors import local_time
 from codexproxy.protocol.quota import span
 from codexproxy.settings import Settings
@@ -43,7 +44,7 @@ def quota_report(settings: Settings, *, ask: bool = True) -> Json:
     from codexproxy.app.quota_setup import make_report
     from codexproxy.upstream.quota_store import QuotaBook
 
-    book = QuotaBook(settings.data_dir / "quotas.sqlite3")
+    book = QuotaBook(DataDir(settings.data_dir).quotas)
     report = make_report(settings, Providers(settings, os.environ, book).all(), book)
     for provider in report.stale() if ask else ():
         report.ask(provider)

@@ -12,6 +12,7 @@ import click
 from codexproxy.cli.support.profiles import login_of, profile_option
 from codexproxy.cli.support.program_name import as_typed
 from codexproxy.cli.support.settings_loading import settings_or_exit
+from codexproxy.data_dir import DataDir
 from codexproxy.errors import local_time
 from codexproxy.login.status import LoginStatus
 from codexproxy.settings import Settings
@@ -33,7 +34,7 @@ def status(profile: str, as_json: bool) -> None:
     settings = settings_or_exit()
     account = login_of(settings, profile)
     found = account.status()
-    quota, healed = _quota(settings, profile), _healed(settings.data_dir)
+    quota, healed = _quota(settings, profile), _healed(DataDir(settings.data_dir).request_fixes)
     if as_json:
         click.echo(json.dumps({**found.as_dict(), "quota": quota, "healed": healed}, indent=2))
     else:
@@ -89,7 +90,7 @@ def _distance(seconds: float) -> str:
 
 
 def _quota(settings: Settings, profile: str) -> list[dict[str, Any]]:
-    path = settings.data_dir / "quotas.sqlite3"
+    path = DataDir(settings.data_dir).quotas
     if not path.exists():  # looking must not make it
         return []
     book = QuotaBook(path)
@@ -100,7 +101,6 @@ def _quota(settings: Settings, profile: str) -> list[dict[str, Any]]:
     return [window.as_dict(time.time()) for window in newest.windows] if newest else []
 
 
-def _healed(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "remedies.sqlite3"
+def _healed(path: Path) -> list[dict[str, Any]]:
     rows = RemedyBook(path).all() if path.exists() else []
     return [{"model": model, "remedy": str(remedy), "learned_at": learned} for model, remedy, learned in rows]

@@ -14,8 +14,9 @@ import click
 from codexproxy.cli.quota import Json, quota_report, window_lines
 from codexproxy.cli.support.prices import AS_OF, PRICES
 from codexproxy.cli.support.settings_loading import settings_or_exit
+from codexproxy.data_dir import DataDir
 from codexproxy.errors import ProxyError
-from codexproxy.storage.ledger import DIMENSIONS, FILE, Ledger, Use
+from codexproxy.storage.ledger import DIMENSIONS, Ledger, Use
 
 _HEAD = ("turns", "failed", "input", "cached", "output", "USD*")
 
@@ -61,7 +62,7 @@ def usage(days: int, dimension: str | None, as_json: bool, as_csv: bool) -> None
     chosen = [dimension] if dimension else ["day"] if as_csv else list(DIMENSIONS)
     settings = settings_or_exit()
     try:
-        tables, unpriced = _tables(settings.data_dir / FILE, chosen, since)
+        tables, unpriced = _tables(DataDir(settings.data_dir).ledger, chosen, since)
     except ProxyError as error:
         click.echo(error.message, err=True)
         sys.exit(1)

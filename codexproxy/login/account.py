@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from codexproxy.data_dir import DEFAULT_PROFILE
 from codexproxy.errors import ProxyError
 from codexproxy.login.credentials import Credentials
 from codexproxy.login.logout import LOCK_TIMEOUT, Logout, log_out
@@ -16,8 +17,6 @@ from codexproxy.login.token_refresher import COMMAND
 from codexproxy.login.tokens.env_import import read_seed
 from codexproxy.login.tokens.external_store import LinkedTokenStore
 from codexproxy.login.tokens.tokens import BrokenLogin, Tokens
-
-DEFAULT_PROFILE = "default"
 
 
 @dataclass(frozen=True, slots=True)

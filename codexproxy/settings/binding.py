@@ -4,9 +4,9 @@ import json
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
+from codexproxy.data_dir import DataDir
 from codexproxy.settings.model import Settings
 from codexproxy.settings.parsing import is_loopback_host
 
@@ -55,10 +55,9 @@ def refuse_shared_folder(data_dir: Path) -> str | None:
 
 
 def _private_folders(data_dir: Path) -> Iterator[Path]:
-    yield data_dir
-    yield data_dir / "profiles"
-    with suppress(OSError):
-        yield from (data_dir / "profiles").iterdir()
+    files = DataDir(data_dir)
+    yield files.profiles
+    yield from (profile.root for profile in files.all_profiles())
 
 
 def _is_shared(folder: Path) -> bool:
@@ -99,7 +98,7 @@ def is_short_key(key: str | None) -> bool:
 
 
 def _has_keys(settings: Settings) -> bool:
-    return settings.has_keys or holds_keys(settings.data_dir / "keys.json")
+    return settings.has_keys or holds_keys(DataDir(settings.data_dir).keys)
 
 
 def holds_keys(path: Path) -> bool:

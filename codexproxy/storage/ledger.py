@@ -13,8 +13,6 @@ from gevent.lock import BoundedSemaphore
 
 from codexproxy.storage.database import Database
 
-# Its name in the data folder.
-FILE = "ledger.sqlite3"
 # Rows that are kept, the newest; some 60 MB.
 KEPT_ROWS = 250_000
 _TOLD_AGAIN = 10

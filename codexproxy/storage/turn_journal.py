@@ -26,8 +26,8 @@ import gevent
 from codexproxy.storage.atomic_file import make_private_folder
 from codexproxy.storage.ledger import TurnRecord
 
-# Its name in the data folder, and how its files end.
-FOLDER, SUFFIX = "journal", ".turns"
+# How its files end.
+SUFFIX = ".turns"
 # Turns of one worker that have a slot at a time; a slot's bytes; and the seconds between two notes of a turn.
 MOST_SLOTS, SLOT, EVERY = 8192, 1024, 0.5
 # Seconds until a file that could not be made or written is tried again.

@@ -15,7 +15,7 @@ from codexproxy.metering.input_tokens import count_input
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.storage.journal_recovery import Leftover
 from codexproxy.storage.ledger import Ledger, TurnRecord
-from codexproxy.storage.turn_journal import FOLDER, RUNNING, Slot
+from codexproxy.storage.turn_journal import RUNNING, Slot
 from tests.accounting.books import ALLOWED, KEY, Books, Tokens
 from tests.accounting.test_endings import AUTH, CHAT, INPUT, MESSAGES, RESPONSES
 from tests.service import Service, wait_until
@@ -43,7 +43,7 @@ def limited(serve: Callable[..., Service], tmp_path: Path) -> Callable[..., Serv
 def journals(service: Service) -> dict[int, list[Slot]]:
     """Worker -> the turns in its journal."""
     found: dict[int, list[Slot]] = {}
-    for path in (service.data_dir / FOLDER).glob("*.turns"):
+    for path in (service.data_dir / "journal").glob("*.turns"):
         descriptor = os.open(path, os.O_RDONLY)
         try:
             found[int(path.name.partition("-")[0])] = Leftover(path, descriptor).slots
@@ -191,5 +191,5 @@ def test_a_service_that_stops_leaves_no_journal(limited: Callable[..., Service])
     assert service.post(CHAT, MESSAGES, AUTH).status == 200
     assert journals(service)
     service.stop()
-    assert list((service.data_dir / FOLDER).iterdir()) == []
+    assert list((service.data_dir / "journal").iterdir()) == []
     assert len(rows(service)) == 1

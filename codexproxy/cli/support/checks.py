@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from codexproxy.cli.support.findings import FAIL, OK, SKIPPED, WARN, Finding
 from codexproxy.cli.support.local_server import LocalServer, ServerRefused
 from codexproxy.cli.support.ports import is_taken
+from codexproxy.data_dir import DataDir
 from codexproxy.settings import Settings, dangers, refuse_shared_folder
 from codexproxy.storage.prompts import PromptStore
 
@@ -55,7 +56,7 @@ def login_found(settings: Settings) -> Finding:
 
 def token_file(data_dir: Path) -> Finding:
     """Whether the login's file is for its owner alone."""
-    path = data_dir / "tokens.json"
+    path = DataDir(data_dir).profile().tokens
     if shared := refuse_shared_folder(data_dir):
         return Finding("token file", FAIL, f"{shared[0].upper()}{shared[1:]}", "The service does not start until then.")
     if not path.exists():
@@ -96,7 +97,7 @@ def codex_cli(settings: Settings) -> Finding:
 
 def official_texts(data_dir: Path) -> Finding:
     """Whether official instructions were synchronised, and still are what they were."""
-    store = PromptStore(data_dir / "prompts")
+    store = PromptStore(DataDir(data_dir).prompts)
     entries, damaged = store.entries(), store.verify()
     if not entries:
         text = "none were synchronised, so our own short texts stand in for them"

@@ -14,6 +14,7 @@ import click
 from codexproxy.cli.support.local_server import LocalServer, ServerRefused
 from codexproxy.cli.support.ports import LOOPBACK
 from codexproxy.cli.support.subprocesses import Children
+from codexproxy.data_dir import DataDir
 from codexproxy.login.tokens.file_store import FileTokenStore
 from codexproxy.login.tokens.tokens import Tokens
 from codexproxy.simulator.client import SimulatorClient
@@ -131,7 +132,7 @@ def _listening(stage: Stage) -> str | None:
 
 def sign_in(stage: Stage, upstream: SimulatorClient) -> None:
     """Takes a login from the simulated issuer into the demo's own ``DATA_DIR``."""
-    FileTokenStore(_data_dir(stage) / "tokens.json").save(Tokens.from_json(upstream.login()))
+    FileTokenStore(DataDir(_data_dir(stage)).profile().tokens).save(Tokens.from_json(upstream.login()))
 
 
 def start_service(stage: Stage, upstream: SimulatorClient) -> None:

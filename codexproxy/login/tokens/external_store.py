@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from codexproxy.data_dir import ProfileDir
 from codexproxy.errors import ProxyError
 from codexproxy.login.tokens.codex_auth_file import CodexCliStore, ReadOnlyStore
 from codexproxy.login.tokens.file_store import (
@@ -61,7 +62,8 @@ class LinkedTokenStore:
     @classmethod
     def in_folder(cls, folder: Path) -> "LinkedTokenStore":
         """The login of a data folder."""
-        return cls(FileTokenStore(folder / "tokens.json"), folder / "login.json")
+        files = ProfileDir(folder)
+        return cls(FileTokenStore(files.tokens), files.login_link)
 
     @property
     def name(self) -> str:
