@@ -16,10 +16,9 @@ from codexproxy.apis.openai_chat.fields import EMULATED, IGNORED, MAPPED, Field,
 from codexproxy.apis.openai_chat.output_limits import MOST_ANSWERS, read_cap, read_count, read_stop, wants_usage
 from codexproxy.apis.openai_chat.render import ChunkRenderer
 from codexproxy.apis.openai_chat.schema import Count, Mapped, Switch, Text, checked
-from codexproxy.apis.openai_chat.text_completions import text_completion, text_renderers
+from codexproxy.apis.openai_chat.text_completions import TextRenderOptions, text_completion, text_renderers
 from codexproxy.apis.validation_errors import bad_value, missing, unsupported, wrong_type
-from codexproxy.planning.context import EFFORT_PARAM
-from codexproxy.protocol.request import Body, Caller, Turn
+from codexproxy.protocol.request import Body, Caller, PlanningHints, Turn
 
 _SAMPLING = "The backend samples by its own settings."
 
@@ -136,23 +135,24 @@ class CompletionsDialect:
         count, stop, cap = len(prompts) * read_count(fields), read_stop(fields.get("stop")), read_cap(fields)
         if count > MOST_ANSWERS:
             raise bad_value("prompt", f"The request asks for {count} answers; at most {MOST_ANSWERS} are given.")
-        options = {
-            "prompts": prompts,
-            "suffix": suffix,
-            "echo": fields.get("echo", False),
-            "include_usage": wants_usage(fields),
-            "id": self._identify(),
-            "created": int(self._clock()),
-            EFFORT_PARAM: "reasoning_effort",
-        }
+        render = TextRenderOptions(
+            id=self._identify(),
+            created=int(self._clock()),
+            prompts=prompts,
+            suffix=suffix,
+            echo=fields.get("echo", False),
+            include_usage=wants_usage(fields),
+        )
         emulated = [f"{name}:emulated" for name, given in (("stop", stop), ("max_tokens", cap)) if given]
         turn = Turn(fields.get("model", ""), _body(fields, prompts[0], suffix), fields.get("stream", False), caller)
-        turn = replace(turn, stop=stop, max_tokens=cap, count=count, options=options)
+        planning = PlanningHints(effort_param="reasoning_effort")
+        turn = replace(turn, stop=stop, max_tokens=cap, count=count, planning=planning, render=render)
         return turn.with_notes(ignored=tuple(ignored(fields, FIELDS)), adapted=tuple(emulated))
 
     def bodies(self, turn: Turn) -> list[Body]:
         """The body of each answer that the turn asks for; call it before the turn is planned."""
-        prompts, suffix = turn.options["prompts"], turn.options["suffix"]
+        options = TextRenderOptions.of(turn)
+        prompts, suffix = options.prompts, options.suffix
         each = turn.count // len(prompts)
         return [{**turn.body, "input": _input_of(prompt, suffix)} for prompt in prompts for _ in range(each)]
 

@@ -15,13 +15,9 @@ from codexproxy.metering.estimate import tokens_in
 from codexproxy.metering.input_tokens import count_input, count_item, count_lightly
 from codexproxy.protocol.error_mapping import failure_of
 from codexproxy.protocol.events import TERMINAL, Batch, Event
-from codexproxy.protocol.json_encoding import PAUSE
 from codexproxy.protocol.pacing import Pause, no_pause
-from codexproxy.protocol.request import Turn
+from codexproxy.protocol.request import AttemptCharge, Turn
 from codexproxy.protocol.usage import Usage, read_usage, told_usage
-
-# Option of a turn that holds the tally of its request, and of one that is being sent, its charge.
-TALLY, CHARGE = "tally", "charge"
 
 # Bodies of so many bytes are counted when they have to be; of longer ones only a light count is kept.
 KEPT_BYTES = 32 * 1024
@@ -182,22 +178,21 @@ class Tally:
         return self._extra
 
 
-def begin_charge(turn: Turn) -> Charge:
+def begin_charge(turn: Turn) -> AttemptCharge:
     """The charge of a turn that is about to be sent, on its request's tally where it has one."""
-    tally = turn.options.get(TALLY)
-    return tally.begin() if isinstance(tally, Tally) else Charge()
+    tally = turn.execution.tally
+    return Charge() if tally is None else tally.begin()
 
 
-def charged(turn: Turn, charge: Charge) -> Turn:
+def charged(turn: Turn, charge: AttemptCharge) -> Turn:
     """The turn as it is sent, so that whoever sends it can say so."""
-    return replace(turn, options={**turn.options, CHARGE: charge}) if TALLY in turn.options else turn
+    return turn if turn.execution.tally is None else replace(turn, execution=replace(turn.execution, charge=charge))
 
 
 def note_sent(turn: Turn, size: int) -> None:
     """A turn leaves for upstream now; until then it has waited for a place or for a login, and costs nothing."""
-    charge = turn.options.get(CHARGE)
-    if isinstance(charge, Charge):
-        charge.sent(turn.body, size, turn.options.get(PAUSE, no_pause))
+    if turn.execution.charge is not None:
+        turn.execution.charge.sent(turn.body, size, turn.execution.pause or no_pause)
 
 
 def _tokens_of(event: Event) -> float:
@@ -217,4 +212,4 @@ def _unheard(item: Any, *, had_deltas: bool) -> float:
 
 def spread(turns: Sequence[Turn], tally: Tally) -> list[Turn]:
     """A request's turns, which are charged to its tally."""
-    return [replace(turn, options={**turn.options, TALLY: tally}) for turn in turns]
+    return [replace(turn, execution=replace(turn.execution, tally=tally)) for turn in turns]

@@ -15,7 +15,7 @@ from typing import Any
 from codexproxy.planning.context import Setting
 from codexproxy.planning.request_builder import Draft
 from codexproxy.protocol.events import encode_json
-from codexproxy.protocol.json_encoding import PAUSE, Encoded, encode_paced
+from codexproxy.protocol.json_encoding import Encoded, encode_paced
 from codexproxy.protocol.pacing import Form, Pause, as_it_is, hashed, no_pause
 from codexproxy.protocol.request import Caller
 
@@ -38,7 +38,7 @@ def fingerprint(draft: Draft, pause: Pause = no_pause) -> str:
     """What all turns of a conversation share, as a UUID; another caller's twin has another."""
     users = (_words(item) for item in draft.body["input"] if isinstance(item, dict) and item.get("role") == "user")
     start = [draft.caller.key, draft.body.get("instructions"), list(islice(users, 1))]
-    return _named(encode_paced(start, pause) if PAUSE in draft.options else encode_json(start), pause)
+    return _named(encode_paced(start, pause) if draft.turn.execution.pause else encode_json(start), pause)
 
 
 def _words(item: dict[str, Any]) -> Any:

@@ -6,24 +6,6 @@ from dataclasses import dataclass, field
 from codexproxy.planning.model_catalog import Catalogue, Wanted
 from codexproxy.protocol.pacing import Pause, no_pause
 
-# Option of a turn whose client writes upstream's own language: nothing is added that it did not ask for.
-AS_SENT = "as_sent"
-
-# Option of a turn whose client writes the Responses API: no reasoning summary unless it is asked for, and
-# names of tools that have to be changed after a stored conversation was put before the input.
-RESPONSES_API = "responses_api"
-
-# Option that holds what turns the answer's text back into the caller's shape, and one that holds the names
-# of fields whose schemas were fitted, which answers repeat as the caller wrote them.
-RESTORER = "restorer"
-FITTED = "fitted"
-
-# Option of a planned turn that holds the family of its model's name (``Catalogue.family``).
-FAMILY = "family"
-
-# Option that holds the path of the field that names the effort, for error messages.
-EFFORT_PARAM = "effort_param"
-
 
 @dataclass(frozen=True, slots=True)
 class Policy:

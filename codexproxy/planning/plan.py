@@ -11,7 +11,7 @@ from codexproxy.compat.history.repair import repair
 from codexproxy.compat.tool_names import rename_tools
 from codexproxy.errors import InvalidRequest, ModelNotFound
 from codexproxy.planning.cache_key import settle_cache_key
-from codexproxy.planning.context import EFFORT_PARAM, FAMILY, RESPONSES_API, Policy, Setting
+from codexproxy.planning.context import Policy, Setting
 from codexproxy.planning.instructions import settle_instructions
 from codexproxy.planning.model_catalog import EFFORTS, LOCAL_PREFIX, Catalogue, Wanted
 from codexproxy.planning.request_builder import Draft
@@ -58,9 +58,8 @@ def plan(turn: Turn, catalogue: Catalogue, policy: Policy) -> Turn:
     meant = catalogue.meaning(name)
     setting = Setting(policy, catalogue, _wanted(meant.removeprefix(LOCAL_PREFIX), name, catalogue, policy.strict))
     draft = Draft(turn)
-    draft.options[FAMILY] = catalogue.family(name)
-    if meant.startswith(LOCAL_PREFIX):
-        draft.options["local"] = True
+    draft.family = catalogue.family(name)
+    draft.local = meant.startswith(LOCAL_PREFIX)
     for step in STEPS:
         step(draft, setting)
     return draft.planned(name)
@@ -115,7 +114,7 @@ def settle_input(draft: Draft, setting: Setting) -> None:
 
 def settle_names(draft: Draft, setting: Setting) -> None:
     """Names of tools that upstream takes, in a continued conversation as well."""
-    if not draft.options.get(RESPONSES_API):
+    if not draft.turn.planning.responses_api:
         return
     draft.body, names = rename_tools(draft.body, setting.policy.pause)
     if names:
@@ -143,13 +142,13 @@ def settle_reasoning(draft: Draft, setting: Setting) -> None:
     own = spec.default_effort if spec else None
     asked = str(reasoning.get("effort") or "").lower()
     if asked and asked not in (*EFFORTS, *(spec.efforts if spec else ())):
-        raise _no_such(draft.options.get(EFFORT_PARAM, "reasoning.effort"), asked, EFFORTS)
+        raise _no_such(draft.turn.planning.effort_param, asked, EFFORTS)
     effort = asked or str(setting.wanted.effort or policy.effort or own or "medium").lower()
     used = spec.nearest_effort(effort) if spec else effort
     if effort != used:
         draft.adapt(f"reasoning.effort:{effort}->{used}" if effort in EFFORTS else f"reasoning.effort:{used}")
     reasoning["effort"] = used
-    silent = draft.as_sent or draft.options.get(RESPONSES_API)
+    silent = draft.as_sent or draft.turn.planning.responses_api
     older = reasoning.pop("generate_summary", None)
     summary = reasoning.pop("summary", None) or older
     if summary and summary not in SUMMARIES:

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
-from codexproxy.planning.context import AS_SENT
 from codexproxy.protocol.request import Turn
 
 
@@ -16,22 +14,37 @@ class Draft:
 
     Attributes:
         body: A body of its own; what the body holds belongs to the turn and is replaced, never changed.
-        options: The turn's options, to be added to.
         cache_key: Identity of the conversation, once it is settled.
         tool_names: Name sent upstream -> the caller's own.
         as_sent: Whether nothing is added that the client did not ask for.
+        family: Family of the model's name.
+        local: Whether the model's name asks for the local Codex CLI.
+        lite: Whether the body has the Responses-Lite shape.
     """
 
-    __slots__ = ("_adapted", "_ignored", "as_sent", "body", "cache_key", "caller", "options", "tool_names", "turn")
+    __slots__ = (
+        "_adapted",
+        "_ignored",
+        "as_sent",
+        "body",
+        "cache_key",
+        "caller",
+        "family",
+        "lite",
+        "local",
+        "tool_names",
+        "turn",
+    )
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
         self.caller = turn.caller
         self.body = dict(turn.body)
-        self.options: dict[str, Any] = dict(turn.options)
         self.cache_key = turn.cache_key
         self.tool_names = turn.tool_names
-        self.as_sent = bool(turn.options.get(AS_SENT))
+        self.as_sent = turn.planning.as_sent
+        self.family = ""
+        self.local = self.lite = False
         self._ignored = list(turn.ignored)
         self._adapted = list(turn.adapted)
 
@@ -53,7 +66,7 @@ class Draft:
             self.turn,
             model=model,
             body=self.body,
-            options=self.options,
+            routing=replace(self.turn.routing, family=self.family, local=self.local, lite=self.lite),
             cache_key=self.cache_key,
             tool_names=self.tool_names,
             ignored=tuple(dict.fromkeys(self._ignored)),

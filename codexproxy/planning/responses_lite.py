@@ -19,10 +19,10 @@ def settle_shape(draft: Draft, setting: Setting) -> None:
     """
     body, spec = draft.body, setting.wanted.spec
     if is_lite(body):
-        draft.options["lite"] = True
+        draft.lite = True
         draft.body = body if draft.as_sent else {"instructions": "", **body}
     elif spec and spec.lite and all(_type(tool) in _CLIENT_TOOLS for tool in body.get("tools") or []):
-        draft.options["lite"] = True
+        draft.lite = True
         draft.body = _rewritten(body, setting.policy.pause)
         draft.adapt("shape:responses_lite")
 

@@ -17,8 +17,6 @@ Encoded = bytes | bytearray
 
 # Bytes of a body from which on it is written in pieces; most are smaller, and not even looked at.
 LARGE = 256 * 1024
-# Option that turns with a larger body have: what lets others run while the body is written.
-PAUSE = "pause"
 
 # About how many characters are written at once, and what each value counts beside its text.
 PIECE = 128 * 1024
@@ -27,12 +25,12 @@ _VALUE = 8
 
 def paused(turn: Turn, pause: Pause) -> Turn:
     """A turn whose body is large: others run while it is written."""
-    return replace(turn, options={**turn.options, PAUSE: pause})
+    return replace(turn, execution=replace(turn.execution, pause=pause))
 
 
 def encoded(turn: Turn) -> Encoded:
     """The JSON of a turn's body."""
-    pause = turn.options.get(PAUSE)
+    pause = turn.execution.pause
     return encode_json(turn.body) if pause is None else encode_paced(turn.body, pause)
 
 

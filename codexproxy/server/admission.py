@@ -21,7 +21,6 @@ from codexproxy.access.routing import ClientRule, check_model, decide
 from codexproxy.access.routing_log import Passage, facts
 from codexproxy.errors import PermissionRefused, ProxyError
 from codexproxy.observability.log import fields
-from codexproxy.planning.context import FAMILY
 from codexproxy.protocol.request import Caller, CliPermit, Turn
 from codexproxy.upstream.provider import Provider
 from codexproxy.upstream.quota_store import QuotaBook
@@ -106,7 +105,7 @@ class Gate:
         Raises:
             ModelNotFound: The key is not for this model.
         """
-        check_model(held.identity, turn.model, turn.options[FAMILY], str(turn.body.get("model") or ""))
+        check_model(held.identity, turn.model, turn.routing.family, str(turn.body.get("model") or ""))
 
     def admit(self, held: Pass, turns: Sequence[Turn], on_end: Callable[[Callable[[], object]], None]) -> Standing:
         """Lets a request's planned turns in, and takes their places until the request ends.

@@ -7,14 +7,12 @@ from flask import Response, g, request
 from codexproxy.access.authorization import Right
 from codexproxy.access.clients.profiles import CODEX_CLI
 from codexproxy.errors import ProxyError
-from codexproxy.planning.context import AS_SENT
 from codexproxy.planning.model_catalog import Catalogue
 from codexproxy.protocol.events import encode_json
 from codexproxy.protocol.request import Turn
 from codexproxy.protocol.stream import Answerer
 from codexproxy.server.codex_models import models_tag
 from codexproxy.upstream.chatgpt.codex_passthrough import refused, sent, told
-from codexproxy.upstream.chatgpt.headers import CODEX_HEADERS
 
 # Where it looks for its own backend; what is below is for it alone.
 NATIVE = "/backend-api"
@@ -28,7 +26,11 @@ def meet(turn: Turn, catalogue: Catalogue) -> Turn:
     if not g.speaks_codex:
         return turn
     g.models_tag = models_tag(catalogue)
-    return replace(turn, options={**turn.options, AS_SENT: True, CODEX_HEADERS: sent(request.headers)})
+    return replace(
+        turn,
+        planning=replace(turn.planning, as_sent=True),
+        passthrough=replace(turn.passthrough, headers=sent(request.headers)),
+    )
 
 
 def error_reply(error: ProxyError) -> Response:

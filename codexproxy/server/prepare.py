@@ -57,7 +57,7 @@ def read_entry(dialect: Dialect, services: Services) -> Entry:
     wishes = payload.pop("x_codex", None)
     wishes_of(wishes)  # refused here, whichever backend answers
     turn = meet(dialect.parse(payload, held.caller), services.models_for(held.identity))
-    turn = replace(turn, options={**turn.options, "x_codex": wishes}) if wishes else turn
+    turn = replace(turn, passthrough=replace(turn.passthrough, x_codex=wishes)) if wishes else turn
     turn = paused(turn, services.pause) if len(body) > LARGE else turn
     _check_copies(len(body), turn.count, services.max_body_bytes)
     turns = services.plan(dialect, services.responses.recall(turn) if dialect.stateful else turn, held.identity)

@@ -13,7 +13,7 @@ from codexproxy.errors import ProxyError, forget_frames
 from codexproxy.metering.charge import Tally
 from codexproxy.observability.log import fields
 from codexproxy.protocol.error_mapping import failure_of
-from codexproxy.protocol.request import Turn
+from codexproxy.protocol.request import Execution, StorageOptions, Turn
 from codexproxy.protocol.stream import Answerer, EventStream
 from codexproxy.protocol.usage import Usage
 from codexproxy.server.codex_request import headers_for
@@ -265,7 +265,7 @@ def _free(close: Callable[[], object]) -> None:
 def _without_conversation(turn: Turn) -> Turn:
     # A stream may last for minutes, and what was asked may be long; of it only this is told in the end.
     told: dict[str, Any] = {name: turn.body[name] for name in ("model", "reasoning") if name in turn.body}
-    return replace(turn, body=told, options={})
+    return replace(turn, body=told, storage=StorageOptions(), restorer=None, render=None, execution=Execution())
 
 
 def _notes(turn: Turn) -> dict[str, str]:

@@ -15,7 +15,7 @@ from codexproxy.compat.truncate.truncator import cut
 from codexproxy.errors import ModelNotFound
 from codexproxy.metering.input_tokens import count_input
 from codexproxy.observability.metrics import Metrics
-from codexproxy.planning.context import RESTORER, Policy
+from codexproxy.planning.context import Policy
 from codexproxy.planning.model_catalog import Catalogue
 from codexproxy.planning.plan import plan, usable
 from codexproxy.protocol.json_encoding import paused
@@ -96,12 +96,12 @@ class Services:
 
     def plan(self, dialect: Dialect, turn: Turn, identity: Identity) -> list[Turn]:
         """The turns ready to send, one per answer the caller wants."""
-        options = {**turn.options, "forwards_failures": dialect.forwards_failures and turn.stream}
+        routing = replace(turn.routing, forwards_failures=dialect.forwards_failures and turn.stream)
         catalogue = self.models_for(identity)
         bodies = dialect.bodies(turn)
         # Answers to one and the same question are planned once.
         planned = {
-            key: plan(replace(turn, body=body, options=options), catalogue, self.policy)
+            key: plan(replace(turn, body=body, routing=routing), catalogue, self.policy)
             for key, body in {id(body): body for body in bodies}.items()
         }
         return [planned[id(body)] for body in bodies]
@@ -117,8 +117,7 @@ class Services:
             except ModelNotFound as refusal:
                 raise _naming_usable(refusal, ready, self.models_for(identity)) from refusal
             stream = cut(stream, turn.stop, turn.max_tokens, lambda: count_input(turn.body, self.pause))
-            restorer = turn.options.get(RESTORER)
-            return reshape(stream, restorer, self.pause) if restorer is not None else stream
+            return stream if turn.restorer is None else reshape(stream, turn.restorer, self.pause)
 
         return open
 

@@ -11,9 +11,6 @@ from codexproxy.protocol.stream import EventStream
 from codexproxy.upstream.base import Backend
 from codexproxy.upstream.codex_cli.process.concurrency import Permit, Permits
 
-# Where a turn keeps the party that it belongs to.
-_PARTY = "party"
-
 
 class Party:
     """The places of one request's turns.
@@ -93,7 +90,7 @@ def together(turns: Sequence[Turn]) -> tuple[Sequence[Turn], Party | None]:
     if len(turns) == 1:
         return turns, None
     party = Party(len(turns), turns[0].caller.key)
-    return [replace(turn, options={**turn.options, _PARTY: party}) for turn in turns], party
+    return [replace(turn, execution=replace(turn.execution, slots=party)) for turn in turns], party
 
 
 class SlottedBackend:
@@ -116,7 +113,7 @@ class SlottedBackend:
         Raises:
             RateLimited: No place became free in time.
         """
-        party, owner = turn.options.get(_PARTY), turn.caller.key
+        party, owner = turn.execution.slots, turn.caller.key
         place = party.acquire(self._slots) if isinstance(party, Party) else self._slots.acquire(owner=owner)
         try:
             stream = self.inner.open(turn)

@@ -106,7 +106,7 @@ def with_field(name: str) -> Turn:
 
 
 def without(turn: Turn) -> tuple[Any, ...]:
-    return (turn.model, turn.body, turn.stream, turn.stop, turn.max_tokens, turn.count, dict(turn.options))
+    return (turn.model, turn.body, turn.stream, turn.stop, turn.max_tokens, turn.count, turn.planning, turn.render)
 
 
 @pytest.mark.parametrize("field", FIELDS.values(), ids=lambda field: field.name)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codexproxy.apis.openai_chat.api import ChatDialect
+from codexproxy.apis.openai_chat.options import ChatRenderOptions
 from codexproxy.errors import InvalidRequest
 from codexproxy.protocol.request import Caller, Turn
 from tests.apis.chat_reading import DIALECT, HELLO, turn_of
@@ -275,12 +276,12 @@ def test_reasoning_may_be_asked_for_in_many_ways(fields: dict[str, Any], expecte
     ],
 )
 def test_how_reasoning_is_shown_can_be_chosen_per_request(fields: dict[str, Any], style: str):
-    assert turn_of(**fields).options["reasoning_compat"] == style
+    assert ChatRenderOptions.of(turn_of(**fields)).reasoning == style
 
 
 def test_how_reasoning_is_shown_is_else_the_owners_choice():
     turn = ChatDialect("think-tags").parse({"model": "m", "messages": HELLO}, Caller())
-    assert turn.options["reasoning_compat"] == "think"
+    assert ChatRenderOptions.of(turn).reasoning == "think"
 
 
 LIMITS: list[tuple[dict[str, Any], int | None]] = [
@@ -318,9 +319,9 @@ def test_shell_scripts_may_write_stream_as_a_string(value: Any, expected: bool):
 
 def test_usage_is_promised_only_to_streams():
     options = {"include_usage": True}
-    assert turn_of(stream=True, stream_options=options).options["include_usage"] is True
+    assert ChatRenderOptions.of(turn_of(stream=True, stream_options=options)).include_usage
     turn = turn_of(stream_options=options)
-    assert turn.options["include_usage"] is False
+    assert not ChatRenderOptions.of(turn).include_usage
     assert turn.ignored == ("stream_options",)
 
 

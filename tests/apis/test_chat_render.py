@@ -7,6 +7,7 @@ import pytest
 
 from codexproxy.apis.base import DONE
 from codexproxy.apis.openai_chat.api import ChatDialect
+from codexproxy.apis.openai_chat.options import ChatRenderOptions
 from codexproxy.compat.truncate.truncator import Cutter
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.protocol.events import Batch, Event
@@ -48,7 +49,7 @@ def test_the_first_chunk_has_role_and_content_and_all_have_the_same_head():
 
 def test_ids_are_fresh_for_every_turn_and_begin_as_promised():
     payload = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
-    ids = {ChatDialect().parse(payload, Caller()).options["id"] for _ in range(3)}
+    ids = {ChatRenderOptions.of(ChatDialect().parse(payload, Caller())).id for _ in range(3)}
     assert len(ids) == 3
     assert all(id.startswith("chatcmpl-codex-") and len(id) == 51 for id in ids)
 

@@ -228,8 +228,8 @@ def test_a_field_meets_its_fate(name: str):
     turn, plain = turn_of(**{**needed, name: ASKING[name]}), turn_of(**needed)
     assert FIELDS[name].fate in (MAPPED, EMULATED, IGNORED)
     assert (name in turn.ignored) is (FIELDS[name].fate == IGNORED)
-    honoured = (turn.model, turn.body, turn.stream, turn.stop, turn.max_tokens, turn.count, turn.options)
-    unasked = (plain.model, plain.body, plain.stream, plain.stop, plain.max_tokens, plain.count, plain.options)
+    honoured = (turn.model, turn.body, turn.stream, turn.stop, turn.max_tokens, turn.count, turn.render)
+    unasked = (plain.model, plain.body, plain.stream, plain.stop, plain.max_tokens, plain.count, plain.render)
     assert (honoured == unasked) is (FIELDS[name].fate == IGNORED)
     assert all(turn_of(**{name: value}).ignored == () for value in FIELDS[name].neutral)
 

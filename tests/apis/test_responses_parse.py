@@ -7,6 +7,7 @@ import pytest
 
 from codexproxy.apis.openai_responses import ResponsesDialect
 from codexproxy.apis.openai_responses.fields import FIELDS, Fate
+from codexproxy.apis.openai_responses.response_builder import ResponsesRenderOptions
 from codexproxy.errors import InvalidRequest
 from codexproxy.protocol.request import Caller, Turn
 from tests.data import SCHEMAS
@@ -43,7 +44,7 @@ def test_the_body_holds_what_is_mapped_and_nothing_else():
     )
     assert set(turn.body) == {"model", "input", "instructions", "prompt_cache_key", "text"}
     assert turn.stream and turn.max_tokens == 99 and turn.cache_key == "thread-1"
-    assert turn.options["store"] is False and turn.options["metadata"] == {"trace": "7"}
+    assert turn.storage.store is False and ResponsesRenderOptions.of(turn).metadata == {"trace": "7"}
     assert turn.ignored == ("temperature",)
 
 
@@ -139,7 +140,7 @@ def test_a_malformed_field_is_named_by_its_path(payload: dict[str, Any], param: 
 def test_a_continued_response_needs_no_input_of_its_own():
     turn = parse(input=None, previous_response_id="resp_1")
     assert turn.body["input"] == []
-    assert turn.options["previous_response_id"] == "resp_1"
+    assert turn.storage.previous_response_id == "resp_1"
     assert "previous_response_id" not in turn.body
 
 
@@ -196,4 +197,4 @@ def test_a_request_of_the_codex_cli_passes_unharmed():
     turn = ResponsesDialect().parse(payload, Caller())
     assert turn.body == {name: value for name, value in payload.items() if name not in ("stream", "store")}
     assert turn.ignored == ()
-    assert turn.options["store"] is False
+    assert turn.storage.store is False

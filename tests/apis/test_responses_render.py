@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from codexproxy.apis.base import Renderer
 from codexproxy.apis.openai_responses import ResponsesDialect
-from codexproxy.apis.openai_responses.response_builder import RESPONSE_ID
 from codexproxy.errors import RateLimited, UpstreamFailed
 from codexproxy.protocol.aggregate import fold
 from codexproxy.protocol.events import Event
@@ -126,7 +125,7 @@ def test_a_final_object_without_an_id_gets_the_one_that_was_announced():
 def test_an_id_that_was_told_before_upstream_had_one_stays():
     dialect = ResponsesDialect()
     turn = dialect.parse({"model": "gpt-5.2", "input": "hi", "background": True}, Caller())
-    (sut,) = dialect.renderers(replace(turn, options={**turn.options, RESPONSE_ID: "resp_ours"}))
+    (sut,) = dialect.renderers(replace(turn, storage=replace(turn.storage, response_id="resp_ours")))
     final = {"type": "response.completed", "response": {"status": "completed"}}
     seen = payloads(sut.render(events(CREATED, DELTA, COMPLETED, final)))
     assert [event["response"]["id"] for event in seen if "response" in event] == ["resp_ours"] * 3

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from codexproxy.compat.history.continuation import OWN_INPUT, continued, identified, replayed
+from codexproxy.compat.history.continuation import continued, identified, replayed
 from codexproxy.errors import BodyTooLarge, InvalidRequest
 from codexproxy.protocol.events import encode_json
-from codexproxy.protocol.request import Turn
+from codexproxy.protocol.request import StorageOptions, Turn
 
 Item = dict[str, Any]
 
@@ -56,7 +56,7 @@ REASONING = {"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_conten
 
 
 def turn(*items: Item, previous: str | None = None) -> Turn:
-    return Turn("m", {"input": list(items)}, options={"previous_response_id": previous, "store": None})
+    return Turn("m", {"input": list(items)}, storage=StorageOptions(previous_response_id=previous))
 
 
 def reference(id: str) -> Item:
@@ -74,7 +74,7 @@ def test_a_turn_that_leans_on_nothing_stays_as_it_is():
     given = turn(user("hi"))
     found = continued(given, memory)
     assert found.body == given.body and found.adapted == ()
-    assert found.options[OWN_INPUT] == [user("hi")] and found.options["store"] is None
+    assert found.storage.own_input == [user("hi")] and found.storage.store is None
     assert memory.asked == []
 
 
@@ -82,7 +82,7 @@ def test_a_continued_response_stands_before_the_new_items():
     memory = Notebook({"r1": Past([user("first", "in_1")], [REASONING, CALL])})
     found = continued(turn(OUTPUT, previous="r1"), memory)
     assert found.body["input"] == [user("first", "in_1"), REASONING, CALL, OUTPUT]
-    assert found.options[OWN_INPUT] == [OUTPUT]
+    assert found.storage.own_input == [OUTPUT]
 
 
 def test_what_only_tells_how_an_item_was_made_is_not_sent_back():
@@ -116,7 +116,7 @@ def test_references_become_the_items_they_name():
     memory = Notebook(kept={"fc_1": {**CALL, "status": "completed"}, "rs_1": REASONING})
     found = continued(turn(user("hi"), reference("rs_1"), reference("fc_1"), OUTPUT), memory)
     assert found.body["input"] == [user("hi"), REASONING, CALL, OUTPUT]
-    assert found.options[OWN_INPUT] == found.body["input"]
+    assert found.storage.own_input == found.body["input"]
     assert memory.asked == [["rs_1", "fc_1"]], "all are looked up at once"
 
 

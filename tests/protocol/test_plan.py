@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from codexproxy.errors import InvalidRequest, ModelNotFound
-from codexproxy.planning.context import EFFORT_PARAM, RESPONSES_API, Policy
+from codexproxy.planning.context import Policy
 from codexproxy.planning.instructions import NEUTRAL_INSTRUCTIONS
 from codexproxy.planning.model_catalog import FALLBACK, Catalogue
 from codexproxy.planning.plan import ALLOWED, plan
-from codexproxy.protocol.request import Body, Caller, Turn
+from codexproxy.protocol.request import Body, Caller, PlanningHints, Turn
 
 FAMILY = "You are a coding assistant."
 POLICY = Policy(prompts=lambda slug: FAMILY)
@@ -65,14 +65,18 @@ def test_an_effort_the_model_lacks_becomes_the_nearest_and_is_reported(model: st
 
 
 @pytest.mark.parametrize(
-    ("options", "param"), [({}, "reasoning.effort"), ({EFFORT_PARAM: "reasoning_effort"}, "reasoning_effort")]
+    ("hints", "param"),
+    [
+        (PlanningHints(), "reasoning.effort"),
+        (PlanningHints(effort_param="reasoning_effort"), "reasoning_effort"),
+    ],
 )
 @pytest.mark.parametrize("model", ["gpt-5.2", "gpt-99"])
 def test_an_effort_that_no_model_has_is_refused_with_those_there_are(
-    options: dict[str, Any], param: str, model: str
+    hints: PlanningHints, param: str, model: str
 ) -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        plan(Turn(model, {"input": HELLO, "reasoning": {"effort": "banana"}}, options=options), Catalogue(), POLICY)
+        plan(Turn(model, {"input": HELLO, "reasoning": {"effort": "banana"}}, planning=hints), Catalogue(), POLICY)
     assert (refusal.value.status, refusal.value.code, refusal.value.param) == (400, "invalid_value", param)
     assert all(f"'{effort}'" in refusal.value.message for effort in ("none", "low", "xhigh"))
 
@@ -92,7 +96,7 @@ def test_a_summary_that_does_not_exist_is_refused_with_those_there_are(field: st
 @pytest.mark.parametrize("asked", [{}, {"summary": None}, {"summary": "none"}])
 def test_where_an_api_promises_no_summary_none_is_asked_for(asked: dict[str, Any]) -> None:
     body: Body = {"input": HELLO, "reasoning": {"effort": "low", **asked}}
-    turn = plan(Turn("gpt-5.2", body, options={RESPONSES_API: True}), Catalogue(), POLICY)
+    turn = plan(Turn("gpt-5.2", body, planning=PlanningHints(responses_api=True)), Catalogue(), POLICY)
     assert turn.body["reasoning"] == {"effort": "low"}
 
 
@@ -224,13 +228,13 @@ def test_flags_of_the_live_catalogue_are_obeyed() -> None:
     assert turn.body["input"][1]["role"] == "developer"
     assert turn.body["parallel_tool_calls"] is False
     assert turn.body["instructions"] == ""
-    assert turn.options["lite"] is True
+    assert turn.routing.lite
 
 
 def test_hosted_tools_keep_the_classic_shape() -> None:
     turn = planned({"tools": [{"type": "web_search"}]}, model="gpt-6-sol", catalogue=Catalogue([LIVE]))
     assert turn.body["tools"] == [{"type": "web_search"}]
-    assert "lite" not in turn.options
+    assert not turn.routing.lite
 
 
 def test_the_real_clients_lite_body_passes_unharmed() -> None:
@@ -238,7 +242,7 @@ def test_the_real_clients_lite_body_passes_unharmed() -> None:
     turn = planned({"input": items, "client_metadata": {"a": "b"}}, model="gpt-6-sol", catalogue=Catalogue([LIVE]))
     assert turn.body["input"] == items
     assert turn.body["client_metadata"] == {"a": "b"}
-    assert turn.options["lite"] is True
+    assert turn.routing.lite
 
 
 def test_aliases_stand_for_other_names() -> None:
@@ -282,7 +286,7 @@ def test_a_pattern_without_a_star_at_its_end_and_one_for_a_model_nobody_lists() 
 
 def test_a_pattern_leaves_what_is_asked_for_locally_there() -> None:
     turn = planned(model="cli/other", catalogue=Catalogue(None, {"*": "gpt-5.2"}))
-    assert (turn.body["model"], turn.options["local"]) == ("gpt-5.2", True)
+    assert (turn.body["model"], turn.routing.local) == ("gpt-5.2", True)
     turn = planned(model="cli/other", catalogue=Catalogue(None, {"cli/*": "cli/gpt-5.1"}))
-    assert (turn.body["model"], turn.options["local"]) == ("gpt-5.1", True)
-    assert planned(model="any", catalogue=Catalogue(None, {"*": "cli/gpt-5.1"})).options["local"] is True
+    assert (turn.body["model"], turn.routing.local) == ("gpt-5.1", True)
+    assert planned(model="any", catalogue=Catalogue(None, {"*": "cli/gpt-5.1"})).routing.local

@@ -7,7 +7,7 @@ from flask import Response
 from codexproxy.gunicorn.disconnects import ClientGone
 from codexproxy.gunicorn.inflight import Underway
 from codexproxy.observability.metrics import Metrics
-from codexproxy.protocol.request import Caller, Turn
+from codexproxy.protocol.request import Caller, StorageOptions, Turn
 from codexproxy.server.request_context import RequestContext
 from codexproxy.server.turn_observer import TurnObserver
 from codexproxy.storage.ledger import TurnRecord
@@ -54,11 +54,13 @@ def test_a_stream_lets_its_conversation_go_and_still_tells_what_it_was() -> None
     request = RequestContext("id", TurnObserver(Metrics(), rows))
     request.dialect = "chat"
     body = {"model": "gpt-5.2", "reasoning": {"effort": "high"}, "instructions": "Count.", "input": ["long"] * 100}
-    request.turn = Turn("fast", body, caller=Caller(client="cursor"), options={"own": body["input"]}, adapted=("a",))
+    request.turn = Turn(
+        "fast", body, caller=Caller(client="cursor"), storage=StorageOptions(own_input=body["input"]), adapted=("a",)
+    )
     response = Response(iter([b"x"]))
     request.follow(response)
     assert request.turn.body == {"model": "gpt-5.2", "reasoning": {"effort": "high"}}
-    assert not request.turn.options
+    assert request.turn.storage == StorageOptions()
     response.close()
     assert [(row.client, row.model, row.effort, row.adapted) for row in rows.rows] == [
         ("cursor", "gpt-5.2", "high", "a")

@@ -1,7 +1,7 @@
 """One caller's stored responses, as the parts above use them."""
 
 from codexproxy.compat.history.continuation import continued, identified
-from codexproxy.protocol.request import Turn
+from codexproxy.protocol.request import StorageOptions, Turn
 from codexproxy.storage.responses.scoped import OwnedResponses
 from tests.contracts.response_stores import Clock, message
 from tests.fakes.responses import MemoryResponseStore
@@ -12,7 +12,7 @@ def test_a_conversation_goes_on_for_its_owner_only():
     ann, bob = OwnedResponses(store, "ann"), OwnedResponses(store, "bob")
     asked = identified([{"type": "message", "role": "user", "content": "hi"}], lambda prefix: f"{prefix}_1")
     ann.save({"id": "r1", "status": "completed", "output": [message("msg_2", "hello")]}, asked)
-    turn = Turn("m", {"input": [message("msg_3", "more", "user")]}, options={"previous_response_id": "r1"})
+    turn = Turn("m", {"input": [message("msg_3", "more", "user")]}, storage=StorageOptions(previous_response_id="r1"))
     assert [item["id"] for item in continued(turn, ann).body["input"]] == ["msg_1", "msg_2", "msg_3"]
     assert bob.get("r1") is None and bob.history("r1") is None and not bob.delete("r1")
     assert ann.delete("r1")

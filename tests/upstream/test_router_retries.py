@@ -16,14 +16,14 @@ from codexproxy.errors import (
     UpstreamRejected,
     UpstreamTimeout,
 )
-from codexproxy.protocol.request import Turn
+from codexproxy.protocol.request import RoutingHints, Turn
 from codexproxy.upstream.provider import Provider
 from codexproxy.upstream.router.router import Router
 from tests.fakes.backends import ScriptedBackend, answer, empty, event, failed
 from tests.fakes.clock import Clock
 
 TURN = Turn("gpt-5.2", {"model": "gpt-5.2", "input": []}, cache_key="c1")
-FORWARDING = Turn("gpt-5.2", {"model": "gpt-5.2", "input": []}, options={"forwards_failures": True})
+FORWARDING = Turn("gpt-5.2", {"model": "gpt-5.2", "input": []}, routing=RoutingHints(forwards_failures=True))
 
 
 def router(backend: ScriptedBackend, clock: Clock, **further: Any) -> Router:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from codexproxy.apis.openai_chat.completion import collected, completion
-from codexproxy.apis.openai_chat.options import Wording
+from codexproxy.apis.openai_chat.options import ChatRenderOptions, Wording
 from codexproxy.apis.openai_chat.parse import parse
 from codexproxy.apis.openai_chat.render import ChunkRenderer
-from codexproxy.apis.openai_chat.structured_output import Shape, second_try
+from codexproxy.apis.openai_chat.structured_output import second_try
 from codexproxy.apis.openai_chat.structured_stream import renderers
 from codexproxy.apis.validation_errors import bad_value
 from codexproxy.protocol.pacing import Pause, no_pause
@@ -58,7 +58,8 @@ class ChatDialect:
             turn = parse(payload, caller, self._style, self._pause)
         except RecursionError:
             raise bad_value("", "The request is nested too deeply.") from None
-        return replace(turn, options={**turn.options, "id": self._identify(), "created": int(self._clock())})
+        options = replace(ChatRenderOptions.of(turn), id=self._identify(), created=int(self._clock()))
+        return replace(turn, render=options)
 
     def bodies(self, turn: Turn) -> list[Body]:
         """The body of each answer that the turn asks for; call it before the turn is planned."""
@@ -66,11 +67,11 @@ class ChatDialect:
 
     def renderers(self, turn: Turn) -> list[ChunkRenderer]:
         """One renderer per answer, for one shared stream: the last to end writes usage and ``[DONE]``."""
-        return renderers(Wording.of(turn), turn.count, turn.options.get("shape"))
+        return renderers(Wording.of(turn), turn.count, ChatRenderOptions.of(turn).shape)
 
     def notes(self, turn: Turn) -> tuple[str, ...]:
         """Whether an answer could not be looked through."""
-        shape: Shape | None = turn.options.get("shape")
+        shape = ChatRenderOptions.of(turn).shape
         return shape.notes if shape else ()
 
     def complete(self, turn: Turn, responses: list[dict[str, Any]]) -> dict[str, Any]:
@@ -79,7 +80,7 @@ class ChatDialect:
         Raises:
             ProxyError: A response failed, holds nothing at all, or does not fit its schema.
         """
-        return completion(Wording.of(turn), responses, turn.options.get("shape"))
+        return completion(Wording.of(turn), responses, ChatRenderOptions.of(turn).shape)
 
     def second_try(self, turn: Turn, response: dict[str, Any]) -> Body | None:
         """The body of a further turn that asks again for an answer that does not fit its schema.
@@ -94,7 +95,7 @@ class ChatDialect:
         Raises:
             ProxyError: The response failed, or holds nothing at all.
         """
-        shape = turn.options.get("shape")
+        shape = ChatRenderOptions.of(turn).shape
         if shape is None:
             return None
         answer = collected(Wording.of(turn), response, shape)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codexproxy.apis.answer_visitor import Call
+from codexproxy.apis.openai_chat.structured_output import Shape
 from codexproxy.planning.client_quirks import GRAMMAR_TOOLS_AS_FUNCTIONS, quirks_of
 from codexproxy.protocol.numbers import whole
 from codexproxy.protocol.request import Turn
@@ -16,6 +17,36 @@ FINISH = {"complete": "stop", "length": "length", "filtered": "content_filter"}
 
 
 _TIERS = ("auto", "default", "flex", "scale", "priority", "fast")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRenderOptions:
+    """What a chat request decides about its answer (``Turn.render``).
+
+    Attributes:
+        id: Id of the completion, the same for all its choices and chunks.
+        created: When the turn began, in seconds since the epoch.
+        reasoning: One of ``REASONING_STYLES``.
+        json_mode: Whether the text must be nothing but JSON.
+        legacy: Whether calls go out as ``function_call`` (the caller sent ``functions``).
+        include_usage: Whether streams end with a usage chunk.
+        metadata: The caller's metadata, handed back with the answer.
+        shape: The schema that the answer has to fit; None where the caller sent none.
+    """
+
+    id: str = ""
+    created: int = 0
+    reasoning: str = "reasoning_content"
+    json_mode: bool = False
+    legacy: bool = False
+    include_usage: bool = False
+    metadata: Mapping[str, Any] | None = None
+    shape: Shape | None = None
+
+    @classmethod
+    def of(cls, turn: Turn) -> "ChatRenderOptions":
+        """The options of a turn; those of an empty request for a turn of another API."""
+        return turn.render if isinstance(turn.render, cls) else cls()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +79,21 @@ class Wording:
 
     @classmethod
     def of(cls, turn: Turn) -> "Wording":
-        """The wording that ``parse`` left in the turn's options."""
-        options = turn.options
-        style, json_mode = options.get("reasoning_compat", "reasoning_content"), bool(options.get("json_mode"))
+        """The wording of a turn's answers."""
+        options = ChatRenderOptions.of(turn)
+        style, json_mode = options.reasoning, options.json_mode
         return cls(
-            id=options["id"],
-            created=options["created"],
+            id=options.id,
+            created=options.created,
             model=turn.model,
             # Think tags would break the JSON (docs/reference/clients.md#structured-output).
             reasoning="reasoning_content" if json_mode and style == "think" else style,
             json_mode=json_mode,
-            legacy=bool(options.get("legacy_functions")),
+            legacy=options.legacy,
             quirks=quirks_of(turn.caller.client),
-            include_usage=bool(options.get("include_usage")),
+            include_usage=options.include_usage,
             names=turn.tool_names,
-            metadata=options.get("metadata"),
+            metadata=options.metadata,
         )
 
     def name_of(self, call: Call) -> str:

@@ -1,12 +1,13 @@
 """A Chat Completions request into a turn: one step per subject, none looking back."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 from codexproxy.apis.cache_marks import without_marks
 from codexproxy.apis.openai_chat.fields import ignored
 from codexproxy.apis.openai_chat.messages import Conversation, read_input, read_messages
+from codexproxy.apis.openai_chat.options import ChatRenderOptions
 from codexproxy.apis.openai_chat.output_limits import read_cap, read_count, read_stop, wants_usage
 from codexproxy.apis.openai_chat.reasoning import read_reasoning, read_style
 from codexproxy.apis.openai_chat.response_format import read_text
@@ -16,10 +17,9 @@ from codexproxy.apis.openai_chat.tools import read_choice, read_function_call, r
 from codexproxy.apis.validation_errors import bad_value, missing, unsupported
 from codexproxy.compat.strict_schema.encode import fit
 from codexproxy.compat.tool_names import rename_tools
-from codexproxy.planning.context import EFFORT_PARAM
 from codexproxy.protocol.json_schema import schema_steps
 from codexproxy.protocol.pacing import Pause, Steps, no_pause, paced
-from codexproxy.protocol.request import Body, Caller, Turn
+from codexproxy.protocol.request import Body, Caller, PlanningHints, Turn
 
 # Sent as they are; ``plan`` settles the rest of them.
 _PASSED = ("service_tier", "prompt_cache_key", "include", "client_metadata")
@@ -42,7 +42,8 @@ class Draft:
         ignored: What is not honoured.
         pause: Lets others run.
         steps: What the schemas of the request may take together.
-        options: What rendering needs again.
+        render: What rendering needs again.
+        planning: How planning treats the turn.
     """
 
     fields: dict[str, Any]
@@ -51,7 +52,8 @@ class Draft:
     ignored: list[str]
     pause: Pause
     steps: Steps
-    options: dict[str, Any] = field(default_factory=dict)
+    render: ChatRenderOptions
+    planning: PlanningHints = PlanningHints()
 
 
 def parse(payload: dict[str, Any], caller: Caller, style: str, pause: Pause = no_pause) -> Turn:
@@ -69,10 +71,9 @@ def parse(payload: dict[str, Any], caller: Caller, style: str, pause: Pause = no
     fields, notes = load(payload)
     fields, marks = without_marks(fields, pause)
     body = {"model": fields.get("model", "")}
-    draft = Draft(fields, body, notes, [*ignored(fields), *marks], pause, schema_steps(pause))
+    draft = Draft(fields, body, notes, [*ignored(fields), *marks], pause, schema_steps(pause), _render(fields, style))
     for step in _STEPS:
         step(draft)
-    draft.options["reasoning_compat"] = read_style(fields, style)
     body, names = rename_tools(draft.body, pause)
     stop, cap = read_stop(fields.get("stop")), read_cap(fields)
     turn = Turn(
@@ -84,11 +85,29 @@ def parse(payload: dict[str, Any], caller: Caller, style: str, pause: Pause = no
         max_tokens=cap,
         count=read_count(fields),
         tool_names=names,
-        options=draft.options,
+        planning=draft.planning,
+        render=draft.render,
     )
     emulated = [f"{name}:emulated" for name, given in (("stop", stop), ("max_tokens", cap)) if given]
     renamed = ["tools:names_shortened"] if names else []
     return turn.with_notes(ignored=tuple(draft.ignored), adapted=(*draft.notes, *renamed, *emulated))
+
+
+def _render(fields: dict[str, Any], style: str) -> ChatRenderOptions:
+    return ChatRenderOptions(
+        reasoning=read_style(fields, style),
+        legacy="functions" in fields and "tools" not in fields,
+        include_usage=wants_usage(fields),
+        metadata=_metadata(fields.get("metadata")),
+    )
+
+
+def _metadata(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
+    # Handed back with the answer; the body that is sent has no room for it.
+    for key, value in (metadata or {}).items():
+        if not isinstance(value, str):
+            raise bad_value(f"metadata.{key}"[:80], "The values of `metadata` must be strings.")
+    return metadata
 
 
 def _refuse_audio(draft: Draft) -> None:
@@ -103,7 +122,6 @@ def _read_tools(draft: Draft) -> None:
     tools = read_tools(fields.get("tools", []), pause=draft.pause)
     if "functions" in fields:
         tools += read_functions(fields["functions"])
-        draft.options["legacy_functions"] = "tools" not in fields
     if "web_search_options" in fields and not any(tool["type"] == "web_search" for tool in tools):
         tools.append(web_search(fields["web_search_options"]))
     _fit_tools(draft, tools)
@@ -114,9 +132,9 @@ def _read_tools(draft: Draft) -> None:
         return
     if choice is not None:
         draft.body["tool_choice"] = choice
-    if "parallel_tool_calls" in fields or draft.options.get("legacy_functions"):
+    if "parallel_tool_calls" in fields or draft.render.legacy:
         # ``function_call`` has room for one call.
-        parallel = fields.get("parallel_tool_calls", True) and not draft.options.get("legacy_functions")
+        parallel = fields.get("parallel_tool_calls", True) and not draft.render.legacy
         draft.body["parallel_tool_calls"] = parallel
 
 
@@ -176,14 +194,14 @@ def _read_reasoning(draft: Draft) -> None:
     if reasoning:
         draft.body["reasoning"] = reasoning
     if draft.fields.get("reasoning_effort"):
-        draft.options[EFFORT_PARAM] = "reasoning_effort"
+        draft.planning = PlanningHints(effort_param="reasoning_effort")
 
 
 def _read_text(draft: Draft) -> None:
     text = read_text(draft.fields)
     format = text.get("format")
     if format:
-        draft.options["json_mode"] = True
+        draft.render = replace(draft.render, json_mode=True)
     if format and format["type"] == "json_schema":
         _fit_format(draft, format)
     if format == {"type": "json_object"} and not _mentions_json(draft.body["input"], draft.pause):
@@ -212,27 +230,15 @@ def _fit_format(draft: Draft, format: dict[str, Any]) -> None:
     schema, strict = format["schema"], format["strict"]
     path = "response_format.json_schema.schema" if "response_format" in draft.fields else "text.format.schema"
     fitted = fit(schema, strict=strict, path=path, steps=draft.steps)
-    draft.options["shape"] = Shape(schema, strict, fitted.restorer, draft.pause)
+    draft.render = replace(draft.render, shape=Shape(schema, strict, fitted.restorer, draft.pause))
     if fitted.schema != schema:
         format["schema"] = fitted.schema
         draft.notes.append("response_format:schema_fitted")
 
 
 def _read_stream_options(draft: Draft) -> None:
-    draft.options["include_usage"] = wants_usage(draft.fields)
     if draft.fields.get("stream_options") and not draft.fields.get("stream"):
         draft.ignored.append("stream_options")
-
-
-def _read_metadata(draft: Draft) -> None:
-    metadata = draft.fields.get("metadata")
-    if metadata is None:
-        return
-    for key, value in metadata.items():
-        if not isinstance(value, str):
-            raise bad_value(f"metadata.{key}"[:80], "The values of `metadata` must be strings.")
-    # Handed back with the answer; the body that is sent has no room for it.
-    draft.options["metadata"] = metadata
 
 
 def _pass_on(draft: Draft) -> None:
@@ -246,6 +252,5 @@ _STEPS: tuple[Callable[[Draft], None], ...] = (
     _read_reasoning,
     _read_text,
     _read_stream_options,
-    _read_metadata,
     _pass_on,
 )

@@ -1,5 +1,6 @@
 """Legacy ``text_completion`` objects and chunks; rendering for ``apis/openai_completions.py``."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from codexproxy.apis.answer_visitor import Call, Ending
@@ -10,6 +11,32 @@ from codexproxy.apis.openai_chat.usage import total, usage_of
 from codexproxy.errors import ProxyError
 from codexproxy.protocol.events import encode_json
 from codexproxy.protocol.request import Turn
+
+
+@dataclass(frozen=True, slots=True)
+class TextRenderOptions:
+    """What a completions request decides about its answer (``Turn.render``).
+
+    Attributes:
+        id: Id of the completion.
+        created: When the turn began, in seconds since the epoch.
+        prompts: The caller's prompts, each with as many choices.
+        suffix: The text after the gap that the answer fills; empty where the answer goes on.
+        echo: Whether the prompt stands before its answer.
+        include_usage: Whether streams end with a usage chunk.
+    """
+
+    id: str = ""
+    created: int = 0
+    prompts: tuple[str, ...] = ("",)
+    suffix: str = ""
+    echo: bool = False
+    include_usage: bool = False
+
+    @classmethod
+    def of(cls, turn: Turn) -> "TextRenderOptions":
+        """The options of a turn; those of an empty request for a turn of another API."""
+        return turn.render if isinstance(turn.render, cls) else cls()
 
 
 def text_completion(turn: Turn, responses: list[dict[str, Any]]) -> dict[str, Any]:
@@ -24,13 +51,13 @@ def text_completion(turn: Turn, responses: list[dict[str, Any]]) -> dict[str, An
 
 
 def _head(turn: Turn) -> dict[str, Any]:
-    options = turn.options
-    return {"id": options["id"], "object": "text_completion", "created": options["created"], "model": turn.model}
+    options = TextRenderOptions.of(turn)
+    return {"id": options.id, "object": "text_completion", "created": options.created, "model": turn.model}
 
 
 def _echoed(turn: Turn, index: int) -> str:
-    prompts = turn.options["prompts"]
-    return str(prompts[index * len(prompts) // turn.count]) if turn.options["echo"] else ""
+    options = TextRenderOptions.of(turn)
+    return options.prompts[index * len(options.prompts) // turn.count] if options.echo else ""
 
 
 class _Text:
@@ -91,7 +118,7 @@ class TextSink(_Text):
     def __init__(self, turn: Turn, index: int, closing: Closing) -> None:
         super().__init__()
         head = encode_json(_head(turn))[:-1] + b',"choices":[{"index":%d,"text":' % index
-        tail = b',"usage":null}\n\n' if turn.options["include_usage"] else b"}\n\n"
+        tail = b',"usage":null}\n\n' if TextRenderOptions.of(turn).include_usage else b"}\n\n"
         self._before = b"data: " + head
         self._after = b',"logprobs":null,"finish_reason":null}]' + tail
         self._last = b'"",' + b'"logprobs":null,"finish_reason":"%s"}]' + tail
@@ -123,5 +150,5 @@ def text_renderers(turn: Turn) -> list[ChunkRenderer]:
     def usage_chunk(usage: dict[str, Any], tier: str | None) -> bytes:
         return b"data: " + encode_json({**_head(turn), "choices": [], "usage": usage}) + b"\n\n"
 
-    closing = Closing(turn.count, usage_chunk if turn.options["include_usage"] else None)
+    closing = Closing(turn.count, usage_chunk if TextRenderOptions.of(turn).include_usage else None)
     return [ChunkRenderer(TextSink(turn, index, closing), reasoning=False) for index in range(turn.count)]

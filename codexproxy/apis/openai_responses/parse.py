@@ -5,29 +5,20 @@ from typing import Any
 from codexproxy.apis.cache_marks import without_marks
 from codexproxy.apis.openai_responses.fields import ECHOED, TEXT, VERBOSITIES, missing, sort, wrong_type
 from codexproxy.apis.openai_responses.items import check_tools, input_items
+from codexproxy.apis.openai_responses.response_builder import ResponsesRenderOptions
 from codexproxy.apis.openai_responses.strict_schemas import fit_schemas
 from codexproxy.apis.validation_errors import wrong_value
 from codexproxy.errors import InvalidRequest
-from codexproxy.planning.context import FITTED, RESPONSES_API, RESTORER
 from codexproxy.protocol.pacing import Pause, no_pause
-from codexproxy.protocol.request import Caller, Turn
+from codexproxy.protocol.request import Caller, PlanningHints, StorageOptions, Turn
 
 
 def parse(payload: dict[str, Any], caller: Caller, pause: Pause = no_pause) -> Turn:
     """Checks a request and makes it a turn.
 
-    The body stays in the public shape. The turn's options hold what is
-    honoured here and not upstream:
-
-    - ``store``: as the caller said, None where he said nothing;
-    - ``background``: whether the answer is made while nobody waits;
-    - ``previous_response_id``: what the input continues, or None;
-    - ``metadata``: the caller's own, ``{}`` where there is none;
-    - ``given``: the fields that answers repeat, as the caller wrote them;
-    - ``restorer``: turns the answer's text into the caller's shape, or None;
-    - ``fitted``: fields that upstream is sent otherwise than the caller wrote them.
-
-    A request without a model has an empty one: there may be a default.
+    The body stays in the public shape; what is honoured here and not upstream
+    is in the turn's ``storage``, ``restorer`` and ``render``. A request without
+    a model has an empty one: there may be a default.
 
     Raises:
         InvalidRequest: ``param`` names the path of the offending field.
@@ -35,12 +26,16 @@ def parse(payload: dict[str, Any], caller: Caller, pause: Pause = no_pause) -> T
     payload, marks = without_marks(payload, pause)
     fields = sort(payload)
     body, emulated = fields.mapped, fields.emulated
-    options = _options(payload, emulated)
-    body["input"] = _input(body.get("input"), options, pause)
+    storage = _storage(emulated)
+    body["input"] = _input(body.get("input"), storage.previous_response_id, pause)
     check_tools(body.get("tools", []), pause)
     _check_inner(body)
-    body, options[RESTORER], fitted = fit_schemas(body, pause)
-    options[FITTED] = tuple(name for name in ("tools", "text") if body.get(name) is not fields.mapped.get(name))
+    body, restorer, fitted = fit_schemas(body, pause)
+    render = ResponsesRenderOptions(
+        given={name: payload[name] for name in ECHOED if payload.get(name) is not None},
+        metadata=emulated.get("metadata", {}),
+        fitted=tuple(name for name in ("tools", "text") if body.get(name) is not fields.mapped.get(name)),
+    )
     cap = _max_tokens(emulated.get("max_output_tokens"))
     turn = Turn(
         model=body.get("model", ""),
@@ -49,34 +44,34 @@ def parse(payload: dict[str, Any], caller: Caller, pause: Pause = no_pause) -> T
         caller=caller,
         cache_key=body.get("prompt_cache_key", ""),
         max_tokens=cap,
-        options=options,
+        planning=PlanningHints(responses_api=True),
+        storage=storage,
+        restorer=restorer,
+        render=render,
     )
     adapted = (*fitted, "max_output_tokens:emulated") if cap else fitted
     return turn.with_notes(ignored=(*fields.ignored, *marks), adapted=adapted)
 
 
-def _options(payload: dict[str, Any], emulated: dict[str, Any]) -> dict[str, Any]:
-    options = {
-        "store": emulated.get("store"),
-        "background": emulated.get("background", False),
-        "previous_response_id": emulated.get("previous_response_id"),
-        "metadata": emulated.get("metadata", {}),
-        RESPONSES_API: True,
-        "given": {name: payload[name] for name in ECHOED if payload.get(name) is not None},
-    }
-    if options["background"] and options["store"] is False:
+def _storage(emulated: dict[str, Any]) -> StorageOptions:
+    storage = StorageOptions(
+        store=emulated.get("store"),
+        background=emulated.get("background", False),
+        previous_response_id=emulated.get("previous_response_id"),
+    )
+    if storage.background and storage.store is False:
         raise InvalidRequest(
             "A background response has to be stored, or it could never be fetched. Leave 'store' out.",
             param="background",
         )
-    return options
+    return storage
 
 
-def _input(value: str | list[Any] | None, options: dict[str, Any], pause: Pause) -> list[dict[str, Any]]:
-    if value is None and options["previous_response_id"] is None:
+def _input(value: str | list[Any] | None, previous: str | None, pause: Pause) -> list[dict[str, Any]]:
+    if value is None and previous is None:
         raise missing("input")
     items = input_items(value or [], pause)
-    if not items and options["previous_response_id"] is None:
+    if not items and previous is None:
         raise InvalidRequest("'input' is empty. Send a question, or at least one item.", param="input")
     return items
 

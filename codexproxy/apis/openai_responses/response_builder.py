@@ -1,22 +1,19 @@
 """The Response object around an answer: what repeats the request, what must not lack."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 from codexproxy.compat.tool_names import renamed
 from codexproxy.compat.truncate.partial_response import WRITTEN
-from codexproxy.planning.context import FITTED
 from codexproxy.protocol.error_mapping import impersonal_error
 from codexproxy.protocol.events import ERROR, RATE_LIMITS, Event, written
 from codexproxy.protocol.numbers import whole
 from codexproxy.protocol.request import Turn
 
 Json = dict[str, Any]
-
-# Option that holds an id told to the caller before upstream had one, as for background responses.
-RESPONSE_ID = "response_id"
 
 _BLANK: Json = {
     "object": "response",
@@ -72,6 +69,26 @@ _BLANK_PARTS: dict[str, Json] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class ResponsesRenderOptions:
+    """What the answer to a Responses request repeats of it (``Turn.render``).
+
+    Attributes:
+        given: The fields that answers repeat, as the caller wrote them.
+        metadata: The caller's own.
+        fitted: Fields that upstream is sent otherwise than the caller wrote them.
+    """
+
+    given: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    fitted: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, turn: Turn) -> "ResponsesRenderOptions":
+        """The options of a turn; empty ones for a turn of another API."""
+        return turn.render if isinstance(turn.render, cls) else cls()
+
+
 def new_id(prefix: str) -> str:
     """A fresh id in the platform's style, ``resp_0a1b…``."""
     return f"{prefix}_{uuid4().hex}"
@@ -89,10 +106,10 @@ class Envelope:
     def __init__(
         self, turn: Turn, clock: Callable[[], float] = time.time, identify: Callable[[str], str] = new_id
     ) -> None:
-        self._given: Json = turn.options.get("given", {})
+        self._given = ResponsesRenderOptions.of(turn).given
         self._names = turn.tool_names
         self._is_owner = turn.caller.is_owner
-        self._stores = turn.options.get("store") is not False
+        self._stores = turn.storage.store is not False
         self._clock = clock
         self._identify = identify
         self._asked = _asked(turn)
@@ -193,15 +210,18 @@ def _impersonal(event: Event) -> Event:
 
 def _asked(turn: Turn) -> Json:
     # Only what the caller said himself: a frame is touched for nothing less.
-    given = turn.options.get("given", {})
+    options, storage = ResponsesRenderOptions.of(turn), turn.storage
+    given = options.given
     asked: Json = {"model": turn.model, **{name: given.get(name) for name in _CALLERS}}
-    asked |= {name: given[name] for name in turn.options.get(FITTED, ()) if name in given}
-    for name in ("previous_response_id", "metadata", "store", "background"):
-        if turn.options.get(name):
-            asked[name] = turn.options[name]
-    if turn.options.get(RESPONSE_ID):
-        asked["id"] = turn.options[RESPONSE_ID]
-    return asked
+    asked |= {name: given[name] for name in options.fitted if name in given}
+    kept_here: Json = {
+        "previous_response_id": storage.previous_response_id,
+        "metadata": options.metadata,
+        "store": storage.store,
+        "background": storage.background,
+        "id": storage.response_id,
+    }
+    return asked | {name: value for name, value in kept_here.items() if value}
 
 
 def _may_stand(name: str, value: Any) -> bool:

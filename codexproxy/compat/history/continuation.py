@@ -18,9 +18,6 @@ Item = dict[str, Any]
 PREVIOUS = "previous_response_id"
 REFERENCE = "item_reference"
 
-# Option that holds the request's own items, without those it continues; they are what is stored.
-OWN_INPUT = "own_input"
-
 # What can be continued, and why the rest cannot.
 _CONTINUED = frozenset({"completed", "incomplete"})
 _WHY_NOT = {
@@ -107,7 +104,7 @@ def continued(turn: Turn, memory: Memory, most_bytes: int | None = None, pause: 
         BodyTooLarge: It refers to more than that; nothing of it was read.
     """
     size = 0 if most_bytes is None else _size(turn, memory, most_bytes, pause)
-    past = _past(turn.options.get(PREVIOUS), memory)
+    past = _past(turn.storage.previous_response_id, memory)
     given = turn.body["input"]
     known = {item["id"] for item in past if isinstance(item.get("id"), str)}
     fresh = [(position, item) for position, item in enumerate(paced(given, pause)) if not _is_known(item, known)]
@@ -116,7 +113,7 @@ def continued(turn: Turn, memory: Memory, most_bytes: int | None = None, pause: 
     turn = replace(
         turn,
         body={**turn.body, "input": [replayed(item) for item in paced(past, pause)] + own},
-        options={**turn.options, OWN_INPUT: own},
+        storage=replace(turn.storage, own_input=own),
     )
     repeated = len(given) - len(own)
     return turn.with_notes(adapted=(f"repeated_items={repeated}",)) if repeated else turn
@@ -149,7 +146,7 @@ def identified(items: Sequence[Item], identify: Callable[[str], str], pause: Pau
 
 def _size(turn: Turn, memory: Memory, most: int, pause: Pause) -> int:
     # Contents are stored once and sent as often as they are named, so a small request can ask for gigabytes.
-    previous = turn.options.get(PREVIOUS)
+    previous = turn.storage.previous_response_id
     named = [item["id"] for item in paced(turn.body["input"], pause) if item.get("type") == REFERENCE]
     size = memory.history_size(previous) if previous is not None else 0
     sizes = memory.item_sizes(list(dict.fromkeys(named))) if named else {}

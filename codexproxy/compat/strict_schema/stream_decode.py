@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from codexproxy.compat.strict_schema.decode import Restorer
 from codexproxy.compat.truncate.partial_response import part_index
 from codexproxy.protocol.events import TERMINAL, Batch, Event, key_of
 from codexproxy.protocol.pacing import Pause, TooCostly, no_pause
+from codexproxy.protocol.request import TextRestorer
 from codexproxy.protocol.stream import EventStream
 
 Data = dict[str, Any]
@@ -23,7 +23,7 @@ _ITEM_EVENTS = frozenset({"response.output_item.added", "response.output_item.do
 
 def reshape(
     stream: EventStream,
-    restorer: Restorer,
+    restorer: TextRestorer,
     pause: Pause = no_pause,
     clock: Callable[[], float] = time.monotonic,
 ) -> EventStream:
@@ -69,7 +69,7 @@ class Reshaper:
         pause: Lets others run.
     """
 
-    def __init__(self, restorer: Restorer, pause: Pause = no_pause) -> None:
+    def __init__(self, restorer: TextRestorer, pause: Pause = no_pause) -> None:
         self._restorer = restorer
         self._pause = pause
         # Texts under way: what came of each, and the data of its last delta.

@@ -7,7 +7,7 @@ import gevent
 from flask import Response, current_app, g
 
 from codexproxy.apis.base import Dialect
-from codexproxy.apis.openai_responses.response_builder import RESPONSE_ID, new_id
+from codexproxy.apis.openai_responses.response_builder import new_id
 from codexproxy.gunicorn.inflight import underway_in
 from codexproxy.server.prepare import Entry, admit, open_turns
 from codexproxy.server.request_context import RequestContext
@@ -22,7 +22,7 @@ _QUEUED = {"status": "queued"}
 
 def answer_outliving(dialect: Dialect, services: Services, entry: Entry) -> Response:
     """Begins an answer that goes on without its request; its limits and places are held until it ends."""
-    background = bool(entry.turn.options.get("background"))
+    background = entry.turn.storage.background
     entry = _named(entry) if background else entry
     grace = None if background else services.responses.grace
     context: RequestContext = g.log.successor()
@@ -59,4 +59,4 @@ def _pieces(run: BackgroundRun, record: BackgroundWriter, context: RequestContex
 def _named(entry: Entry) -> Entry:
     # The caller is told an id before upstream has one.
     turn = entry.turn
-    return replace(entry, turns=[replace(turn, options={**turn.options, RESPONSE_ID: new_id("resp")})])
+    return replace(entry, turns=[replace(turn, storage=replace(turn.storage, response_id=new_id("resp")))])

@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 from codexproxy.apis.base import Dialect
 from codexproxy.apis.openai_responses.stored import closing, failed
-from codexproxy.compat.history.continuation import PREVIOUS
 from codexproxy.errors import ProxyError
 from codexproxy.protocol.aggregate import Fold
 from codexproxy.protocol.events import PREAMBLE, Event
@@ -82,7 +81,9 @@ class BackgroundWriter:
             ProxyError: The store cannot be used.
         """
         whole = self._dialect.complete(self._turn, [response])
-        self._journal = self._mine.begin(whole, own_input(self._turn, self._pause), self._turn.options[PREVIOUS])
+        self._journal = self._mine.begin(
+            whole, own_input(self._turn, self._pause), self._turn.storage.previous_response_id
+        )
         self.id, self._status = whole["id"], whole["status"]
         for frame, number in self._early:
             self._journal.add(frame, number)

@@ -7,7 +7,7 @@ from typing import Any
 
 from codexproxy.apis.base import Dialect
 from codexproxy.apis.openai_responses.response_builder import new_id
-from codexproxy.compat.history.continuation import OWN_INPUT, PREVIOUS, continued, identified
+from codexproxy.compat.history.continuation import continued, identified
 from codexproxy.errors import InvalidRequest, UpstreamFailed
 from codexproxy.protocol.events import TERMINAL
 from codexproxy.protocol.pacing import Pause, no_pause
@@ -52,18 +52,18 @@ class ResponseService:
             InvalidRequest: That is not there, or the turn needs a responses and there is none.
             BodyTooLarge: That is more than a request may have.
         """
-        if not self.keeps and turn.options.get("background"):
+        if not self.keeps and turn.storage.background:
             raise InvalidRequest(
                 "Background responses have to be stored, and CODEX_STORE_RESPONSES is off. Leave 'background' out.",
                 code="unsupported_parameter",
                 param="background",
             )
         turn = continued(turn, self.of(turn.caller.key), self.most_bytes, self.pause)
-        return turn if self.keeps else replace(turn, options={**turn.options, "store": False})
+        return turn if self.keeps else replace(turn, storage=replace(turn.storage, store=False))
 
     def outlives(self, turn: Turn) -> bool:
         """Whether the answer is made to its end, or for a while, without its client."""
-        return bool(turn.options.get("background")) or (turn.stream and self.grace > 0 and is_kept(turn))
+        return turn.storage.background or (turn.stream and self.grace > 0 and is_kept(turn))
 
     def saver(self, dialect: Dialect, turn: Turn) -> "ResponseSaver | None":
         """What keeps the answer to this turn; None for one that is not to be kept."""
@@ -72,12 +72,12 @@ class ResponseService:
 
 def is_kept(turn: Turn) -> bool:
     """Whether the answer is to be kept, which it is unless somebody says no."""
-    return turn.options.get("store") is not False
+    return turn.storage.store is not False
 
 
 def own_input(turn: Turn, pause: Pause = no_pause) -> list[Json]:
     """The items that a turn adds to its conversation, each with an id."""
-    return identified(turn.options[OWN_INPUT], new_id, pause)
+    return identified(turn.storage.own_input, new_id, pause)
 
 
 class ResponseSaver:
@@ -110,6 +110,6 @@ class ResponseSaver:
     def save(self, response: Json) -> None:
         """Keeps the final Response object; an answer is given also where it cannot be kept."""
         try:
-            self._mine.save(response, own_input(self._turn, self._pause), self._turn.options[PREVIOUS])
+            self._mine.save(response, own_input(self._turn, self._pause), self._turn.storage.previous_response_id)
         except DatabaseFailed as error:
             log.error("the response %s was not kept: %s", response.get("id"), error.message)

@@ -7,8 +7,6 @@ from codexproxy import __version__
 from codexproxy.protocol.credential import Access
 from codexproxy.protocol.request import Turn
 
-# Option that holds the headers which the Codex CLI, as our client, sent for its backend.
-CODEX_HEADERS = "codex_headers"
 LITE = "x-openai-internal-codex-responses-lite"
 
 
@@ -46,7 +44,7 @@ def account_headers(identity: ClientIdentity, access: Access) -> dict[str, str]:
 def turn_headers(identity: ClientIdentity, access: Access, turn: Turn) -> dict[str, str]:
     """The headers of one turn; the session ids are the prompt cache key."""
     headers = {
-        **turn.options.get(CODEX_HEADERS, {}),
+        **turn.passthrough.headers,
         **account_headers(identity, access),
         "OpenAI-Beta": "responses=experimental",
         "accept": "text/event-stream",
@@ -55,7 +53,7 @@ def turn_headers(identity: ClientIdentity, access: Access, turn: Turn) -> dict[s
         "conversation_id": turn.cache_key,
         "session-id": turn.cache_key,
     }
-    if turn.options.get("lite"):
+    if turn.routing.lite:
         headers[LITE] = "true"
     return headers
 

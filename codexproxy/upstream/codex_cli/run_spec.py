@@ -77,7 +77,7 @@ def job_of(
         PermissionRefused: The caller's key does not permit it.
     """
     check_access(turn.caller.cli)
-    body, wishes = turn.body, wishes_of(turn.options.get("x_codex"))
+    body, wishes = turn.body, wishes_of(turn.passthrough.x_codex)
     scope, workdir = _folder_of(turn, options, wishes.workdir)
     schema, extra, json_answer = _format_of(body)
     searches, ignored = tools_of(body)

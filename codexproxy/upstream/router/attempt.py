@@ -63,7 +63,7 @@ class Outcome:
         Raises:
             ProxyError: The failure, unless upstream told it inside a 200 and the client acts on such.
         """
-        forwarded = self.inside and bool(asked.options.get("forwards_failures"))
+        forwarded = self.inside and asked.routing.forwards_failures
         if self.stream is not None and (self.error is None or forwarded):
             answerer = self.stream.answerer
             known = {*asked.adapted, *asked.ignored}

@@ -40,7 +40,7 @@ def members(providers: Sequence[Provider], group: str, turn: Turn, *, anywhere: 
         turn: The turn; its model is known by the caller's name and by upstream's.
         anywhere: Whether a turn for the local Codex CLI finds one in any group.
     """
-    local = bool(turn.options.get("local"))
+    local = turn.routing.local
     names = (turn.model, str(turn.body.get("model") or ""))
     found = [
         provider

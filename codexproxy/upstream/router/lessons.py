@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
-from codexproxy.planning.context import AS_SENT
 from codexproxy.planning.model_catalog import ModelSpec
 from codexproxy.protocol.request import Body, Turn
 from codexproxy.upstream.router.request_fixes import Remedy
@@ -88,8 +87,8 @@ def kind_of(turn: Turn, remedy: Remedy) -> str:
     """
     body = turn.body
     facts = [
-        bool(turn.options.get(AS_SENT)),
-        bool(turn.options.get("lite")),
+        turn.planning.as_sent,
+        turn.routing.lite,
         sorted(body),
         sorted({str(tool.get("type")) for tool in body.get("tools") or () if isinstance(tool, dict)}),
         _at(body, "reasoning.effort"),

@@ -10,9 +10,6 @@ from codexproxy.upstream.router.fix_store import Lesson, RemedyBook
 from codexproxy.upstream.router.lessons import is_lesson, kind_of
 from codexproxy.upstream.router.request_fixes import Remedy, change, remedy_for
 
-# Where a turn keeps what became of it on its way.
-_COURSE = "healing"
-
 
 @dataclass(frozen=True, slots=True)
 class _Course:
@@ -56,7 +53,7 @@ class Healing:
             return None
         before = _course_of(turn)
         course = replace(before, tried=(*before.tried, (provider, remedy)))
-        return replace(healed, options={**healed.options, _COURSE: course})
+        return replace(healed, execution=replace(healed.execution, fixes=course))
 
     def learn(self, turn: Turn, provider: str) -> None:
         """Remembers what made a provider take a turn; what did not help is not worth keeping."""
@@ -68,5 +65,5 @@ class Healing:
 
 
 def _course_of(turn: Turn) -> _Course:
-    course = turn.options.get(_COURSE)
+    course = turn.execution.fixes
     return course if isinstance(course, _Course) else _Course(turn)

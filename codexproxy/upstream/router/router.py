@@ -234,7 +234,7 @@ class Router:
 
     def _prepared(self, provider: Provider, course: Course) -> Turn:
         turn = self.fitted(course.turn, provider, course.route)
-        if provider.kind != LOCAL_KIND and turn.options.get("x_codex"):
+        if provider.kind != LOCAL_KIND and turn.passthrough.x_codex:
             turn = turn.with_notes(ignored=("x_codex",))
         is_its_own = provider.holder == course.account or (course.account is None and len(self._accounts) == 1)
         return turn if is_its_own else stripped(turn) or turn

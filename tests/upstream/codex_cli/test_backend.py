@@ -22,7 +22,7 @@ from codexproxy.errors import (
 from codexproxy.protocol.aggregate import fold
 from codexproxy.protocol.deadlines import TimeLimits
 from codexproxy.protocol.events import Event
-from codexproxy.protocol.request import Turn
+from codexproxy.protocol.request import PassThrough, Turn
 from codexproxy.upstream.codex_cli import CodexCliBackend, CodexCliOptions
 from codexproxy.upstream.codex_cli.process.concurrency import Permit
 from tests.contracts.backend_stages import CliStage, eventually, processes_of_home
@@ -49,8 +49,12 @@ PICTURE = {"type": "input_image", "image_url": "data:image/png;base64," + base64
 def turn(*parts: Any, x_codex: Any = None, count: int = 1, **body: Any) -> Turn:
     content = [{"type": "input_text", "text": part} if isinstance(part, str) else part for part in parts or ("hi",)]
     message = {"type": "message", "role": "user", "content": content}
-    options = {} if x_codex is None else {"x_codex": x_codex}
-    return Turn("gpt-5.5", {"model": "gpt-5.5", "input": [message], **body}, options=options, count=count)
+    return Turn(
+        "gpt-5.5",
+        {"model": "gpt-5.5", "input": [message], **body},
+        passthrough=PassThrough(x_codex=x_codex),
+        count=count,
+    )
 
 
 def ask(backend: CodexCliBackend, asked: Turn) -> list[Event]:

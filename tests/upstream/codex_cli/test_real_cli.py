@@ -19,7 +19,7 @@ import pytest
 from codexproxy.errors import InvalidRequest, ModelNotFound, RateLimited, UpstreamFailed, UpstreamTimeout
 from codexproxy.protocol.aggregate import fold
 from codexproxy.protocol.events import Event
-from codexproxy.protocol.request import Turn
+from codexproxy.protocol.request import PassThrough, Turn
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.recipes import answer, call, http, message, say, stall_at
 from codexproxy.upstream.codex_cli import CodexCliBackend
@@ -42,7 +42,7 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path, sim: SimulatorClient) 
 def turn(*parts: Any, x_codex: Any = None, **body: Any) -> Turn:
     content = [{"type": "input_text", "text": part} if isinstance(part, str) else part for part in parts or ("hi",)]
     asked = {"model": "gpt-5.5", "input": [{"type": "message", "role": "user", "content": content}], **body}
-    return Turn("gpt-5.5", asked, options={"x_codex": x_codex} if x_codex else {})
+    return Turn("gpt-5.5", asked, passthrough=PassThrough(x_codex=x_codex))
 
 
 def ask(backend: CodexCliBackend, asked: Turn) -> list[Event]:

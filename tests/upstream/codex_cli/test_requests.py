@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codexproxy.errors import InvalidRequest, ModelNotFound, PermissionRefused
-from codexproxy.protocol.request import Caller, CliPermit, Turn
+from codexproxy.protocol.request import Caller, CliPermit, PassThrough, Turn
 from codexproxy.upstream.codex_cli.options import CodexCliOptions
 from codexproxy.upstream.codex_cli.process.app_requests import thread_params, turn_params
 from codexproxy.upstream.codex_cli.process.argv import exec_argv, overrides, toml_value
@@ -35,8 +35,7 @@ OWN = {
 
 def turn(x_codex: Any = None, model: str = "gpt-5.5", **body: Any) -> Turn:
     message = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
-    options = {} if x_codex is None else {"x_codex": x_codex}
-    return Turn(model, {"model": model, "input": [message], **body}, options=options)
+    return Turn(model, {"model": model, "input": [message], **body}, passthrough=PassThrough(x_codex=x_codex))
 
 
 def job(asked: Turn, **options: Any) -> Job:
