@@ -32,7 +32,7 @@ class Server:
     Attributes:
         name: What it is called in the results.
         port: Where it answers.
-        paths: Dialect (``chat``, ``responses``) -> path.
+        paths: Api (``chat``, ``responses``) -> path.
         command: What starts it; empty for one that runs already, or needs no process.
         environ: Its environment.
         folder: Its own folder, where its output goes.

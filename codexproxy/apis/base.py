@@ -1,4 +1,4 @@
-"""What every dialect offers, and the SSE encoding they share."""
+"""What every API format offers, and the SSE encoding they share."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ class Renderer(Protocol):
 
     ``render`` is called once per batch and returns one write, ``b""`` where
     nothing of the batch is shown. The batch with the terminal event is the
-    last one; its bytes hold the dialect's closing chunks and terminator.
+    last one; its bytes hold the API format's closing chunks and terminator.
     ``fail`` may be called at any time instead of a further ``render``, once.
     """
 
@@ -27,16 +27,16 @@ class Renderer(Protocol):
         """
 
     def fail(self, error: ProxyError) -> bytes:
-        """The dialect's own error shape, then its terminator."""
+        """The API format's own error shape, then its terminator."""
 
 
-class Dialect(Protocol):
+class Api(Protocol):
     """One public API: its requests in, its answers out.
 
     Attributes:
         name: As in logs and metrics, ``chat``.
         forwards_failures: Whether streams pass upstream's own failure events on,
-            because the dialect's clients act on them.
+            because the API format's clients act on them.
         stateful: Whether answers are stored, and later requests may lean on them.
     """
 
@@ -57,7 +57,7 @@ class Dialect(Protocol):
     def renderers(self, turn: Turn) -> Sequence[Renderer]:
         """A fresh renderer per answer, all for one shared stream: the last to end writes the terminator."""
 
-    def second_try(self, turn: Turn, response: dict[str, Any]) -> Body | None:
+    def repair_request(self, turn: Turn, response: dict[str, Any]) -> Body | None:
         """The body of one more turn for an answer that must not be delivered as it is; None for all others."""
 
     def notes(self, turn: Turn) -> tuple[str, ...]:

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from codexproxy.apis.answer_visitor import Call, Data, Ending, Sink, nothing_said
-from codexproxy.apis.part_tracker import Parts
+from codexproxy.apis.visitor import AnswerVisitor, Call, Data, Finish, PartTracker, empty_answer
 from codexproxy.protocol.aggregate import is_all_thought
 from codexproxy.protocol.error_mapping import failure_of, text_of
 from codexproxy.protocol.events import Batch, Event, id_of, key_of, written
@@ -23,24 +22,24 @@ class _Open:
     closed: bool = False
 
 
-class Reader:
+class EventDispatcher:
     """Turns events into calls of a sink.
 
     Args:
         sink: What receives the answer.
         reasoning: Whether the sink wants reasoning at all; where not, its events are not even parsed.
-        asides: Whether commentary messages are told as reasoning (see ``Parts``).
+        asides: Whether commentary messages are told as reasoning (see ``PartTracker``).
 
     Attributes:
         ended: Whether the answer has ended or failed; further events are ignored.
     """
 
-    def __init__(self, sink: Sink, *, reasoning: bool = True, asides: bool = False) -> None:
+    def __init__(self, sink: AnswerVisitor, *, reasoning: bool = True, asides: bool = False) -> None:
         self.ended = False
         self._sink = sink
         self._reasoning = reasoning
         self._places = Places()
-        self._parts = Parts(sink, asides, self._places)
+        self._parts = PartTracker(sink, asides, self._places)
         self._calls: dict[Any, _Open] = {}
         self._early: dict[Any, list[str]] = {}
         self._done: dict[Any, Any] = {}
@@ -169,9 +168,9 @@ class Reader:
             return
         self._finish_output(response.get("output"))
         usage = response.get("usage")
-        ending = Ending(reason_of(response, type), usage if isinstance(usage, dict) else {}, response)
+        ending = Finish(reason_of(response, type), usage if isinstance(usage, dict) else {}, response)
         if ending.reason == "complete" and self._is_empty(ending.usage):
-            raise nothing_said()
+            raise empty_answer()
         self._stop()
         self._sink.end(ending)
 
@@ -202,32 +201,32 @@ class Reader:
 
 
 # What is done with events that belong to a part, or to an item; each has to find its place first.
-_OF_PARTS: dict[str, Callable[[Parts, Event], None]] = {
-    "response.output_text.done": Parts.on_text_end,
-    "response.output_text.annotation.added": Parts.on_citation,
-    "response.refusal.delta": Parts.on_refusal,
-    "response.refusal.done": Parts.on_refusal_end,
+_OF_PARTS: dict[str, Callable[[PartTracker, Event], None]] = {
+    "response.output_text.done": PartTracker.on_text_end,
+    "response.output_text.annotation.added": PartTracker.on_citation,
+    "response.refusal.delta": PartTracker.on_refusal,
+    "response.refusal.done": PartTracker.on_refusal_end,
 }
-_OF_THOUGHT: dict[str, Callable[[Parts, Event], None]] = {
-    "response.reasoning_summary_text.delta": Parts.on_summary,
-    "response.reasoning_summary_text.done": Parts.on_summary_end,
-    "response.reasoning_text.delta": Parts.on_thought,
-    "response.reasoning_text.done": Parts.on_thought_end,
+_OF_THOUGHT: dict[str, Callable[[PartTracker, Event], None]] = {
+    "response.reasoning_summary_text.delta": PartTracker.on_summary,
+    "response.reasoning_summary_text.done": PartTracker.on_summary_end,
+    "response.reasoning_text.delta": PartTracker.on_thought,
+    "response.reasoning_text.done": PartTracker.on_thought_end,
 }
-_OF_ITEMS: dict[str, Callable[[Reader, Event], None]] = {
-    "response.function_call_arguments.delta": Reader._on_fragment,
-    "response.function_call_arguments.done": Reader._on_call_end,
-    "response.custom_tool_call_input.delta": Reader._on_fragment,
-    "response.custom_tool_call_input.done": Reader._on_call_end,
-    ADDED: Reader._on_added,
-    DONE: Reader._on_done,
+_OF_ITEMS: dict[str, Callable[[EventDispatcher, Event], None]] = {
+    "response.function_call_arguments.delta": EventDispatcher._on_fragment,
+    "response.function_call_arguments.done": EventDispatcher._on_call_end,
+    "response.custom_tool_call_input.delta": EventDispatcher._on_fragment,
+    "response.custom_tool_call_input.done": EventDispatcher._on_call_end,
+    ADDED: EventDispatcher._on_added,
+    DONE: EventDispatcher._on_done,
 }
-_ENDS: dict[str, Callable[[Reader, Event], None]] = {
-    "response.completed": Reader._on_end,
-    "response.done": Reader._on_end,
-    "response.incomplete": Reader._on_end,
-    "response.failed": Reader._on_failure,
-    "error": Reader._on_failure,
+_ENDS: dict[str, Callable[[EventDispatcher, Event], None]] = {
+    "response.completed": EventDispatcher._on_end,
+    "response.done": EventDispatcher._on_end,
+    "response.incomplete": EventDispatcher._on_end,
+    "response.failed": EventDispatcher._on_failure,
+    "error": EventDispatcher._on_failure,
 }
 
 

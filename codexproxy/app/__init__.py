@@ -17,9 +17,9 @@ from codexproxy.access.keys import KeyRing
 from codexproxy.access.limits.limit_store import storage_uri
 from codexproxy.access.limits.rate_limits import Limiter, open_storage
 from codexproxy.access.origins import OriginPolicy
-from codexproxy.apis.openai_chat.api import ChatDialect
-from codexproxy.apis.openai_completions import CompletionsDialect
-from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_chat import ChatApi
+from codexproxy.apis.openai_completions import CompletionsApi
+from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.app.instruction_setup import instruction_notes, own_prompts, preserve
 from codexproxy.app.logins import has_browser, make_landing, make_watch, seed_login
 from codexproxy.app.metrics_setup import make_metrics, make_observer, make_settlement, make_sweepers, secrets_of
@@ -119,10 +119,10 @@ def make_services(settings: Settings, environ: Mapping[str, str]) -> Services:
     )
     healing = make_healing(settings, library, catalogue)
     return Services(
-        dialects={
-            "/chat/completions": ChatDialect(settings.reasoning_compat, pause=let_others_run),
-            "/responses": ResponsesDialect(let_others_run),
-            "/completions": CompletionsDialect(),
+        apis={
+            "/chat/completions": ChatApi(settings.reasoning_compat, pause=let_others_run),
+            "/responses": ResponsesApi(let_others_run),
+            "/completions": CompletionsApi(),
         },
         router=make_router(settings, providers, healing, quotas),
         gate=replace(make_gate(settings, library, quotas, providers), refresh=catalogue.current),

@@ -2,7 +2,7 @@
 
 See docs/reference/clients.md#habits-of-clients.
 
-Dialects ask for these by name, so that the table says all there is about a client.
+API formats ask for these by name, so that the table says all there is about a client.
 """
 
 # Custom tools' calls go out as function calls; Cursor knows no others (docs/reference/clients.md#cursors-applypatch).

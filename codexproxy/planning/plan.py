@@ -221,7 +221,7 @@ def settle_include(draft: Draft, setting: Setting) -> None:
     draft.body["include"] = include
 
 
-# Fields that dialects turn into something else, so that dropping them is no news.
+# Fields that apis turn into something else, so that dropping them is no news.
 _SETTLED = frozenset(
     {"model", "store", "stream", "max_output_tokens", "background", "previous_response_id", "metadata"}
 )

@@ -1,1 +1,1 @@
-"""The only home of Flask: routes, hooks, and the joining of a dialect to a backend."""
+"""The only home of Flask: routes, hooks, and the joining of an API format to a backend."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Response, g
 
-from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.apis.openai_responses.compaction import KEYS, summarised, summarising
 from codexproxy.errors import NotOffered
 from codexproxy.metering.charge import spread
@@ -17,9 +17,9 @@ from codexproxy.server.services import Services
 EMULATED = "compaction:emulated"
 
 
-def compact(dialect: ResponsesDialect, services: Services) -> Response:
+def compact(api: ResponsesApi, services: Services) -> Response:
     """Answers one request to make a conversation short."""
-    entry = read_entry(dialect, services)
+    entry = read_entry(api, services)
     shown = dry_run(entry, services)
     if shown is not None:
         return shown

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from codexproxy.apis.base import Dialect
+from codexproxy.apis.base import Api
 from codexproxy.errors import UpstreamFailed
 from codexproxy.protocol.aggregate import Fold
 from codexproxy.protocol.error_mapping import failure_of
@@ -27,13 +27,11 @@ Json = dict[str, Any]
 Reopen = Callable[[Sequence[Turn]], UpstreamCall]
 
 
-def whole_answer(
-    dialect: Dialect, turns: Sequence[Turn], call: UpstreamCall, reopen: Reopen, context: RequestContext
-) -> Json:
+def whole_answer(api: Api, turns: Sequence[Turn], call: UpstreamCall, reopen: Reopen, context: RequestContext) -> Json:
     """The final JSON object of a request.
 
     Args:
-        dialect: Its dialect.
+        api: Its API format.
         turns: Its turns, one per answer.
         call: Their streams, under way.
         reopen: Opens turns once more; what it opens is freed with the request.
@@ -45,17 +43,17 @@ def whole_answer(
     # What cannot even be opened was tried twice already (upstream/router/router.py).
     responses = folded(call, context)
     try:
-        responses = _repaired(dialect, turns, responses, reopen, context)
-        return _completed(dialect, turns[0], responses, context)
+        responses = _repaired(api, turns, responses, reopen, context)
+        return _completed(api, turns[0], responses, context)
     except UpstreamFailed as error:
         if error.code != "empty_response":
             raise
-    return _completed(dialect, turns[0], folded(reopen(turns), context), context)
+    return _completed(api, turns[0], folded(reopen(turns), context), context)
 
 
-def _completed(dialect: Dialect, turn: Turn, responses: list[Json], context: RequestContext) -> Json:
-    body = dialect.complete(turn, responses)
-    context.turn = (context.turn or turn).with_notes(adapted=dialect.notes(turn))
+def _completed(api: Api, turn: Turn, responses: list[Json], context: RequestContext) -> Json:
+    body = api.complete(turn, responses)
+    context.turn = (context.turn or turn).with_notes(adapted=api.notes(turn))
     return body
 
 
@@ -102,9 +100,9 @@ def bounded(batches: Iterable[tuple[int, Batch]], most: int = MOST_BYTES) -> Ite
 
 
 def _repaired(
-    dialect: Dialect, turns: Sequence[Turn], responses: list[Json], reopen: Reopen, context: RequestContext
+    api: Api, turns: Sequence[Turn], responses: list[Json], reopen: Reopen, context: RequestContext
 ) -> list[Json]:
-    bodies = [dialect.second_try(turn, response) for turn, response in zip(turns, responses, strict=True)]
+    bodies = [api.repair_request(turn, response) for turn, response in zip(turns, responses, strict=True)]
     again = [number for number, body in enumerate(bodies) if body is not None]
     if not again:
         return responses

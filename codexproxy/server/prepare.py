@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from flask import Response, g, request
 
-from codexproxy.apis.base import Dialect
+from codexproxy.apis.base import Api
 from codexproxy.errors import BodyTooLarge, RateLimited
 from codexproxy.metering.charge import spread
 from codexproxy.observability.bodies import log_body
@@ -41,26 +41,26 @@ class Entry:
         return self.turns[0]
 
 
-def read_entry(dialect: Dialect, services: Services) -> Entry:
+def read_entry(api: Api, services: Services) -> Entry:
     """The current request's turns, planned.
 
     Raises:
-        InvalidRequest: It is not what the dialect takes, or refers to what is not there.
+        InvalidRequest: It is not what the API format takes, or refers to what is not there.
         BodyTooLarge: It is too large, or stands for what is.
         PermissionRefused: The key is bound to clients, and this is none of them.
     """
-    g.log.dialect = dialect.name
+    g.log.dialect = api.name
     body = read_body(request.environ, services.max_body_bytes)
     payload = parse_object(body)
     log_body("request body", payload)
     held = services.gate.recognise(g.identity, request.headers, payload, request.path)
     wishes = payload.pop("x_codex", None)
     wishes_of(wishes)  # refused here, whichever backend answers
-    turn = meet(dialect.parse(payload, held.caller), services.models_for(held.identity))
+    turn = meet(api.parse(payload, held.caller), services.models_for(held.identity))
     turn = replace(turn, passthrough=replace(turn.passthrough, x_codex=wishes)) if wishes else turn
     turn = paused(turn, services.pause) if len(body) > LARGE else turn
     _check_copies(len(body), turn.count, services.max_body_bytes)
-    turns = services.plan(dialect, services.responses.recall(turn) if dialect.stateful else turn, held.identity)
+    turns = services.plan(api, services.responses.recall(turn) if api.stateful else turn, held.identity)
     g.log.turn = turns[0]
     log_body("upstream body", turns[0].body)
     return Entry(held, turns)

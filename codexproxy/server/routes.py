@@ -7,7 +7,7 @@ from flask import Blueprint, Response, g, request
 
 from codexproxy import __version__
 from codexproxy.access.authorization import Identity
-from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.errors import InvalidRequest, ModelNotFound
 from codexproxy.observability.metrics import CONTENT_TYPE
 from codexproxy.planning.model_catalog import EFFORTS, Catalogue, ModelSpec
@@ -24,18 +24,16 @@ CREATED = 1_735_689_600
 
 
 def turn_routes(services: Services) -> Blueprint:
-    """One POST route per dialect."""
+    """One POST route per API format."""
     blueprint = Blueprint("turns", __name__)
-    for path, dialect in services.dialects.items():
-        blueprint.add_url_rule(path, dialect.name, partial(answer, dialect, services), methods=["POST"])
+    for path, api in services.apis.items():
+        blueprint.add_url_rule(path, api.name, partial(answer, api, services), methods=["POST"])
     # The Codex CLI finds its turns below another path, too.
     for base, kind in (("", ""), (CODEX, "native_")):
-        path, dialect = f"{base}/responses", ResponsesDialect(services.pause)
-        blueprint.add_url_rule(
-            f"{path}/compact", f"{kind}compact", partial(compact, dialect, services), methods=["POST"]
-        )
+        path, api = f"{base}/responses", ResponsesApi(services.pause)
+        blueprint.add_url_rule(f"{path}/compact", f"{kind}compact", partial(compact, api, services), methods=["POST"])
         blueprint.add_url_rule(path, f"{kind}upgrade", no_upgrade, methods=["GET"], websocket=True)
-    view = partial(answer, ResponsesDialect(services.pause), services)
+    view = partial(answer, ResponsesApi(services.pause), services)
     blueprint.add_url_rule(f"{CODEX}/responses", "native_responses", view, methods=["POST"])
     return blueprint
 

@@ -9,7 +9,7 @@ from codexproxy.access.authorization import Identity
 from codexproxy.access.keys import KeyRing
 from codexproxy.access.lockout import Lockout
 from codexproxy.access.origins import OriginPolicy
-from codexproxy.apis.base import Dialect
+from codexproxy.apis.base import Api
 from codexproxy.compat.strict_schema.stream_decode import reshape
 from codexproxy.compat.truncate.truncator import cut
 from codexproxy.errors import ModelNotFound
@@ -44,7 +44,7 @@ class Services:
     """Everything the web layer needs, and nothing it could look up itself.
 
     Attributes:
-        dialects: Route -> dialect.
+        apis: Route -> API format.
         router: Opens turns; retries and fails over before the first event.
         gate: What every turn passes.
         catalogue: The models.
@@ -67,7 +67,7 @@ class Services:
         inline_images: Fetches the remote images of a turn; None leaves that to upstream.
     """
 
-    dialects: Mapping[str, Dialect]
+    apis: Mapping[str, Api]
     router: Router
     gate: Gate
     catalogue: CatalogueSource
@@ -94,11 +94,11 @@ class Services:
         catalogue = self.catalogue.current()
         return catalogue if identity.uses_all_models else _limited(catalogue, identity.models)
 
-    def plan(self, dialect: Dialect, turn: Turn, identity: Identity) -> list[Turn]:
+    def plan(self, api: Api, turn: Turn, identity: Identity) -> list[Turn]:
         """The turns ready to send, one per answer the caller wants."""
-        routing = replace(turn.routing, forwards_failures=dialect.forwards_failures and turn.stream)
+        routing = replace(turn.routing, forwards_failures=api.forwards_failures and turn.stream)
         catalogue = self.models_for(identity)
-        bodies = dialect.bodies(turn)
+        bodies = api.bodies(turn)
         # Answers to one and the same question are planned once.
         planned = {
             key: plan(replace(turn, body=body, routing=routing), catalogue, self.policy)

@@ -14,7 +14,7 @@ from codexproxy.storage.turn_journal import Account, Journal, Slot
 Gauges = Callable[[], Iterable[Metric]]
 
 
-class Sink(Protocol):
+class AnswerVisitor(Protocol):
     """Where rows go; nothing about it may wait or raise."""
 
     def add(self, turn: Slot) -> None:
@@ -37,7 +37,7 @@ class TurnObserver:
     def __init__(
         self,
         metrics: Metrics,
-        ledger: Sink | None = None,
+        ledger: AnswerVisitor | None = None,
         gauges: Iterable[Gauges] = (),
         journal: Journal | None = None,
     ) -> None:

@@ -1,4 +1,4 @@
-"""Joins one dialect to the backends: a request's JSON in, the client's bytes out."""
+"""Joins one API format to the backends: a request's JSON in, the client's bytes out."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from dataclasses import replace
 import gevent
 from flask import Response, g
 
-from codexproxy.apis.base import Dialect, Renderer
+from codexproxy.apis.base import Api, Renderer
 from codexproxy.errors import ProxyError
 from codexproxy.protocol.error_mapping import failure_of
 from codexproxy.protocol.request import Turn
@@ -25,37 +25,35 @@ from codexproxy.server.upstream_call import UpstreamCall
 log = logging.getLogger(__name__)
 
 
-def answer(dialect: Dialect, services: Services) -> Response:
-    """Answers one turn request in its dialect."""
-    entry = read_entry(dialect, services)
+def answer(api: Api, services: Services) -> Response:
+    """Answers one turn request in its API format."""
+    entry = read_entry(api, services)
     shown = dry_run(entry, services)
     if shown is not None:
         return shown
-    if dialect.stateful and services.responses.outlives(entry.turn):
-        return answer_outliving(dialect, services, entry)
+    if api.stateful and services.responses.outlives(entry.turn):
+        return answer_outliving(api, services, entry)
     context: RequestContext = g.log
     admit(entry, services, context)
-    saver = services.responses.saver(dialect, entry.turn) if dialect.stateful else None
+    saver = services.responses.saver(api, entry.turn) if api.stateful else None
     call = open_turns(entry, services, context)
     if entry.turn.stream:
-        return _streamed(dialect, entry.turn, call, services.heartbeat_seconds, saver)
+        return _streamed(api, entry.turn, call, services.heartbeat_seconds, saver)
 
     def reopen(turns: Sequence[Turn]) -> UpstreamCall:
         return open_turns(replace(entry, turns=list(turns)), services, context)
 
-    body = whole_answer(dialect, entry.turns, call, reopen, context)
+    body = whole_answer(api, entry.turns, call, reopen, context)
     if saver is not None:
         saver.save(body)
     return json_reply(body)
 
 
-def _streamed(
-    dialect: Dialect, turn: Turn, call: UpstreamCall, heartbeat: float, saver: ResponseSaver | None
-) -> Response:
+def _streamed(api: Api, turn: Turn, call: UpstreamCall, heartbeat: float, saver: ResponseSaver | None) -> Response:
     # Until the first heartbeat is due a refusal can still have a status of its own.
     if call.wait(heartbeat):
         g.log.answered_by(call.streams())
-    return stream_reply(_pieces(call, dialect.renderers(turn), g.log, heartbeat, saver))
+    return stream_reply(_pieces(call, api.renderers(turn), g.log, heartbeat, saver))
 
 
 def _pieces(
@@ -81,7 +79,7 @@ def _pieces(
                 yield piece
         context.ended(streams)
         for stream, renderer in zip(streams, renderers, strict=True):
-            # A bare ``error`` event is not an end to every client; the dialect completes it.
+            # A bare ``error`` event is not an end to every client; the API format completes it.
             failure = failure_of(stream.terminal) if stream.terminal else None
             if failure is not None:
                 yield renderer.fail(failure)

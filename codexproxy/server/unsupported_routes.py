@@ -1,4 +1,4 @@
-"""Parts of other APIs that clients may try here, and what to use instead (docs/reference/clients.md#continue).
+"""PartTracker of other APIs that clients may try here, and what to use instead (docs/reference/clients.md#continue).
 
 A test holds the table to every route that OpenAI's own library knows.
 """

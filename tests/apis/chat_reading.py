@@ -7,7 +7,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from codexproxy.apis.openai_chat.api import ChatDialect
+from codexproxy.apis.openai_chat import ChatApi
 from codexproxy.apis.openai_chat.render import ChunkRenderer
 from codexproxy.protocol.aggregate import fold
 from codexproxy.protocol.events import Batch, Event
@@ -15,7 +15,7 @@ from codexproxy.protocol.request import Caller, Turn
 from tests.data import SCHEMAS
 
 HELLO = [{"role": "user", "content": "hi"}]
-DIALECT = ChatDialect(clock=lambda: 1_767_225_600.9, identify=lambda: "chatcmpl-codex-1")
+API = ChatApi(clock=lambda: 1_767_225_600.9, identify=lambda: "chatcmpl-codex-1")
 
 
 @cache
@@ -100,12 +100,12 @@ def _add_call(calls: dict[int, dict[str, Any]], piece: dict[str, Any]) -> None:
 
 def turn_of(client: str = "unknown", **payload: Any) -> Turn:
     """A turn from a request with these fields."""
-    return DIALECT.parse({"model": "gpt-5.2", "messages": HELLO, **payload}, Caller(client=client))
+    return API.parse({"model": "gpt-5.2", "messages": HELLO, **payload}, Caller(client=client))
 
 
 def renderer_of(client: str = "unknown", **payload: Any) -> ChunkRenderer:
     """A renderer for a streamed request with these fields."""
-    return DIALECT.renderers(turn_of(client, stream=True, **payload))[0]
+    return API.renderers(turn_of(client, stream=True, **payload))[0]
 
 
 def streamed(events: Batch, client: str = "unknown", **payload: Any) -> Seen:
@@ -115,7 +115,7 @@ def streamed(events: Batch, client: str = "unknown", **payload: Any) -> Seen:
 
 def completed(events: Batch, client: str = "unknown", **payload: Any) -> dict[str, Any]:
     """The final object for these events, held to the schema."""
-    told = DIALECT.complete(turn_of(client, **payload), [fold([events])])
+    told = API.complete(turn_of(client, **payload), [fold([events])])
     assert_valid("CreateChatCompletionResponse", told)
     return told
 

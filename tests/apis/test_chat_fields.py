@@ -8,7 +8,7 @@ import pytest
 from codexproxy.apis.openai_chat.fields import EMULATED, FIELDS, IGNORED, MAPPED, REFUSED, Field
 from codexproxy.errors import InvalidRequest
 from codexproxy.protocol.request import Caller, Turn
-from tests.apis.chat_reading import DIALECT, HELLO, turn_of
+from tests.apis.chat_reading import API, HELLO, turn_of
 from tests.data import SCHEMAS
 
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
@@ -158,7 +158,7 @@ def test_numbers_and_booleans_are_told_apart(name: str, value: Any, neutral: boo
 
 def test_unknown_fields_are_ignored_and_named_in_a_way_that_suits_a_header():
     payload = {"model": "m", "messages": HELLO, "wizardry": 1, "naïve\r\nx-evil: 1": 2, "y" * 100: 3}
-    assert DIALECT.parse(payload, Caller()).ignored == ("wizardry", "na?ve??x-evil??1", "y" * 64)
+    assert API.parse(payload, Caller()).ignored == ("wizardry", "na?ve??x-evil??1", "y" * 64)
 
 
 def test_camel_case_is_understood_for_fields_that_exist():

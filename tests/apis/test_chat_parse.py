@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codexproxy.apis.openai_chat.api import ChatDialect
+from codexproxy.apis.openai_chat import ChatApi
 from codexproxy.apis.openai_chat.options import ChatRenderOptions
 from codexproxy.errors import InvalidRequest
 from codexproxy.protocol.request import Caller, Turn
-from tests.apis.chat_reading import DIALECT, HELLO, turn_of
+from tests.apis.chat_reading import API, HELLO, turn_of
 
 WRAPPED = {"name": "ApplyPatch", "arguments": "*** Begin Patch"}
 PNG = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
@@ -157,7 +157,7 @@ def test_names_of_participants_are_reported_as_ignored():
 
 
 def test_a_responses_shaped_body_is_taken_and_answered_as_chat():
-    turn = DIALECT.parse(
+    turn = API.parse(
         {
             "model": "gpt-5.2",
             "input": [
@@ -185,7 +185,7 @@ def test_a_responses_shaped_body_is_taken_and_answered_as_chat():
 
 
 def test_input_may_be_a_string_and_items_may_stand_among_messages():
-    assert DIALECT.parse({"model": "m", "input": "hi"}, Caller()).body["input"] == [said("user", "hi")]
+    assert API.parse({"model": "m", "input": "hi"}, Caller()).body["input"] == [said("user", "hi")]
     item = {"type": "function_call_output", "call_id": "a", "output": "7"}
     assert items_of(*HELLO, item)[1] == item
 
@@ -280,7 +280,7 @@ def test_how_reasoning_is_shown_can_be_chosen_per_request(fields: dict[str, Any]
 
 
 def test_how_reasoning_is_shown_is_else_the_owners_choice():
-    turn = ChatDialect("think-tags").parse({"model": "m", "messages": HELLO}, Caller())
+    turn = ChatApi("think-tags").parse({"model": "m", "messages": HELLO}, Caller())
     assert ChatRenderOptions.of(turn).reasoning == "think"
 
 
@@ -309,7 +309,7 @@ def test_stop_texts_are_one_or_many_and_never_empty():
 def test_the_number_of_answers_and_their_bodies():
     turn = turn_of(n=3)
     assert turn.count == 3
-    assert DIALECT.bodies(turn) == [turn.body] * 3
+    assert API.bodies(turn) == [turn.body] * 3
 
 
 @pytest.mark.parametrize(("value", "expected"), [("true", True), ("false", False), (1, True), (None, False)])
@@ -326,7 +326,7 @@ def test_usage_is_promised_only_to_streams():
 
 
 def test_a_missing_model_is_left_to_the_default():
-    turn = DIALECT.parse({"messages": HELLO}, Caller())
+    turn = API.parse({"messages": HELLO}, Caller())
     assert turn.model == turn.body["model"] == ""
 
 
@@ -503,7 +503,7 @@ FIELDS = dict.fromkeys(
 )
 def test_any_json_is_a_turn_or_a_refusal(payload: dict[str, Any]):
     try:
-        assert isinstance(DIALECT.parse(payload, Caller()), Turn)
+        assert isinstance(API.parse(payload, Caller()), Turn)
     except InvalidRequest as error:
         assert error.status == 400
 
@@ -524,6 +524,6 @@ def test_nesting_without_end_is_a_refusal():
 @pytest.mark.parametrize("item", [{"type": "item_reference", "id": "msg_1"}, {"id": "msg_1"}])
 def test_a_reference_to_an_item_is_refused_with_a_way_out(item: dict[str, Any]):
     with pytest.raises(InvalidRequest) as refusal:
-        DIALECT.parse({"model": "gpt-5.2", "input": [{"role": "user", "content": "hi"}, item]}, Caller())
+        API.parse({"model": "gpt-5.2", "input": [{"role": "user", "content": "hi"}, item]}, Caller())
     assert (refusal.value.status, refusal.value.code, refusal.value.param) == (400, "unsupported_content", "input[1]")
     assert "/v1/responses" in refusal.value.message

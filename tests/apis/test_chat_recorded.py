@@ -1,4 +1,4 @@
-"""Recorded traffic through the chat dialect: every stream, every request body."""
+"""Recorded traffic through the chat format: every stream, every request body."""
 
 import json
 from itertools import pairwise
@@ -13,7 +13,7 @@ from codexproxy.errors import ProxyError
 from codexproxy.protocol.aggregate import fold
 from codexproxy.protocol.request import Caller
 from codexproxy.upstream.chatgpt.sse import Decoder
-from tests.apis.chat_reading import DIALECT, Seen, assert_valid, read, renderer_of, turn_of
+from tests.apis.chat_reading import API, Seen, assert_valid, read, renderer_of, turn_of
 from tests.apis.recorded import Recording, each_recording, recordings
 from tests.data import RECORDINGS
 
@@ -65,10 +65,10 @@ def test_a_recorded_answer_is_one_object(recording: Recording):
     turn, response = turn_of(), fold([recording.events()])
     if recording.name == FAILED:
         with pytest.raises(ProxyError) as failure:
-            DIALECT.complete(turn, [response])
+            API.complete(turn, [response])
         assert failure.value.code == "insufficient_quota"
         return
-    told = DIALECT.complete(turn, [response])
+    told = API.complete(turn, [response])
     assert_valid("CreateChatCompletionResponse", told)
     (choice,) = told["choices"]
     seen = read(renderer_of().render(recording.events()))
@@ -114,7 +114,7 @@ PARTS = {"assistant": {"output_text", "refusal"}, "user": {"input_text", "input_
 
 @pytest.mark.parametrize("payload", request_bodies())
 def test_a_recorded_request_becomes_a_turn_that_needs_no_repair(payload: dict[str, Any]):
-    turn = DIALECT.parse(payload, Caller())
+    turn = API.parse(payload, Caller())
     assert turn.model == payload["model"]
     assert turn.stream is payload.get("stream", False)
     assert turn.count == payload.get("n", 1)

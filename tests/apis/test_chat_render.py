@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from codexproxy.apis.base import DONE
-from codexproxy.apis.openai_chat.api import ChatDialect
+from codexproxy.apis.openai_chat import ChatApi
 from codexproxy.apis.openai_chat.options import ChatRenderOptions
 from codexproxy.compat.truncate.truncator import Cutter
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.protocol.events import Batch, Event
 from codexproxy.protocol.request import Caller
 from tests.apis.chat_reading import (
-    DIALECT,
+    API,
     USAGE,
     added,
     completed,
@@ -49,7 +49,7 @@ def test_the_first_chunk_has_role_and_content_and_all_have_the_same_head():
 
 def test_ids_are_fresh_for_every_turn_and_begin_as_promised():
     payload = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
-    ids = {ChatRenderOptions.of(ChatDialect().parse(payload, Caller())).id for _ in range(3)}
+    ids = {ChatRenderOptions.of(ChatApi().parse(payload, Caller())).id for _ in range(3)}
     assert len(ids) == 3
     assert all(id.startswith("chatcmpl-codex-") and len(id) == 51 for id in ids)
 
@@ -381,7 +381,7 @@ def test_shortened_names_are_given_back():
     turn = turn_of(stream=True, tools=[{"type": "function", "function": {"name": long}}])
     (sent,) = [tool["name"] for tool in turn.body["tools"]]
     assert len(sent) <= 64
-    (renderer,) = DIALECT.renderers(turn)
+    (renderer,) = API.renderers(turn)
     assert read(renderer.render(events(done(function_call(sent, "{}")), ended()))).calls[0]["name"] == long
 
 
@@ -567,7 +567,7 @@ def test_events_of_an_odd_shape_do_no_harm(odd: dict[str, Any]):
 
 def test_answers_of_one_turn_share_a_stream_whose_end_the_last_writes():
     turn = turn_of(n=2, stream=True, stream_options={"include_usage": True})
-    first, second = DIALECT.renderers(turn)
+    first, second = API.renderers(turn)
     written = second.render(events(text_delta("b"), ended()))
     assert DONE not in written and not first.ended
     written += first.render(events(text_delta("a"), ended()))
@@ -582,7 +582,7 @@ def test_answers_of_one_turn_share_a_stream_whose_end_the_last_writes():
 
 
 def test_one_failed_answer_ends_the_stream_for_all():
-    first, second = DIALECT.renderers(turn_of(n=2, stream=True))
+    first, second = API.renderers(turn_of(n=2, stream=True))
     written = first.render(events(text_delta("a"), FAILURES[0]))
     written += second.render(events(text_delta("b"), ended()))
     assert read(written).terminators == 1
@@ -590,7 +590,7 @@ def test_one_failed_answer_ends_the_stream_for_all():
 
 def test_several_answers_are_several_choices_of_one_object():
     responses = [ended(output=[message(text)])["response"] for text in ("a", "b")]
-    told = DIALECT.complete(turn_of(n=2), responses)
+    told = API.complete(turn_of(n=2), responses)
     assert [(choice["index"], choice["message"]["content"]) for choice in told["choices"]] == [(0, "a"), (1, "b")]
     assert told["usage"]["total_tokens"] == 2 * USAGE["total_tokens"]
 

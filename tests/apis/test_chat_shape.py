@@ -9,7 +9,7 @@ from codexproxy.errors import InvalidRequest, UpstreamFailed
 from codexproxy.protocol.aggregate import fold
 from codexproxy.protocol.events import Batch
 from tests.apis.chat_reading import (
-    DIALECT,
+    API,
     completed,
     done,
     ended,
@@ -112,14 +112,14 @@ def test_calls_and_refusals_are_no_answers_to_validate():
 def test_a_second_try_holds_the_answer_and_what_is_wrong_with_it():
     turn = turn_of(response_format=format_of(OPEN))
     wrong = fold([answered('{"nick": null}')])
-    body = DIALECT.second_try(turn, wrong)
+    body = API.repair_request(turn, wrong)
     assert body is not None
     *before, said, asked = body["input"]
     assert before == turn.body["input"]
     assert said["content"] == [{"type": "output_text", "text": '{"nick": null}'}]
     assert "name" in asked["content"][0]["text"]
-    assert DIALECT.second_try(turn, fold([answered('{"name": "Ann", "nick": null}')])) is None
-    assert DIALECT.second_try(turn_of(), fold([answered("hi")])) is None
+    assert API.repair_request(turn, fold([answered('{"name": "Ann", "nick": null}')])) is None
+    assert API.repair_request(turn_of(), fold([answered("hi")])) is None
 
 
 def test_a_reference_that_leads_nowhere_is_refused_with_its_place():
@@ -147,7 +147,7 @@ def test_several_shaped_answers_share_one_stream():
     turn = turn_of(n=2, stream=True, response_format=format_of(OPEN))
     written = b"".join(
         renderer.render(answered(json.dumps({"name": name, "nick": None})))
-        for renderer, name in zip(DIALECT.renderers(turn), "ab", strict=True)
+        for renderer, name in zip(API.renderers(turn), "ab", strict=True)
     )
     assert [json.loads(read(written, index).content)["name"] for index in (0, 1)] == ["a", "b"]
 

@@ -14,7 +14,7 @@ from codexproxy.protocol.request import Body, Caller
 from codexproxy.simulator.catalogue import default_models
 from codexproxy.simulator.rules import RULES, Active
 from codexproxy.simulator.turn_checks import check_turn
-from tests.apis.chat_reading import DIALECT, ended, turn_of
+from tests.apis.chat_reading import API, ended, turn_of
 from tests.apis.test_chat_recorded import request_bodies
 
 MODELS = {model["slug"]: model for model in default_models()}
@@ -24,7 +24,7 @@ CATALOGUE = Catalogue(MODELS.values())
 
 def sent(payload: dict[str, Any], slug: str = "gpt-5.2") -> Body:
     """The body as it leaves the house."""
-    turn = DIALECT.parse({**payload, "model": slug}, Caller())
+    turn = API.parse({**payload, "model": slug}, Caller())
     return plan(turn, CATALOGUE, Policy()).body
 
 
@@ -47,7 +47,7 @@ def test_what_the_answer_needs_again_survives_the_planning():
     turn = turn_of(metadata={"job": "7"}, tools=[{"type": "function", "function": {"name": name}}])
     planned = plan(turn, CATALOGUE, Policy())
     call = {"type": "function_call", "call_id": "a", "name": planned.body["tools"][0]["name"], "arguments": "{}"}
-    told = DIALECT.complete(planned, [ended(output=[call])["response"]])
+    told = API.complete(planned, [ended(output=[call])["response"]])
     assert told["metadata"] == {"job": "7"} and "metadata" not in planned.body
     assert told["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == name
 
@@ -147,7 +147,7 @@ ANSWERS = st.lists(
 @given(ANSWERS)
 def test_an_answer_that_comes_back_as_history_is_the_item_it_was(items: list[dict[str, Any]]):
     turn = turn_of()
-    told = DIALECT.complete(turn, [ended(output=items)["response"]])["choices"][0]["message"]
+    told = API.complete(turn, [ended(output=items)["response"]])["choices"][0]["message"]
     history = turn_of(messages=[{"role": "user", "content": "hi"}, told]).body["input"][1:]
     calls = [item for item in items if item["type"] != "message"]
     texts = [part for item in items if item["type"] == "message" for part in item["content"]]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from codexproxy.apis.openai_chat.usage import usage_of
+from codexproxy.apis.openai_chat.options import usage_of
 
 
 @pytest.mark.parametrize("usage", [None, {}, [], "many", 7])

@@ -7,7 +7,7 @@ import pytest
 
 from codexproxy.apis.base import DONE
 from codexproxy.apis.openai_chat.fields import EMULATED, IGNORED, MAPPED
-from codexproxy.apis.openai_completions import CONTINUE, FIELDS, FILL, CompletionsDialect
+from codexproxy.apis.openai_completions import CONTINUE, FIELDS, FILL, CompletionsApi
 from codexproxy.errors import InvalidRequest, UpstreamFailed
 from codexproxy.protocol.aggregate import fold
 from codexproxy.protocol.events import Batch
@@ -27,11 +27,11 @@ from tests.apis.chat_reading import (
 from tests.apis.recorded import Recording, each_recording
 from tests.data import RECORDINGS
 
-DIALECT = CompletionsDialect(clock=lambda: 1_767_225_600, identify=lambda: "cmpl-codex-1")
+API = CompletionsApi(clock=lambda: 1_767_225_600, identify=lambda: "cmpl-codex-1")
 
 
 def turn_of(**payload: Any) -> Turn:
-    return DIALECT.parse({"model": "gpt-5.2", "prompt": "Once", **payload}, Caller())
+    return API.parse({"model": "gpt-5.2", "prompt": "Once", **payload}, Caller())
 
 
 def said(text: str) -> Batch:
@@ -65,12 +65,12 @@ def _with_finish(chunk: dict[str, Any]) -> dict[str, Any]:
 
 
 def streamed(batch: Batch, **payload: Any) -> dict[str, Any]:
-    (renderer,) = DIALECT.renderers(turn_of(stream=True, **payload))
+    (renderer,) = API.renderers(turn_of(stream=True, **payload))
     return read(renderer.render(batch))
 
 
 def completed(*batches: Batch, **payload: Any) -> dict[str, Any]:
-    told = DIALECT.complete(turn_of(**payload), [fold([batch]) for batch in batches])
+    told = API.complete(turn_of(**payload), [fold([batch]) for batch in batches])
     assert_valid("CreateCompletionResponse", told)
     return told
 
@@ -95,7 +95,7 @@ def test_with_a_suffix_the_turn_asks_for_what_is_between():
 def test_each_prompt_has_its_choices_and_none_is_joined_to_another():
     turn = turn_of(prompt=["a", "b"], n=2)
     assert turn.count == 4
-    assert [prompt_in(body) for body in DIALECT.bodies(turn)] == ["a", "a", "b", "b"]
+    assert [prompt_in(body) for body in API.bodies(turn)] == ["a", "a", "b", "b"]
     told = completed(*(said(text) for text in ("1", "2", "3", "4")), prompt=["a", "b"], n=2, echo=True)
     assert [(choice["index"], choice["text"]) for choice in told["choices"]] == [
         (0, "a1"),
@@ -130,7 +130,7 @@ def test_a_stream_of_text():
 
 def test_several_choices_share_a_stream():
     turn = turn_of(prompt=["a", "b"], stream=True, echo=True)
-    first, second = DIALECT.renderers(turn)
+    first, second = API.renderers(turn)
     written = second.render(said("2")) + first.render(said("1"))
     assert [read(written, index)["text"] for index in (0, 1)] == ["a1", "b2"]
     assert first.ended and second.render(said("more")) == b""
@@ -162,7 +162,7 @@ def test_how_it_ended(type: str, finish: str):
 def test_failures_end_the_stream_with_a_reason():
     failed = {"type": "error", "error": {"code": "server_is_overloaded", "message": "Busy."}}
     assert streamed(events(text_delta("x"), failed))["error"]["code"] == "overloaded"
-    (renderer,) = DIALECT.renderers(turn_of(stream=True))
+    (renderer,) = API.renderers(turn_of(stream=True))
     assert read(renderer.fail(UpstreamFailed("Gone.")))["error"]["message"] == "Gone."
     with pytest.raises(UpstreamFailed):
         completed(events(ended(usage=None)))
@@ -170,7 +170,7 @@ def test_failures_end_the_stream_with_a_reason():
 
 @each_recording()
 def test_a_recorded_stream_is_text(recording: Recording):
-    (renderer,) = DIALECT.renderers(turn_of(stream=True))
+    (renderer,) = API.renderers(turn_of(stream=True))
     seen = read(renderer.render(recording.events()))
     assert seen["text"] == recording.expected["output_text"] + (recording.expected["refusal"] or "")
 
@@ -236,4 +236,4 @@ def test_a_field_meets_its_fate(name: str):
 
 def test_recorded_requests_become_turns():
     for path in sorted(RECORDINGS.glob("completions_*/*.request.json")):
-        assert DIALECT.parse(json.loads(path.read_text()), Caller()).count >= 1
+        assert API.parse(json.loads(path.read_text()), Caller()).count >= 1

@@ -56,6 +56,6 @@ def test_old_tuples_are_checked():
 
 
 def test_what_takes_long_to_load_is_loaded_only_when_it_is_needed():
-    code = "import sys, codexproxy.apis.openai_chat.api; print('jsonschema' in sys.modules)"
+    code = "import sys, codexproxy.apis.openai_chat; print('jsonschema' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -9,15 +9,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from codexproxy.apis.base import Renderer
-from codexproxy.apis.openai_completions import CompletionsDialect
-from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_completions import CompletionsApi
+from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.compat.history.repair import repair
 from codexproxy.compat.truncate.truncator import Cutter
 from codexproxy.protocol.aggregate import fold
 from codexproxy.protocol.request import Caller
 from codexproxy.upstream.chatgpt.sse import Decoder
 from tests.apis.chat_reading import (
-    DIALECT,
+    API,
     added,
     created,
     custom_call,
@@ -177,7 +177,7 @@ def streams(draw: st.DrawFn) -> bytes:
 
 
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
-COMPLETIONS = CompletionsDialect(clock=lambda: 1_767_225_600.9, identify=lambda: "cmpl-1")
+COMPLETIONS = CompletionsApi(clock=lambda: 1_767_225_600.9, identify=lambda: "cmpl-1")
 
 
 def completions(**payload: Any) -> Renderer:
@@ -186,12 +186,12 @@ def completions(**payload: Any) -> Renderer:
 
 
 def responses(**payload: Any) -> Renderer:
-    dialect = ResponsesDialect()
-    return dialect.renderers(dialect.parse({"model": "gpt-5.2", "input": "hi", "stream": True, **payload}, Caller()))[0]
+    api = ResponsesApi()
+    return api.renderers(api.parse({"model": "gpt-5.2", "input": "hi", "stream": True, **payload}, Caller()))[0]
 
 
 def one_of_two(**payload: Any) -> Renderer:
-    return DIALECT.renderers(turn_of(stream=True, n=2, **payload))[1]
+    return API.renderers(turn_of(stream=True, n=2, **payload))[1]
 
 
 USAGE = {"stream_options": {"include_usage": True}}
@@ -252,7 +252,7 @@ def test_a_streamed_answer_and_a_whole_one_say_the_same(stream: bytes, style: st
     events = decoder.feed(stream) + decoder.end()
     assume(events[-1].type in ("response.completed", "response.incomplete"))
     seen = read(renderer_of(reasoning_compat=style).render(events))
-    told = DIALECT.complete(turn_of(reasoning_compat=style), [fold([events])])["choices"][0]
+    told = API.complete(turn_of(reasoning_compat=style), [fold([events])])["choices"][0]
     assert told["finish_reason"] == seen.finish
     assert (told["message"]["content"] or "") == seen.content
     assert told["message"].get("reasoning_content", "") == seen.reasoning

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.protocol.aggregate import fold
 from codexproxy.protocol.request import Caller
 from tests.apis.recorded import Recording, each_recording
@@ -29,9 +29,9 @@ def complaints(response: dict[str, Any]) -> list[str]:
 
 
 def complete(response: dict[str, Any], **payload: Any) -> dict[str, Any]:
-    dialect = ResponsesDialect()
-    turn = dialect.parse({"model": "my-model", "input": "hi", **payload}, Caller())
-    return dialect.complete(turn, [response])
+    api = ResponsesApi()
+    turn = api.parse({"model": "my-model", "input": "hi", **payload}, Caller())
+    return api.complete(turn, [response])
 
 
 @each_recording()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.apis.openai_responses.fields import FIELDS, Fate
 from codexproxy.apis.openai_responses.response_builder import ResponsesRenderOptions
 from codexproxy.errors import InvalidRequest
@@ -14,7 +14,7 @@ from tests.data import SCHEMAS
 
 
 def parse(**payload: Any) -> Turn:
-    return ResponsesDialect().parse({"model": "gpt-5.2", "input": "hi", **payload}, Caller("ann"))
+    return ResponsesApi().parse({"model": "gpt-5.2", "input": "hi", **payload}, Caller("ann"))
 
 
 def refusal(**payload: Any) -> InvalidRequest:
@@ -194,7 +194,7 @@ def test_a_request_of_the_codex_cli_passes_unharmed():
         "client_metadata": {"session_id": "thread"},
         "service_tier": "priority",
     }
-    turn = ResponsesDialect().parse(payload, Caller())
+    turn = ResponsesApi().parse(payload, Caller())
     assert turn.body == {name: value for name, value in payload.items() if name not in ("stream", "store")}
     assert turn.ignored == ()
     assert turn.storage.store is False

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codexproxy.apis.base import Renderer
-from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.errors import RateLimited, UpstreamFailed
 from codexproxy.protocol.aggregate import fold
 from codexproxy.protocol.events import Event
@@ -30,9 +30,9 @@ ITEM_DONE = {"type": "response.output_item.done", "output_index": 0, "item": ITE
 
 
 def renderer(client: str = "unknown", **payload: Any) -> Renderer:
-    dialect = ResponsesDialect()
-    turn = dialect.parse({"model": "gpt-5.2", "input": "hi", "stream": True, **payload}, Caller(client=client))
-    (renderer,) = dialect.renderers(turn)
+    api = ResponsesApi()
+    turn = api.parse({"model": "gpt-5.2", "input": "hi", "stream": True, **payload}, Caller(client=client))
+    (renderer,) = api.renderers(turn)
     return renderer
 
 
@@ -123,9 +123,9 @@ def test_a_final_object_without_an_id_gets_the_one_that_was_announced():
 
 
 def test_an_id_that_was_told_before_upstream_had_one_stays():
-    dialect = ResponsesDialect()
-    turn = dialect.parse({"model": "gpt-5.2", "input": "hi", "background": True}, Caller())
-    (sut,) = dialect.renderers(replace(turn, storage=replace(turn.storage, response_id="resp_ours")))
+    api = ResponsesApi()
+    turn = api.parse({"model": "gpt-5.2", "input": "hi", "background": True}, Caller())
+    (sut,) = api.renderers(replace(turn, storage=replace(turn.storage, response_id="resp_ours")))
     final = {"type": "response.completed", "response": {"status": "completed"}}
     seen = payloads(sut.render(events(CREATED, DELTA, COMPLETED, final)))
     assert [event["response"]["id"] for event in seen if "response" in event] == ["resp_ours"] * 3
@@ -161,9 +161,9 @@ def test_the_credits_of_the_account_are_for_its_owner_only():
     windows = {name: value for name, value in limits.items() if name != "credits"}
     for is_owner, told in ((True, limits), (False, windows)):
         caller = Caller(client="codex-cli", is_owner=is_owner)
-        dialect = ResponsesDialect()
-        turn = dialect.parse({"model": "gpt-5.2", "input": "hi", "stream": True}, caller)
-        (sut,) = dialect.renderers(turn)
+        api = ResponsesApi()
+        turn = api.parse({"model": "gpt-5.2", "input": "hi", "stream": True}, caller)
+        (sut,) = api.renderers(turn)
         assert payloads(sut.render(events(CREATED, limits)))[1] == told
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import openai
 import pytest
 
-from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.errors import UpstreamFailed
 from codexproxy.protocol.events import Batch, Event, encode_json
 from codexproxy.protocol.request import Caller
@@ -45,9 +45,9 @@ def sdk() -> Iterator[Sdk]:
 
 
 def rendered(batch: Batch, failure: UpstreamFailed | None = None) -> bytes:
-    dialect = ResponsesDialect()
-    turn = dialect.parse({"model": "my-model", "input": "hi", "stream": True}, Caller(client="openai-sdk"))
-    (renderer,) = dialect.renderers(turn)
+    api = ResponsesApi()
+    turn = api.parse({"model": "my-model", "input": "hi", "stream": True}, Caller(client="openai-sdk"))
+    (renderer,) = api.renderers(turn)
     return renderer.render(batch) + (renderer.fail(failure) if failure else b"")
 
 
@@ -90,9 +90,9 @@ def test_the_stream_helper_finds_the_final_object(sdk: Sdk) -> None:
 
 
 def test_the_smallest_answer_is_a_response_to_the_sdk(sdk: Sdk) -> None:
-    dialect = ResponsesDialect()
-    turn = dialect.parse({"model": "my-model", "input": "hi"}, Caller())
-    body = dialect.complete(
+    api = ResponsesApi()
+    turn = api.parse({"model": "my-model", "input": "hi"}, Caller())
+    body = api.complete(
         turn, [{"id": "resp_1", "output": [{"type": "message", "content": [{"type": "output_text", "text": "hi"}]}]}]
     )
     response = sdk(encode_json(body), "application/json").responses.create(model="my-model", input="hi")

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from codexproxy.apis.base import Dialect
-from codexproxy.apis.openai_chat.api import ChatDialect
-from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.base import Api
+from codexproxy.apis.openai_chat import ChatApi
+from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.errors import ProxyError
 from codexproxy.protocol.events import Batch
 from codexproxy.protocol.request import Caller
@@ -35,7 +35,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "chat": {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True},
     "responses": {"model": "m", "input": "hi", "stream": True},
 }
-DIALECTS: dict[str, Dialect] = {"chat": ChatDialect(), "responses": ResponsesDialect()}
+APIS: dict[str, Api] = {"chat": ChatApi(), "responses": ResponsesApi()}
 
 
 class BytesSource:
@@ -57,9 +57,9 @@ class BytesSource:
 
 
 def told(name: str, raw: bytes) -> bytes:
-    """What a client of this dialect reads."""
-    dialect = DIALECTS[name]
-    renderer = dialect.renderers(dialect.parse(BODIES[name], Caller()))[0]
+    """What a client of this API reads."""
+    api = APIS[name]
+    renderer = api.renderers(api.parse(BODIES[name], Caller()))[0]
     written = b""
     try:
         for batch in EventStream(BytesSource(raw)):
@@ -69,7 +69,7 @@ def told(name: str, raw: bytes) -> bytes:
     return written
 
 
-@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("name", APIS)
 def test_every_byte_is_a_place_where_a_stream_may_be_cut(name: str) -> None:
     arrived = len(RAW.rstrip())
     for place in range(len(RAW) + 1):

@@ -37,7 +37,7 @@ def config(upstreams: dict[str, str]) -> str:
 
 
 def ledger_of(data_dir: Path) -> Counter[tuple[str, int, str]]:
-    """Dialect, status and code of every turn in the ledger, which the service makes with the first row."""
+    """Api, status and code of every turn in the ledger, which the service makes with the first row."""
     path = data_dir / "ledger.sqlite3"
     if not path.exists():
         return Counter()

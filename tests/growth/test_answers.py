@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from codexproxy.apis import event_dispatcher
-from codexproxy.apis.openai_chat.api import ChatDialect
-from codexproxy.apis.openai_completions import CompletionsDialect
-from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_chat import ChatApi
+from codexproxy.apis.openai_completions import CompletionsApi
+from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.compat.history.continuation import continued
 from codexproxy.compat.truncate import truncator
 from codexproxy.compat.truncate.stop_sequences import Stopper
@@ -26,7 +26,7 @@ Json = dict[str, Any]
 Read = Callable[[list[Event]], object]
 
 HI = {"model": "m", "stream": True}
-CHAT, TEXT, RESPONSES = ChatDialect(), CompletionsDialect(), ResponsesDialect()
+CHAT, TEXT, RESPONSES = ChatApi(), CompletionsApi(), ResponsesApi()
 SHELF = ResponseService(MemoryResponseStore())
 CHAT_TURN = CHAT.parse({**HI, "messages": [{"role": "user", "content": "hi"}]}, Caller())
 TEXT_TURN = TEXT.parse({**HI, "prompt": "hi"}, Caller())
@@ -37,9 +37,9 @@ def _responses_turn() -> Turn:
     return continued(turn, SHELF.of("ann"))
 
 
-def _rendered(dialect: Any, turn: Turn) -> Read:
+def _rendered(api: Any, turn: Turn) -> Read:
     def read(events: list[Event]) -> None:
-        (renderer,) = dialect.renderers(turn)
+        (renderer,) = api.renderers(turn)
         for event in events:
             renderer.render([event])
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.apis.openai_responses.compaction import summarised
 from codexproxy.apis.openai_responses.stored import Listing, page
 from codexproxy.errors import BodyTooLarge
@@ -20,7 +20,7 @@ from tests.growth.measuring import Work, check, cost_of
 
 Json = dict[str, Any]
 Open = Callable[[int], SqliteResponseStore]
-DIALECT = ResponsesDialect()
+API = ResponsesApi()
 LARGE = "x" * 100_000
 
 
@@ -51,7 +51,7 @@ def recalling(
     """A request that leans on what is stored."""
     payload: Json = {"model": "m", "input": items, **({"previous_response_id": previous} if previous else {})}
     responses = ResponseService(store, most_bytes=most)
-    return lambda: responses.recall(DIALECT.parse(dict(payload), Caller("ann")))
+    return lambda: responses.recall(API.parse(dict(payload), Caller("ann")))
 
 
 def test_a_chain_costs_what_it_is_long(opened: Open) -> None:
@@ -107,7 +107,7 @@ def test_listing_costs_what_is_listed(opened: Open) -> None:
 
 def test_a_summary_costs_what_it_sums_up(opened: Open) -> None:
     def build(size: int) -> Work:
-        turn = DIALECT.parse({"model": "m", "input": [said(f"i{number}") for number in range(size)]}, Caller())
+        turn = API.parse({"model": "m", "input": [said(f"i{number}") for number in range(size)]}, Caller())
         answer = {"output": [{"type": "message", "content": [{"type": "output_text", "text": "all of it"}]}]}
         return lambda: summarised(turn, answer)
 

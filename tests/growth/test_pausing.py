@@ -8,8 +8,8 @@ from typing import Any
 import gevent
 import pytest
 
-from codexproxy.apis.openai_chat.api import ChatDialect
-from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_chat import ChatApi
+from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.compat.history.tool_pairs import pair
 from codexproxy.metering.input_tokens import count_input, count_lightly
 from codexproxy.planning.context import Policy
@@ -46,7 +46,7 @@ class Pauses:
 @pytest.mark.parametrize("name", ["plain messages", "parts", "calls in one message", "calls without ids", "tools"])
 def test_chat_pauses_all_along_a_long_request(name: str) -> None:
     pauses = Pauses()
-    turn = ChatDialect(pause=pauses).parse({**CHAT[name][1](MANY), "model": "m"}, Caller())
+    turn = ChatApi(pause=pauses).parse({**CHAT[name][1](MANY), "model": "m"}, Caller())
     parsed = pauses.count
     body = plan(turn, Catalogue(), Policy(pause=pauses)).body
     count_input(body, pauses)
@@ -60,7 +60,7 @@ def test_responses_pause_all_along_a_long_request(tmp_path: Path) -> None:
     store = SqliteResponseStore(Database(tmp_path / "r.sqlite3", SCHEMA), pause=pauses)
     responses = ResponseService(store, most_bytes=100_000_000, pause=pauses)
     items = [{"role": "user", "content": "hi", "id": f"msg_{number}"} for number in range(MANY)]
-    turn = responses.recall(ResponsesDialect(pauses).parse({"model": "m", "input": items}, Caller("ann")))
+    turn = responses.recall(ResponsesApi(pauses).parse({"model": "m", "input": items}, Caller("ann")))
     own_input(turn, pauses)
     assert pauses.count >= 3 * MANY // STRIDE
     before = pauses.count
@@ -101,7 +101,7 @@ LONG_TEXTS: dict[str, tuple[int, dict[str, Any]]] = {
 @pytest.mark.parametrize("name", LONG_TEXTS)
 def test_planning_pauses_all_along_one_long_text(name: str) -> None:
     pauses, (least, payload) = Pauses(), LONG_TEXTS[name]
-    turn = ChatDialect().parse({**payload, "model": "m"}, Caller())
+    turn = ChatApi().parse({**payload, "model": "m"}, Caller())
     plan(turn, Catalogue(), Policy(pause=pauses))
     assert pauses.count >= least
 
@@ -117,7 +117,7 @@ ITEMS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", ITEMS)
 def test_a_plan_and_a_count_pause_within_an_item(name: str) -> None:
-    turn = ResponsesDialect().parse({"model": "m", "input": [ITEMS[name]]}, Caller("ann"))
+    turn = ResponsesApi().parse({"model": "m", "input": [ITEMS[name]]}, Caller("ann"))
     planning, counting, estimating = Pauses(), Pauses(), Pauses()
     body = plan(turn, Catalogue(), Policy(pause=planning)).body
     count_input(body, counting)
@@ -140,14 +140,14 @@ def test_a_long_text_is_searched_for_a_word_in_slices() -> None:
     pauses = Pauses()
     body = {"model": "m", "response_format": {"type": "json_object"}}
     for text, adapted in (("x" * 999_998 + "JSON", False), ("x" * 5_000_000, True)):
-        turn = ChatDialect(pause=pauses).parse({**body, "messages": [{"role": "user", "content": text}]}, Caller())
+        turn = ChatApi(pause=pauses).parse({**body, "messages": [{"role": "user", "content": text}]}, Caller())
         assert ("response_format:json_reminder" in turn.adapted) is adapted
     assert pauses.count >= 4
 
 
 def test_a_short_request_never_pauses() -> None:
     pauses = Pauses()
-    turn = ChatDialect(pause=pauses).parse({**CHAT["calls and results"][1](20), "model": "m"}, Caller())
+    turn = ChatApi(pause=pauses).parse({**CHAT["calls and results"][1](20), "model": "m"}, Caller())
     plan(turn, Catalogue(), Policy(pause=pauses))
     assert pauses.count == 0
 
@@ -246,7 +246,7 @@ def test_whoever_is_ended_meanwhile_waits_for_the_thread() -> None:
 
 
 def test_a_session_of_megabytes_takes_no_copies_of_itself() -> None:
-    turn = ChatDialect().parse(
+    turn = ChatApi().parse(
         {"model": "m", "messages": [{"role": "user", "content": "hi"}], "prompt_cache_key": "x" * 8_000_000}, Caller()
     )
     # It is put together with the caller's name, and written as bytes.

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from codexproxy.apis.openai_chat import ChatApi
 from codexproxy.apis.openai_chat import fields as chat_fields
-from codexproxy.apis.openai_chat.api import ChatDialect
 from codexproxy.apis.openai_completions import FIELDS as COMPLETIONS
-from codexproxy.apis.openai_completions import CompletionsDialect
-from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_completions import CompletionsApi
+from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.apis.openai_responses.fields import FIELDS as RESPONSES
 from codexproxy.compat.history.continuation import continued
 from codexproxy.metering.input_tokens import count_input
@@ -22,7 +22,7 @@ from tests.growth.conversations import CHAT, UNFOLDING
 from tests.growth.measuring import Work, check, check_bounded
 
 Json = dict[str, Any]
-DIALECTS = {"chat": ChatDialect(), "completions": CompletionsDialect(), "responses": ResponsesDialect()}
+APIS = {"chat": ChatApi(), "completions": CompletionsApi(), "responses": ResponsesApi()}
 BASES: dict[str, Json] = {
     "chat": {"model": "gpt-5.2", "messages": [{"role": "user", "content": "hi"}]},
     "completions": {"model": "gpt-5.2", "prompt": "hi"},
@@ -41,7 +41,7 @@ SHAPES: dict[str, tuple[int, Callable[[int], Any]]] = {
     "many names": (300, lambda n: {f"name {k}": "x" for k in range(n)}),
     "many numbers": (300, lambda n: list(range(n))),
 }
-FIELDS = [(dialect, field, shape) for dialect, table in TABLES.items() for field in table for shape in SHAPES]
+FIELDS = [(api, field, shape) for api, table in TABLES.items() for field in table for shape in SHAPES]
 
 
 class Nothing:
@@ -59,9 +59,9 @@ class Nothing:
         return 0
 
 
-def work(dialect: str, payload: Json) -> Work:
+def work(api: str, payload: Json) -> Work:
     """All that happens to a request before it is sent, and what counts its tokens."""
-    reads = DIALECTS[dialect]
+    reads = APIS[api]
 
     def do() -> None:
         turn = reads.parse(dict(payload), Caller())
@@ -75,10 +75,10 @@ def work(dialect: str, payload: Json) -> Work:
     return do
 
 
-@pytest.mark.parametrize(("dialect", "field", "shape"), FIELDS, ids=["-".join(case) for case in FIELDS])
-def test_a_field_costs_what_its_value_is_long(dialect: str, field: str, shape: str) -> None:
+@pytest.mark.parametrize(("api", "field", "shape"), FIELDS, ids=["-".join(case) for case in FIELDS])
+def test_a_field_costs_what_its_value_is_long(api: str, field: str, shape: str) -> None:
     size, value = SHAPES[shape]
-    check(lambda n: work(dialect, {**BASES[dialect], field: value(n)}), size)
+    check(lambda n: work(api, {**BASES[api], field: value(n)}), size)
 
 
 @pytest.mark.parametrize("name", CHAT)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from codexproxy.apis.openai_chat.api import ChatDialect
+from codexproxy.apis.openai_chat import ChatApi
 from codexproxy.compat.strict_schema.encode import fit
 from codexproxy.compat.strict_schema.validate import judge
 from codexproxy.protocol.request import Caller
@@ -51,22 +51,22 @@ def test_what_cannot_be_judged_within_the_budget_is_found_to_be_so_soon() -> Non
 
 
 def test_an_answer_that_cannot_be_judged_is_delivered_and_said_to_be_so() -> None:
-    dialect = ChatDialect()
-    turn = dialect.parse(formatted(RECURSIVE), Caller())
+    api = ChatApi()
+    turn = api.parse(formatted(RECURSIVE), Caller())
     text = deep(60)
     item = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
     response = {"id": "resp_1", "status": "completed", "output": [item]}
-    assert dialect.second_try(turn, response) is None
-    assert dialect.complete(turn, [response])["choices"][0]["message"]["content"] == text
-    assert dialect.notes(turn) == ("response_format:unchecked",)
+    assert api.repair_request(turn, response) is None
+    assert api.complete(turn, [response])["choices"][0]["message"]["content"] == text
+    assert api.notes(turn) == ("response_format:unchecked",)
 
 
 def test_an_answer_that_is_judged_is_said_nothing_about() -> None:
-    dialect = ChatDialect()
-    turn = dialect.parse(formatted({"type": "object", "properties": {}, "additionalProperties": False}), Caller())
+    api = ChatApi()
+    turn = api.parse(formatted({"type": "object", "properties": {}, "additionalProperties": False}), Caller())
     item = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "{}"}]}
-    dialect.complete(turn, [{"id": "resp_1", "status": "completed", "output": [item]}])
-    assert dialect.notes(turn) == ()
+    api.complete(turn, [{"id": "resp_1", "status": "completed", "output": [item]}])
+    assert api.notes(turn) == ()
 
 
 OBJECT: Json = {"type": "object", "properties": {"k": {"type": "integer"}}}
@@ -124,13 +124,13 @@ def test_many_options_for_many_entries_are_given_up_and_the_answer_stays() -> No
         "type": "object",
         "properties": {"all": {"type": "array", "items": {"anyOf": options}}, "o": {"type": "string"}},
     }
-    dialect = ChatDialect()
-    turn = dialect.parse(formatted(schema), Caller())
+    api = ChatApi()
+    turn = api.parse(formatted(schema), Caller())
     assert fit(schema, strict=True).restorer is not None
     text = json.dumps({"all": [{"none": "x"}] * 4_000, "o": None})
     item = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
     told: list[Json] = []
-    cost = cost_of(lambda: told.append(dialect.complete(turn, [{"id": "r", "status": "completed", "output": [item]}])))
+    cost = cost_of(lambda: told.append(api.complete(turn, [{"id": "r", "status": "completed", "output": [item]}])))
     assert told[0]["choices"][0]["message"]["content"] == text
-    assert dialect.notes(turn) == ("response_format:unchecked",)
+    assert api.notes(turn) == ("response_format:unchecked",)
     assert cost.seconds < 2 * LONGEST

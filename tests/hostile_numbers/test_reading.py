@@ -11,7 +11,7 @@ import pytest
 
 from codexproxy.access.authorization import Allowance, Identity
 from codexproxy.access.limits.rate_limits import Limiter, open_storage
-from codexproxy.apis.openai_chat.usage import total, usage_of
+from codexproxy.apis.openai_chat.options import total, usage_of
 from codexproxy.apis.openai_responses.response_builder import _whole_usage
 from codexproxy.errors import RateLimited
 from codexproxy.login.oauth.client import _seconds

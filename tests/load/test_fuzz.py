@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codexproxy.apis.openai_chat.api import ChatDialect
-from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_chat import ChatApi
+from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.compat.truncate.truncator import Cutter
 from codexproxy.errors import ProxyError
 from codexproxy.protocol.aggregate import Fold
@@ -59,7 +59,7 @@ def consume(data: bytes, step: int) -> None:
     """Decodes, cuts, renders and folds; anything but a ``ProxyError`` is a bug."""
     decoder = Decoder()
     caller = Caller()
-    chat, responses = ChatDialect("think"), ResponsesDialect()
+    chat, responses = ChatApi("think"), ResponsesApi()
     asked = chat.parse({"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}, caller)
     passed = responses.parse({"model": "m", "input": "hi", "stream": True}, caller)
     fold, cutter = Fold(), Cutter(("END",), 50)

@@ -24,7 +24,7 @@ def rules() -> list[Rule]:
 
 
 def turn_routes() -> set[str]:
-    """The routes of the dialects."""
+    """The routes of the API formats."""
     return {rule.rule for rule in rules() if rule.endpoint.startswith("turns.")}
 
 

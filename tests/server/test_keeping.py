@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.compat.history.continuation import continued
 from codexproxy.protocol.aggregate import STRUCTURE, fold
 from codexproxy.protocol.events import Batch, Event
@@ -27,9 +27,9 @@ class FullStore(MemoryResponseStore):
 
 
 def saver(store: MemoryResponseStore, **body: Any) -> ResponseSaver:
-    dialect, responses = ResponsesDialect(), ResponseService(store)
-    turn = dialect.parse({"model": "m", "input": "hi", **body}, Caller("ann"))
-    kept = responses.saver(dialect, continued(turn, responses.of("ann")))
+    api, responses = ResponsesApi(), ResponseService(store)
+    turn = api.parse({"model": "m", "input": "hi", **body}, Caller("ann"))
+    kept = responses.saver(api, continued(turn, responses.of("ann")))
     assert kept is not None
     return kept
 

@@ -1,6 +1,6 @@
 """Every parameter over real HTTP: what upstream is sent of it, and what the caller is told.
 
-One row per field of the dialects' tables, ``dialects/*/fields.py``, from which
+One row per field of the API formats' tables, ``API formats/*/fields.py``, from which
 ``docs/compatibility.md`` is made: a fate that is claimed there is shown here.
 """
 

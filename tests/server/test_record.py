@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.compat.history.continuation import continued
 from codexproxy.errors import UpstreamFailed
 from codexproxy.protocol.events import Event
@@ -43,9 +43,9 @@ def store() -> FailingStore:
 
 @pytest.fixture
 def record(store: FailingStore) -> BackgroundWriter:
-    dialect, responses = ResponsesDialect(), ResponseService(store)
-    turn = dialect.parse({"model": "m", "input": "hi", "stream": True}, Caller("ann"))
-    return BackgroundWriter(dialect, continued(turn, responses.of("ann")), responses.of("ann"))
+    api, responses = ResponsesApi(), ResponseService(store)
+    turn = api.parse({"model": "m", "input": "hi", "stream": True}, Caller("ann"))
+    return BackgroundWriter(api, continued(turn, responses.of("ann")), responses.of("ann"))
 
 
 def told(record: BackgroundWriter, *events: dict[str, Any]) -> list[bytes]:

@@ -8,7 +8,7 @@ import gevent
 import pytest
 from gevent.event import Event as Signal
 
-from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.compat.history.continuation import continued
 from codexproxy.gunicorn.inflight import Underway
 from codexproxy.observability.metrics import Metrics
@@ -78,15 +78,13 @@ class Made:
     """An answer that is being made from here on."""
 
     def __init__(self, store: MemoryResponseStore, grace: float | None) -> None:
-        dialect, responses = ResponsesDialect(), ResponseService(store)
-        turn = continued(
-            dialect.parse({"model": "m", "input": "hi", "stream": True}, Caller("ann")), responses.of("ann")
-        )
+        api, responses = ResponsesApi(), ResponseService(store)
+        turn = continued(api.parse({"model": "m", "input": "hi", "stream": True}, Caller("ann")), responses.of("ann"))
         self.model, self.ended = Model(), Signal()
-        self.record = BackgroundWriter(dialect, turn, responses.of("ann"))
+        self.record = BackgroundWriter(api, turn, responses.of("ann"))
         self.log = RequestContext("id", TurnObserver(Metrics()))
         self.log.on_end(self.ended.set)
-        self.run = BackgroundRun(self.model, dialect.renderers(turn)[0], self.record, grace, self.log)  # type: ignore[arg-type]
+        self.run = BackgroundRun(self.model, api.renderers(turn)[0], self.record, grace, self.log)  # type: ignore[arg-type]
         self.run.start(Underway())
 
     def heard(self) -> list[bytes]:

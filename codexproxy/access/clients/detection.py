@@ -79,7 +79,7 @@ def detect(headers: Headers, body: Mapping[str, Any], official: OfficialTexts) -
 
     Args:
         headers: The request's headers.
-        body: Its JSON object, of any dialect.
+        body: Its JSON object, of any API format.
         official: The official instructions known at this moment.
     """
     request = _request(headers, body, official)

@@ -2,19 +2,18 @@
 
 from typing import Any
 
-from codexproxy.apis.answer_visitor import Call, Ending
-from codexproxy.apis.event_dispatcher import Reader
-from codexproxy.apis.openai_chat.options import Wording, tier_of, url_citation
+from codexproxy.apis.event_dispatcher import EventDispatcher
+from codexproxy.apis.openai_chat.options import ChatStyle, tier_of, total, url_citation, usage_of
 from codexproxy.apis.openai_chat.render import finish_of
-from codexproxy.apis.openai_chat.structured_output import Shape, mismatch
-from codexproxy.apis.openai_chat.usage import total, usage_of
+from codexproxy.apis.openai_chat.structured_output import StructuredOutput, mismatch
+from codexproxy.apis.visitor import Call, Finish
 from codexproxy.errors import ProxyError
 
 
-class Collector:
+class CompletionBuilder:
     """A sink that keeps an answer as one message."""
 
-    def __init__(self, wording: Wording, shape: Shape | None = None) -> None:
+    def __init__(self, wording: ChatStyle, shape: StructuredOutput | None = None) -> None:
         self._wording = wording
         self._shape = shape
         self._content: list[str] = []
@@ -24,9 +23,9 @@ class Collector:
         self._calls: list[tuple[Call, list[str]]] = []
         self._gap = self._thinking = False
         self._own = 0
-        self.ending = Ending("complete", {}, {})
+        self.ending = Finish("complete", {}, {})
 
-    # -- Sink -----------------------------------------------------------------------
+    # -- AnswerVisitor -----------------------------------------------------------------------
 
     def message(self) -> None:
         self._gap = True
@@ -67,7 +66,7 @@ class Collector:
     def fragment(self, call: Call, delta: str) -> None:
         self._calls[call.slot][1].append(delta)
 
-    def end(self, ending: Ending) -> None:
+    def end(self, ending: Finish) -> None:
         self._stop_thinking()
         self.ending = ending
 
@@ -145,7 +144,9 @@ class Collector:
         self._own += len(words)
 
 
-def completion(wording: Wording, responses: list[dict[str, Any]], shape: Shape | None = None) -> dict[str, Any]:
+def completion(
+    wording: ChatStyle, responses: list[dict[str, Any]], shape: StructuredOutput | None = None
+) -> dict[str, Any]:
     """The final object.
 
     Args:
@@ -172,13 +173,13 @@ def completion(wording: Wording, responses: list[dict[str, Any]], shape: Shape |
     return told | {key: value for key, value in extras.items() if value}
 
 
-def collected(wording: Wording, response: dict[str, Any], shape: Shape | None) -> Collector:
+def collected(wording: ChatStyle, response: dict[str, Any], shape: StructuredOutput | None) -> CompletionBuilder:
     """One answer, read from its Response object.
 
     Raises:
         ProxyError: The response failed, or holds nothing at all.
     """
-    collector = Collector(wording, shape)
-    reader = Reader(collector, reasoning=wording.reasoning != "none", asides=wording.json_mode)
+    collector = CompletionBuilder(wording, shape)
+    reader = EventDispatcher(collector, reasoning=wording.reasoning != "none", asides=wording.json_mode)
     reader.finish(response)
     return collector

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from codexproxy.apis.answer_visitor import Call
-from codexproxy.apis.openai_chat.structured_output import Shape
+from codexproxy.apis.openai_chat.structured_output import StructuredOutput
+from codexproxy.apis.visitor import Call
 from codexproxy.planning.client_quirks import GRAMMAR_TOOLS_AS_FUNCTIONS, quirks_of
 from codexproxy.protocol.numbers import whole
 from codexproxy.protocol.request import Turn
@@ -41,7 +41,7 @@ class ChatRenderOptions:
     legacy: bool = False
     include_usage: bool = False
     metadata: Mapping[str, Any] | None = None
-    shape: Shape | None = None
+    shape: StructuredOutput | None = None
 
     @classmethod
     def of(cls, turn: Turn) -> "ChatRenderOptions":
@@ -50,7 +50,7 @@ class ChatRenderOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class ChatStyle:
     """What a turn decides about how its answers look.
 
     Attributes:
@@ -78,7 +78,7 @@ class Wording:
     metadata: Mapping[str, Any] | None = None
 
     @classmethod
-    def of(cls, turn: Turn) -> "Wording":
+    def of(cls, turn: Turn) -> "ChatStyle":
         """The wording of a turn's answers."""
         options = ChatRenderOptions.of(turn)
         style, json_mode = options.reasoning, options.json_mode
@@ -128,3 +128,53 @@ def url_citation(citation: dict[str, Any], shift: int) -> dict[str, Any] | None:
     title = citation.get("title")
     words = {"title": title if isinstance(title, str) else "", "url": citation["url"]}
     return {"type": "url_citation", "url_citation": {**place, **words}}
+
+
+Usage = dict[str, Any]
+
+
+def usage_of(usage: Any) -> Usage | None:
+    """Upstream's usage with ``prompt_tokens`` and ``completion_tokens``; None where upstream sent none."""
+    if not isinstance(usage, dict) or not usage:
+        return None
+    prompt, completion = _count(usage, "input_tokens"), _count(usage, "output_tokens")
+    # An answer that was cut here has an estimate only (compat/truncate/truncator.py).
+    marks = {"estimated": True} if usage.get("estimated") is True else {}
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": _count(usage, "total_tokens") or prompt + completion,
+        "prompt_tokens_details": {
+            "cached_tokens": _count(usage.get("input_tokens_details"), "cached_tokens"),
+            "cache_write_tokens": _count(usage.get("input_tokens_details"), "cache_write_tokens"),
+            "audio_tokens": 0,
+        },
+        "completion_tokens_details": {
+            "reasoning_tokens": _count(usage.get("output_tokens_details"), "reasoning_tokens"),
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+        **marks,
+    }
+
+
+def total(usages: list[Usage | None]) -> Usage | None:
+    """The sum over the answers of one turn; each of them really spent its prompt."""
+    known = [usage for usage in usages if usage]
+    if not known:
+        return None
+    marks = {"estimated": True} if any("estimated" in usage for usage in known) else {}
+    return _sum([{key: value for key, value in usage.items() if key != "estimated"} for usage in known]) | marks
+
+
+def _sum(usages: list[Usage]) -> Usage:
+    return {
+        key: _sum([usage[key] for usage in usages]) if isinstance(value, dict) else sum(usage[key] for usage in usages)
+        for key, value in usages[0].items()
+    }
+
+
+def _count(holder: Any, key: str) -> int:
+    value = holder.get(key) if isinstance(holder, dict) else None
+    return whole(value)

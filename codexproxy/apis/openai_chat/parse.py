@@ -7,14 +7,11 @@ from typing import Any
 from codexproxy.apis.cache_marks import without_marks
 from codexproxy.apis.openai_chat.fields import ignored
 from codexproxy.apis.openai_chat.messages import Conversation, read_input, read_messages
-from codexproxy.apis.openai_chat.options import ChatRenderOptions
-from codexproxy.apis.openai_chat.output_limits import read_cap, read_count, read_stop, wants_usage
-from codexproxy.apis.openai_chat.reasoning import read_reasoning, read_style
-from codexproxy.apis.openai_chat.response_format import read_text
+from codexproxy.apis.openai_chat.options import REASONING_STYLES, ChatRenderOptions
 from codexproxy.apis.openai_chat.schema import load
-from codexproxy.apis.openai_chat.structured_output import Shape
+from codexproxy.apis.openai_chat.structured_output import StructuredOutput, read_text
 from codexproxy.apis.openai_chat.tools import read_choice, read_function_call, read_functions, read_tools, web_search
-from codexproxy.apis.validation_errors import bad_value, missing, unsupported
+from codexproxy.apis.validation_errors import bad_value, missing, unsupported, wrong_type, wrong_value
 from codexproxy.compat.strict_schema.encode import fit
 from codexproxy.compat.tool_names import rename_tools
 from codexproxy.protocol.json_schema import schema_steps
@@ -230,7 +227,7 @@ def _fit_format(draft: Draft, format: dict[str, Any]) -> None:
     schema, strict = format["schema"], format["strict"]
     path = "response_format.json_schema.schema" if "response_format" in draft.fields else "text.format.schema"
     fitted = fit(schema, strict=strict, path=path, steps=draft.steps)
-    draft.render = replace(draft.render, shape=Shape(schema, strict, fitted.restorer, draft.pause))
+    draft.render = replace(draft.render, shape=StructuredOutput(schema, strict, fitted.restorer, draft.pause))
     if fitted.schema != schema:
         format["schema"] = fitted.schema
         draft.notes.append("response_format:schema_fitted")
@@ -254,3 +251,137 @@ _STEPS: tuple[Callable[[Draft], None], ...] = (
     _read_stream_options,
     _pass_on,
 )
+
+
+Json = dict[str, Any]
+
+_STYLE_ALIASES = {"think-tags": "think", "think_tags": "think", "think": "think", "off": "none", "hidden": "none"}
+
+# A thinking budget in tokens -> the effort it stands for.
+_BUDGETS = ((1024, "low"), (8192, "medium"))
+_FIELDS = ("effort", "summary", "generate_summary", "context", "mode")
+
+
+def read_reasoning(fields: Json) -> Json:
+    """``reasoning`` of the Responses API, with nothing in it that the caller did not ask for.
+
+    Raises:
+        InvalidRequest: A field has the wrong type.
+    """
+    given = fields.get("reasoning")
+    if given is not None and not isinstance(given, dict):
+        raise wrong_type("reasoning", "an object", given)
+    given = given or {}
+    asked = {key: given[key] for key in _FIELDS if given.get(key) is not None}
+    for key, value in asked.items():
+        if not isinstance(value, str):
+            raise wrong_type(f"reasoning.{key}", "a string", value)
+    effort = _effort(fields, given)
+    if effort:
+        asked["effort"] = effort
+    if fields.get("reasoning_summary"):
+        asked["summary"] = fields["reasoning_summary"]
+    return asked
+
+
+def _effort(fields: Json, given: Json) -> str | None:
+    explicit = fields.get("reasoning_effort") or given.get("effort")
+    if explicit:
+        return str(explicit)
+    if given.get("enabled") is False or fields.get("enable_thinking") is False:
+        return "none"
+    return _of_budget(given.get("max_tokens")) or _of_thinking(fields.get("thinking"))
+
+
+def _of_thinking(thinking: Any) -> str | None:
+    if thinking is False:
+        return "none"
+    if not isinstance(thinking, dict):
+        return None
+    return "none" if thinking.get("type") == "disabled" else _of_budget(thinking.get("budget_tokens"))
+
+
+def _of_budget(budget: Any) -> str | None:
+    if not isinstance(budget, int | float) or isinstance(budget, bool) or budget <= 0:
+        return None
+    return next((effort for most, effort in _BUDGETS if budget <= most), "high")
+
+
+def read_style(fields: Json, default: str) -> str:
+    """How reasoning is shown: the request's wish, else the owner's.
+
+    Raises:
+        InvalidRequest: The style is unknown.
+    """
+    given = fields.get("reasoning")
+    if fields.get("include_reasoning") is False or (isinstance(given, dict) and given.get("exclude") is True):
+        return "none"
+    style = str(fields.get("reasoning_compat") or default).lower()
+    style = _STYLE_ALIASES.get(style, style)
+    if style not in REASONING_STYLES:
+        raise wrong_value("reasoning_compat", style, REASONING_STYLES)
+    return style
+
+
+# The platform's own bound for ``n``.
+MOST_ANSWERS = 128
+
+# Far beyond any real one, and the platform's own bound is 4; what may begin one is compared with every delta.
+LONGEST_STOP = 1000
+MOST_STOPS = 16
+
+_CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+
+
+def read_stop(stop: Any) -> tuple[str, ...]:
+    """The texts at which the answer ends; empty ones are none.
+
+    Raises:
+        InvalidRequest: It is neither a string nor a list of strings, or there are too many or too long ones.
+    """
+    if stop is None:
+        return ()
+    if isinstance(stop, str):
+        stop = [stop]
+    if not isinstance(stop, list):
+        raise wrong_type("stop", "a string or an array of strings", stop)
+    for position, entry in enumerate(stop):
+        if not isinstance(entry, str):
+            raise wrong_type(f"stop[{position}]", "a string", entry)
+        if len(entry) > LONGEST_STOP:
+            raise bad_value(f"stop[{position}]", f"A stop text may have at most {LONGEST_STOP} characters.")
+    texts = tuple(dict.fromkeys(entry for entry in stop if entry))
+    if len(texts) > MOST_STOPS:
+        raise bad_value("stop", f"There may be at most {MOST_STOPS} stop texts; the request has {len(texts)}.")
+    return texts
+
+
+def read_cap(fields: dict[str, Any]) -> int | None:
+    """The most tokens the answer may have; the smallest of the fields that say so.
+
+    Raises:
+        InvalidRequest: One of them is below 1.
+    """
+    caps = {name: fields[name] for name in _CAPS if name in fields}
+    for name, cap in caps.items():
+        if cap < 1:
+            raise bad_value(name, f"Invalid value for '{name}': {cap}. It must be at least 1.")
+    return min(caps.values()) if caps else None
+
+
+def read_count(fields: dict[str, Any]) -> int:
+    """How many answers are wanted.
+
+    Raises:
+        InvalidRequest: It is below 1 or beyond the platform's own bound.
+    """
+    count: int = fields.get("n", 1)
+    if not 1 <= count <= MOST_ANSWERS:
+        raise bad_value("n", f"Invalid value for 'n': {count}. It must be between 1 and {MOST_ANSWERS}.")
+    return count
+
+
+def wants_usage(fields: dict[str, Any]) -> bool:
+    """Whether the stream ends with a usage chunk."""
+    options = fields.get("stream_options") or {}
+    return bool(fields.get("stream")) and options.get("include_usage") is True

@@ -1,19 +1,102 @@
 """Renders a stream of events as Chat Completions chunks."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Protocol
 
-from codexproxy.apis.answer_visitor import Call, Ending, Sink
 from codexproxy.apis.base import DONE, data_line
-from codexproxy.apis.event_dispatcher import Reader
-from codexproxy.apis.openai_chat.chunks import Chunks, Frame, call_frame, call_header
-from codexproxy.apis.openai_chat.options import FINISH, Wording, tier_of, url_citation
-from codexproxy.apis.openai_chat.usage import Usage, total, usage_of
+from codexproxy.apis.event_dispatcher import EventDispatcher
+from codexproxy.apis.openai_chat.options import FINISH, ChatStyle, Usage, tier_of, total, url_citation, usage_of
+from codexproxy.apis.openai_chat.structured_output import StructuredOutput, mismatch
+from codexproxy.apis.visitor import AnswerVisitor, Call, Finish
 from codexproxy.errors import ProxyError
+from codexproxy.planning.client_quirks import CONTENT_IN_EVERY_DELTA, TYPE_OF_CUSTOM_CALLS
 from codexproxy.protocol.events import Batch, encode_json
 
+Delta = dict[str, Any]
+Frame = tuple[bytes, bytes]
 
-class Closing:
+
+class Chunks:
+    """Encodes the chunks of one choice.
+
+    Attributes:
+        text: What stands before and after the JSON of a text delta.
+    """
+
+    def __init__(self, wording: ChatStyle, index: int) -> None:
+        head = {"id": wording.id, "object": "chat.completion.chunk", "created": wording.created, "model": wording.model}
+        self._head = b"data: " + encode_json(head)[:-1]
+        # With include_usage every chunk but the last has ``usage: null``, else none has the key.
+        self._tail = b',"usage":null}\n\n' if wording.include_usage else b"}\n\n"
+        self._choice = self._head + b',"choices":[{"index":%d,"delta":' % index
+        self._going_on = b',"logprobs":null,"finish_reason":null}]' + self._tail
+        self._content = {"content": ""} if CONTENT_IN_EVERY_DELTA in wording.quirks else {}
+        self.text = self._choice + b'{"content":', b"}" + self._going_on
+        # Beside reasoning, several clients want the key ``content``
+        # (docs/reference/clients.md#chunks-without-a-content-key).
+        self._beside = b"" if self._content else b'"content":null,'
+
+    @cached_property
+    def refusal(self) -> Frame:
+        """What stands before and after the JSON of a refusal delta."""
+        return self.frame(b'"refusal":', b"}")
+
+    @cached_property
+    def reasoning(self) -> Frame:
+        """The same for reasoning in the style ``reasoning_content``."""
+        return self.frame(self._beside + b'"reasoning_content":', b"}")
+
+    @cached_property
+    def thinking(self) -> Frame:
+        """The same for reasoning in the style ``o3``."""
+        return self.frame(self._beside + b'"reasoning":{"content":[{"type":"text","text":', b"}]}}")
+
+    def frame(self, before: bytes, after: bytes) -> Frame:
+        """A chunk with a hole for one JSON string in its delta, which is begun already."""
+        begun = b'{"content":"",' if self._content else b"{"
+        return self._choice + begun + before, after + self._going_on
+
+    def delta(self, delta: Delta) -> bytes:
+        """A chunk with this delta."""
+        return self._choice + encode_json({**self._content, **delta}) + self._going_on
+
+    def finish(self, reason: str, tier: str | None) -> bytes:
+        """The last chunk of the choice; upstream tells only at the end which tier it was."""
+        choice = encode_json(self._content) + b',"logprobs":null,"finish_reason":"%s"}]' % reason.encode()
+        return self._choice + choice + _tier(tier) + self._tail
+
+    def usage(self, usage: dict[str, Any], tier: str | None) -> bytes:
+        """The chunk without choices that ends a stream with ``include_usage``."""
+        return self._head + b',"choices":[],"usage":' + encode_json(usage) + _tier(tier) + b"}\n\n"
+
+
+def _tier(tier: str | None) -> bytes:
+    return b',"service_tier":' + encode_json(tier) if tier else b""
+
+
+def call_header(call: Call, wording: ChatStyle) -> Delta:
+    """The delta that announces a call, complete but for its arguments."""
+    name = wording.name_of(call)
+    if wording.legacy:
+        return {"function_call": {"name": name, "arguments": ""}}
+    if wording.is_custom(call):
+        kind = {"type": "custom"} if TYPE_OF_CUSTOM_CALLS in wording.quirks else {}
+        return {"tool_calls": [{"index": call.slot, "id": call.id, **kind, "custom": {"name": name, "input": ""}}]}
+    function = {"name": name, "arguments": ""}
+    return {"tool_calls": [{"index": call.slot, "id": call.id, "type": "function", "function": function}]}
+
+
+def call_frame(call: Call, wording: ChatStyle, chunks: Chunks) -> Frame:
+    """A chunk with a hole for a fragment of a call's arguments or input."""
+    if wording.legacy:
+        return chunks.frame(b'"function_call":{"arguments":', b"}}")
+    if wording.is_custom(call):
+        return chunks.frame(b'"tool_calls":[{"index":%d,"custom":{"input":' % call.slot, b"}}]}")
+    return chunks.frame(b'"tool_calls":[{"index":%d,"function":{"arguments":' % call.slot, b"}}]}")
+
+
+class StreamTrailer:
     """The end of a stream, which the answers of one turn share: it is written by the last of them.
 
     Args:
@@ -45,7 +128,7 @@ class Closing:
         return data_line({"error": error.as_dict()}) + DONE
 
 
-class Chunked(Sink, Protocol):
+class Chunked(AnswerVisitor, Protocol):
     """A sink that writes an answer into a stream that it may share with others.
 
     Attributes:
@@ -54,7 +137,7 @@ class Chunked(Sink, Protocol):
     """
 
     out: list[bytes]
-    closing: Closing
+    closing: StreamTrailer
 
 
 class ChunkRenderer:
@@ -71,7 +154,7 @@ class ChunkRenderer:
 
     def __init__(self, sink: Chunked, *, reasoning: bool = True, asides: bool = False) -> None:
         self._out, self._closing = sink.out, sink.closing
-        self._reader = Reader(sink, reasoning=reasoning, asides=asides)
+        self._reader = EventDispatcher(sink, reasoning=reasoning, asides=asides)
 
     @property
     def ended(self) -> bool:
@@ -98,8 +181,8 @@ class ChunkRenderer:
         return before + self._closing.fail(error)
 
 
-class ChatSink:
-    """One answer as Chat Completions chunks, piece by piece; a ``Sink`` for the reader.
+class ChatWriter:
+    """One answer as Chat Completions chunks, piece by piece; a ``AnswerVisitor`` for the reader.
 
     Several messages in one answer (commentary, then the final answer) are one
     content, parted by blank lines; in JSON mode commentary is told as reasoning.
@@ -110,7 +193,7 @@ class ChatSink:
         closing: The stream's end, shared with the other choices.
     """
 
-    def __init__(self, wording: Wording, index: int, closing: Closing) -> None:
+    def __init__(self, wording: ChatStyle, index: int, closing: StreamTrailer) -> None:
         self._wording = wording
         self.closing = closing
         self._chunks = Chunks(wording, index)
@@ -161,7 +244,7 @@ class ChatSink:
         if self._is_shown(call):
             self._write(self._frames[call.slot], delta)
 
-    def end(self, ending: Ending) -> None:
+    def end(self, ending: Finish) -> None:
         self._prepare()
         finish, tier = finish_of(ending.reason, bool(self._frames), self._wording), tier_of(ending.response)
         self.out.append(self._chunks.finish(finish, tier))
@@ -208,8 +291,57 @@ class ChatSink:
         return call.slot == 0 or not self._wording.legacy
 
 
-def finish_of(reason: str, called: bool, wording: Wording) -> str:
+def finish_of(reason: str, called: bool, wording: ChatStyle) -> str:
     """``finish_reason``: a cut beats a call, a call beats a plain stop."""
     if reason == "complete" and called:
         return "function_call" if wording.legacy else "tool_calls"
     return FINISH[reason]
+
+
+class StructuredWriter(ChatWriter):
+    """A sink that validates the finished text.
+
+    Where the schema had to be fitted, the text is held back until it is
+    complete, since only then it can be turned back into the caller's shape.
+    """
+
+    def __init__(self, wording: ChatStyle, index: int, closing: StreamTrailer, shape: StructuredOutput) -> None:
+        super().__init__(wording, index, closing)
+        self._shape = shape
+        self._written: list[str] = []
+        self._called = False
+
+    def text(self, delta: str) -> None:
+        """More JSON."""
+        self._written.append(delta)
+        if self._shape.restorer is None:
+            super().text(delta)
+
+    def call(self, call: Call) -> None:
+        """A tool call instead of an answer."""
+        self._called = True
+        super().call(call)
+
+    def end(self, ending: Finish) -> None:
+        """The JSON is complete: it is shown if it was held back, and validated."""
+        text = self._shape.restored("".join(self._written))
+        flaw = None
+        if text and ending.reason == "complete" and self._shape.strict and not self._called:
+            flaw = self._shape.flaw(text)
+        if text and self._shape.restorer is not None:
+            super().text(text)
+        if flaw is None:
+            super().end(ending)
+        else:
+            self.failed(mismatch(flaw))
+
+
+def renderers(wording: ChatStyle, answers: int, shape: StructuredOutput | None) -> list[ChunkRenderer]:
+    """One renderer per answer, whose chunks may be written to one stream in any order."""
+    closing = StreamTrailer(answers, Chunks(wording, 0).usage if wording.include_usage else None)
+    sinks = [
+        ChatWriter(wording, index, closing) if shape is None else StructuredWriter(wording, index, closing, shape)
+        for index in range(answers)
+    ]
+    reasoning, asides = wording.reasoning != "none", wording.json_mode
+    return [ChunkRenderer(sink, reasoning=reasoning, asides=asides) for sink in sinks]

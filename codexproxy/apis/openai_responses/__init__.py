@@ -7,20 +7,19 @@ came; what the stateless backend lacks is added around them.
 from collections.abc import Sequence
 from typing import Any
 
-from codexproxy.apis.answer_visitor import nothing_said
 from codexproxy.apis.base import Renderer
 from codexproxy.apis.openai_responses.parse import parse
-from codexproxy.apis.openai_responses.preamble import Opening
-from codexproxy.apis.openai_responses.render import ResponsesRenderer
-from codexproxy.apis.openai_responses.response_builder import Envelope
+from codexproxy.apis.openai_responses.render import Preamble, ResponsesRenderer
+from codexproxy.apis.openai_responses.response_builder import ResponseBuilder
+from codexproxy.apis.visitor import empty_answer
 from codexproxy.planning.client_quirks import BEGINS_WITH_CREATED, READS_FINAL_OBJECT, quirks_of
 from codexproxy.protocol.aggregate import is_lost
 from codexproxy.protocol.pacing import Pause, no_pause
 from codexproxy.protocol.request import Body, Caller, Turn
 
 
-class ResponsesDialect:
-    """The Responses API as a dialect; it gives one answer per turn.
+class ResponsesApi:
+    """The Responses API as an API format; it gives one answer per turn.
 
     Args:
         pause: Lets others run, now and then in a long walk.
@@ -47,11 +46,11 @@ class ResponsesDialect:
 
     def renderers(self, turn: Turn) -> Sequence[Renderer]:
         """The one renderer of the one answer."""
-        envelope, quirks = Envelope(turn), quirks_of(turn.caller.client)
-        opening = Opening(envelope) if BEGINS_WITH_CREATED in quirks else None
+        envelope, quirks = ResponseBuilder(turn), quirks_of(turn.caller.client)
+        opening = Preamble(envelope) if BEGINS_WITH_CREATED in quirks else None
         return [ResponsesRenderer(envelope, fills_output=READS_FINAL_OBJECT in quirks, opening=opening)]
 
-    def second_try(self, turn: Turn, response: dict[str, Any]) -> Body | None:
+    def repair_request(self, turn: Turn, response: dict[str, Any]) -> Body | None:
         """None: what this API's callers get is upstream's own answer."""
         return None
 
@@ -66,5 +65,5 @@ class ResponsesDialect:
             UpstreamFailed: It says that it is completed, and holds nothing.
         """
         if responses[0].get("status") == "completed" and is_lost(responses[0]):
-            raise nothing_said()
-        return Envelope(turn).whole(responses[0])
+            raise empty_answer()
+        return ResponseBuilder(turn).whole(responses[0])

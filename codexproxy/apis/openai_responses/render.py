@@ -17,9 +17,8 @@ A completed answer that holds nothing is a failure, as in every other format.
 from operator import attrgetter
 from typing import Any
 
-from codexproxy.apis.answer_visitor import nothing_said
-from codexproxy.apis.openai_responses.preamble import Opening
-from codexproxy.apis.openai_responses.response_builder import Envelope
+from codexproxy.apis.openai_responses.response_builder import ResponseBuilder
+from codexproxy.apis.visitor import empty_answer
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.protocol.aggregate import is_lost
 from codexproxy.protocol.error_mapping import error_object, impersonal_error, text_of
@@ -27,6 +26,52 @@ from codexproxy.protocol.events import COMPLETED, ERROR, FAILED, INCOMPLETE, RAT
 from codexproxy.protocol.item_tracker import ADDED
 from codexproxy.protocol.item_tracker import DONE as DONE_ITEM
 from codexproxy.protocol.response_recorder import Minutes
+
+CREATED = "response.created"
+
+
+class Preamble:
+    """Sees to it that a stream begins as its client needs it.
+
+    Args:
+        envelope: Dresses the Response object of a made-up beginning.
+
+    Attributes:
+        over: Whether the stream has begun; nothing is to be done any more then.
+    """
+
+    def __init__(self, envelope: ResponseBuilder) -> None:
+        self.over = False
+        self._envelope = envelope
+
+    def passed(self, batch: Batch) -> Batch:
+        """The events to pass on: without what stands aside, and with a beginning where upstream sent none."""
+        for position, event in enumerate(batch):
+            if _stands_aside(event.type):
+                continue
+            self.over = True
+            rest = batch[position:]
+            return rest if event.type in (CREATED, ERROR) else [self._created(event), *rest]
+        return []
+
+    def _created(self, event: Event) -> Event:
+        try:
+            data = event.data
+        except UpstreamFailed:
+            data = {}
+        response, number = data.get("response"), data.get("sequence_number")
+        return Event.of(
+            {
+                "type": CREATED,
+                "sequence_number": max(number - 1, 0) if isinstance(number, int) else 0,
+                "response": self._envelope.begun(response if isinstance(response, dict) else {}),
+            }
+        )
+
+
+def _stands_aside(type: str) -> bool:
+    return type == "response.metadata" or not (type.startswith("response.") or type == ERROR)
+
 
 DONE = "response.done"
 
@@ -52,7 +97,9 @@ class ResponsesRenderer:
         opening: Sees to the first frames; None where they pass like all others.
     """
 
-    def __init__(self, envelope: Envelope, *, fills_output: bool = False, opening: Opening | None = None) -> None:
+    def __init__(
+        self, envelope: ResponseBuilder, *, fills_output: bool = False, opening: Preamble | None = None
+    ) -> None:
         self._envelope = envelope
         self._fills = fills_output
         self._opening = opening
@@ -131,7 +178,7 @@ class ResponsesRenderer:
             return event.raw
         type = event.type if event.type != DONE else _DONE_TYPES.get(str(response.get("status")), COMPLETED)
         if type == COMPLETED and not self._says and self._is_lost():
-            raise nothing_said()
+            raise empty_answer()
         changes = self._envelope.changes(response)
         if event.type in _ENDS:
             self._ended = True

@@ -94,7 +94,7 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{uuid4().hex}"
 
 
-class Envelope:
+class ResponseBuilder:
     """Dresses answers to one turn.
 
     Args:

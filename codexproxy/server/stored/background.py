@@ -6,7 +6,7 @@ from dataclasses import replace
 import gevent
 from flask import Response, current_app, g
 
-from codexproxy.apis.base import Dialect
+from codexproxy.apis.base import Api
 from codexproxy.apis.openai_responses.response_builder import new_id
 from codexproxy.gunicorn.inflight import underway_in
 from codexproxy.server.prepare import Entry, admit, open_turns
@@ -20,7 +20,7 @@ from codexproxy.server.stored.background_writer import BackgroundWriter
 _QUEUED = {"status": "queued"}
 
 
-def answer_outliving(dialect: Dialect, services: Services, entry: Entry) -> Response:
+def answer_outliving(api: Api, services: Services, entry: Entry) -> Response:
     """Begins an answer that goes on without its request; its limits and places are held until it ends."""
     background = entry.turn.storage.background
     entry = _named(entry) if background else entry
@@ -28,9 +28,9 @@ def answer_outliving(dialect: Dialect, services: Services, entry: Entry) -> Resp
     context: RequestContext = g.log.successor()
     try:
         admit(entry, services, context)
-        record = BackgroundWriter(dialect, entry.turn, services.responses.of(entry.turn.caller.key), services.pause)
+        record = BackgroundWriter(api, entry.turn, services.responses.of(entry.turn.caller.key), services.pause)
         call = open_turns(entry, services, context)
-        run = BackgroundRun(call, dialect.renderers(entry.turn)[0], record, grace, context)
+        run = BackgroundRun(call, api.renderers(entry.turn)[0], record, grace, context)
         first = record.begin(_QUEUED) if background else {}
         # Until the first heartbeat is due a refusal can still have a status of its own.
         if not background and call.wait(services.heartbeat_seconds):

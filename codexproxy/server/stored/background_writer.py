@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from codexproxy.apis.base import Dialect
+from codexproxy.apis.base import Api
 from codexproxy.apis.openai_responses.stored import closing, failed
 from codexproxy.errors import ProxyError
 from codexproxy.protocol.aggregate import Fold
@@ -34,16 +34,16 @@ class BackgroundWriter:
     would have been kept, never the answer, so only ``begin`` raises.
 
     Args:
-        dialect: Completes Response objects.
+        api: Completes Response objects.
         turn: The turn that is answered.
         mine: The store, as the caller sees it.
         pause: Lets others run, now and then in a long walk.
     """
 
-    def __init__(self, dialect: Dialect, turn: Turn, mine: OwnedResponses, pause: Pause = no_pause) -> None:
+    def __init__(self, api: Api, turn: Turn, mine: OwnedResponses, pause: Pause = no_pause) -> None:
         self._pause = pause
         self.id = ""
-        self._dialect = dialect
+        self._api = api
         self._turn = turn
         self._mine = mine
         self._fold = Fold()
@@ -80,7 +80,7 @@ class BackgroundWriter:
         Raises:
             ProxyError: The store cannot be used.
         """
-        whole = self._dialect.complete(self._turn, [response])
+        whole = self._api.complete(self._turn, [response])
         self._journal = self._mine.begin(
             whole, own_input(self._turn, self._pause), self._turn.storage.previous_response_id
         )
@@ -164,7 +164,7 @@ class BackgroundWriter:
             self._quietly(lambda: journal.finish(response), False)
 
     def _response(self) -> Json:
-        return self._dialect.complete(self._turn, [self._fold.response()])
+        return self._api.complete(self._turn, [self._fold.response()])
 
     def _news(self) -> Json | None:
         status = self._fold.status

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from codexproxy.apis.base import Dialect
+from codexproxy.apis.base import Api
 from codexproxy.apis.openai_responses.response_builder import new_id
 from codexproxy.compat.history.continuation import continued, identified
 from codexproxy.errors import InvalidRequest, UpstreamFailed
@@ -65,9 +65,9 @@ class ResponseService:
         """Whether the answer is made to its end, or for a while, without its client."""
         return turn.storage.background or (turn.stream and self.grace > 0 and is_kept(turn))
 
-    def saver(self, dialect: Dialect, turn: Turn) -> "ResponseSaver | None":
+    def saver(self, api: Api, turn: Turn) -> "ResponseSaver | None":
         """What keeps the answer to this turn; None for one that is not to be kept."""
-        return ResponseSaver(dialect, turn, self.of(turn.caller.key), self.pause) if is_kept(turn) else None
+        return ResponseSaver(api, turn, self.of(turn.caller.key), self.pause) if is_kept(turn) else None
 
 
 def is_kept(turn: Turn) -> bool:
@@ -83,9 +83,9 @@ def own_input(turn: Turn, pause: Pause = no_pause) -> list[Json]:
 class ResponseSaver:
     """Keeps one answer before its last bytes leave, so that whoever reads them can go on at once."""
 
-    def __init__(self, dialect: Dialect, turn: Turn, mine: OwnedResponses, pause: Pause = no_pause) -> None:
+    def __init__(self, api: Api, turn: Turn, mine: OwnedResponses, pause: Pause = no_pause) -> None:
         self._pause = pause
-        self._dialect = dialect
+        self._api = api
         self._turn = turn
         self._mine = mine
         self._minutes = Minutes()
@@ -100,7 +100,7 @@ class ResponseSaver:
 
     def _save_noted(self) -> None:
         try:
-            response = self._dialect.complete(self._turn, [self._minutes.response()])
+            response = self._api.complete(self._turn, [self._minutes.response()])
         except UpstreamFailed as error:
             # What is no JSON may still mean something to the client; it cannot be kept.
             log.warning("an answer was not kept: %s", error.message)

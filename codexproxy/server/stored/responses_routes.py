@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response, g, request
 
-from codexproxy.apis.openai_responses import ResponsesDialect
+from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.apis.openai_responses.stored import (
     cancellable,
     deleted,
@@ -54,7 +54,7 @@ def responses_routes(services: Services) -> Blueprint:
     @blueprint.post("/responses/input_tokens")
     def input_tokens() -> Response:
         payload = parse_object(read_body(request.environ, services.max_body_bytes))
-        turn = responses.recall(ResponsesDialect(services.pause).parse(payload, Caller(g.identity.owner)))
+        turn = responses.recall(ResponsesApi(services.pause).parse(payload, Caller(g.identity.owner)))
         return json_reply({"object": "response.input_tokens", "input_tokens": count_input(turn.body, services.pause)})
 
     return blueprint

@@ -1,17 +1,83 @@
-"""The texts of an answer: messages, refusals, reasoning; each character is shown once.
-
-A text comes as deltas, or whole in a later event, or only in the final
-Response object (docs/reference/stream.md#empty-final-output). What was shown is counted, so
-that a later event adds just the remainder; deltas after an end are ignored.
-"""
+"""What an answer is made of, told to a sink in the order a client should see it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
-from codexproxy.apis.answer_visitor import Data, Sink
+from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.protocol.events import Event, key_of
 from codexproxy.protocol.item_tracker import Places
+
+Data = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call that the client has to answer.
+
+    Attributes:
+        slot: Its place among the calls of this answer, from 0.
+        id: The call id that its output must name.
+        name: Name of the tool as upstream knows it.
+        custom: Whether its input is free text instead of JSON arguments.
+    """
+
+    slot: int
+    id: str
+    name: str
+    custom: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How an answer ended.
+
+    Attributes:
+        reason: ``complete``, ``length`` or ``filtered``.
+        usage: Upstream's usage object, ``{}`` where it sent none.
+        response: The terminal event's Response object.
+    """
+
+    reason: str
+    usage: Data
+    response: Data
+
+
+class AnswerVisitor(Protocol):
+    """What receives an answer."""
+
+    def message(self) -> None:
+        """A further message with text begins; called before that text."""
+
+    def text(self, delta: str) -> None:
+        """More text of the current message."""
+
+    def refusal(self, delta: str) -> None:
+        """More of the words with which the model refuses."""
+
+    def reasoning(self, delta: str) -> None:
+        """More of what the model says about its thinking."""
+
+    def citation(self, citation: Data, start: int) -> None:
+        """A source of a text; ``start`` counts the characters of all texts before that text's part."""
+
+    def call(self, call: Call) -> None:
+        """A tool call begins."""
+
+    def fragment(self, call: Call, delta: str) -> None:
+        """More of a call's arguments or input."""
+
+    def end(self, ending: Finish) -> None:
+        """The answer is complete, or as complete as it will be."""
+
+    def failed(self, error: ProxyError) -> None:
+        """Upstream reported a failure in the middle of the answer."""
+
+
+def empty_answer() -> UpstreamFailed:
+    """The failure of an answer that holds nothing at all (docs/reference/clients.md#empty-answers)."""
+    return UpstreamFailed("Upstream finished without an answer. Please try again.", code="empty_response")
+
 
 TEXT, REFUSAL, SUMMARY, THOUGHT = "output_text", "refusal", "summary_text", "reasoning_text"
 
@@ -43,7 +109,7 @@ class Part:
     index: Any = ()
 
 
-class Parts:
+class PartTracker:
     """Keeps what was shown of each part and passes on the rest.
 
     Args:
@@ -53,7 +119,7 @@ class Parts:
         places: Tells which item an event belongs to.
     """
 
-    def __init__(self, sink: Sink, asides: bool, places: Places) -> None:
+    def __init__(self, sink: AnswerVisitor, asides: bool, places: Places) -> None:
         self._sink = sink
         self._places = places
         self._asides = asides
@@ -217,7 +283,7 @@ class Parts:
         self._thought = True
         return self._sink.reasoning
 
-    _OPENERS: ClassVar[dict[str, Callable[["Parts", Part], Callable[[str], None]]]] = {
+    _OPENERS: ClassVar[dict[str, Callable[["PartTracker", Part], Callable[[str], None]]]] = {
         TEXT: _open_text,
         REFUSAL: _open_refusal,
         SUMMARY: _open_thought,
