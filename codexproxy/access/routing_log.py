@@ -9,9 +9,7 @@ from codexproxy.access.instructions.catalog import Library
 from codexproxy.access.instructions.inject import complete, instructions_of
 from codexproxy.access.routing import Decision
 from codexproxy.protocol.request import Turn
-
-# Providers whose upstream wants official instructions; others take a turn as it is.
-COMPLETED_KINDS = frozenset({"codex"})
+from codexproxy.provider_types import Capabilities
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -47,16 +45,16 @@ class Passage:
         self._route = route
         self._library = library
         self._provider = ""
-        self._kind = ""
+        self._type = ""
         self._completed = False
         self._mismatch = False
         self._length_after = decision.client.instructions_length
 
-    def adapt(self, turn: Turn, provider: str, kind: str) -> Turn:
+    def adapt(self, turn: Turn, provider: str, capabilities: Capabilities) -> Turn:
         """Makes a turn fit for the provider it goes to; called for each provider that is asked."""
         decision = self.decision
-        self._provider, self._kind = provider, kind
-        self._mismatch = decision.complete and kind not in COMPLETED_KINDS
+        self._provider, self._type = provider, capabilities.type
+        self._mismatch = decision.complete and not capabilities.needs_official_instructions
         self._completed = decision.complete and not self._mismatch
         if decision.forced:
             turn = turn.with_notes(adapted=(f"guard:group={_UNSAFE.sub('_', decision.group)}",))
@@ -83,7 +81,7 @@ class Passage:
             "completed": self._completed,
             "mismatch": self._mismatch,
             "provider": self._provider or None,
-            "providerType": self._kind or None,
+            "providerType": self._type or None,
         }
 
     @property

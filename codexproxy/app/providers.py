@@ -1,7 +1,7 @@
 """The providers of the settings as backends."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from codexproxy.app.logins import Login, make_identity, make_login
@@ -10,6 +10,7 @@ from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.gunicorn.socket_wait import alarm, wait_readable
 from codexproxy.login.tokens.external_store import LinkedTokenStore
 from codexproxy.protocol.deadlines import TimeLimits
+from codexproxy.provider_types import CODEX, CODEX_CLI, OPENAI
 from codexproxy.settings import Provider as ProviderRow
 from codexproxy.settings import Settings
 from codexproxy.storage.atomic_file import make_private_folder
@@ -19,11 +20,9 @@ from codexproxy.upstream.chatgpt.sse import untold
 from codexproxy.upstream.chatgpt.transport import Transport
 from codexproxy.upstream.codex_cli import CodexCliBackend, CodexCliOptions, is_local_url
 from codexproxy.upstream.codex_cli.process.concurrency import Permits
-from codexproxy.upstream.concurrency_limited import SlottedBackend
 from codexproxy.upstream.openai_compatible import RelayAddress, RelayBackend
-from codexproxy.upstream.provider import Provider
+from codexproxy.upstream.provider import Provider, UnavailableBackend
 from codexproxy.upstream.quota_store import QuotaBook
-from codexproxy.upstream.unavailable import RefusingBackend
 
 
 @dataclass
@@ -52,7 +51,7 @@ class Providers:
 
     def all(self) -> list[Provider]:
         """All enabled providers."""
-        return [self._provider(row) for row in self._rows() if row.enabled]
+        return [self._provider(row) for row in self.settings.providers if row.enabled]
 
     def login(self, profile: str) -> Login:
         """The login of a profile, made once."""
@@ -60,34 +59,27 @@ class Providers:
             self.logins[profile] = make_login(self.settings, profile, self.refreshed)
         return self.logins[profile]
 
-    def _rows(self) -> list[ProviderRow]:
-        rows = list(self.settings.providers)
-        if len(rows) == 1 and rows[0] == ProviderRow(name="default"):
-            return [replace(rows[0], type=self.settings.default_provider_type)]
-        return rows
-
     def _provider(self, row: ProviderRow) -> Provider:
-        backend = self._refused(row) or _MAKERS[self._kind(row)](self, row)
+        backend = self._unavailable(row) or (Providers._relay if row.api_key_env else MAKERS[row.type])(self, row)
         # Keys and the CLI's own login are accounts of their own.
-        account = f"profile:{row.profile}" if self._kind(row) == "codex" else ""
-        return Provider(backend, row.group, row.priority, row.weight, row.models, account)
+        account = f"profile:{row.profile}" if row.uses_login else ""
+        # A program on this machine takes a slot for each of its processes.
+        queue = None if row.capabilities.is_local else self.slots
+        return Provider(backend, row.group, row.priority, row.weight, row.models, account, queue)
 
-    def _kind(self, row: ProviderRow) -> str:
-        return "relay" if row.api_key_env else row.type
-
-    def _refused(self, row: ProviderRow) -> Backend | None:
+    def _unavailable(self, row: ProviderRow) -> Backend | None:
         url = row.url or self.settings.backend_url
-        if not self.settings.local_only or row.type == "codex-cli" or is_local_url(url):
+        if not self.settings.local_only or row.capabilities.is_local or is_local_url(url):
             return None
         message = (
             f"The provider '{row.name}' is not on this machine, and CODEX_LOCAL_ONLY=1 permits nothing else. "
             "Use a local one, or unset CODEX_LOCAL_ONLY."
         )
-        return RefusingBackend(row.name, row.type, message, "local_only")
+        return UnavailableBackend(row.name, row.capabilities, message, "local_only")
 
     def _codex(self, row: ProviderRow) -> Backend:
         url = row.url or self.settings.backend_url
-        backend = ChatGptBackend(
+        return ChatGptBackend(
             row.name,
             url,
             Transport(url, self.environ),
@@ -100,22 +92,20 @@ class Providers:
             skipped=self.skipped,
             heard=self.quotas.note,
         )
-        return self._slotted(backend)
 
     def _relay(self, row: ProviderRow) -> Backend:
         url, name = row.url or "https://api.openai.com/v1", row.api_key_env or "OPENAI_API_KEY"
-        backend = RelayBackend(
+        return RelayBackend(
             row.name,
             RelayAddress(url, self.environ.get(name, ""), name, wants_key=bool(row.api_key_env or not row.url)),
             Transport(url, self.environ),
-            kind=row.type,
+            capabilities=row.capabilities,
             limits=self._limits(),
             wait=wait_readable,
             patience=self.settings.heartbeat_seconds,
             alarm=alarm,
             skipped=self.skipped,
         )
-        return self._slotted(backend)
 
     def _cli(self, row: ProviderRow) -> Backend:
         settings = self.settings
@@ -151,9 +141,6 @@ class Providers:
             found += [link.path] if link is not None else []
         return found
 
-    def _slotted(self, backend: Backend) -> Backend:
-        return SlottedBackend(backend, self.slots) if self.slots is not None else backend
-
     def _limits(self) -> TimeLimits:
         settings = self.settings
         return TimeLimits(
@@ -165,17 +152,17 @@ def _folders(folder: Path | None) -> tuple[Path, ...]:
     return () if folder is None else (folder,)
 
 
-_MAKERS: dict[str, Callable[[Providers, ProviderRow], Backend]] = {
-    "codex": Providers._codex,
-    "relay": Providers._relay,
-    "openai": Providers._relay,
-    "codex-cli": Providers._cli,
+# Type of a provider -> what makes its backend; one with a key of its own is a relay, whatever its type.
+MAKERS: dict[str, Callable[[Providers, ProviderRow], Backend]] = {
+    CODEX.type: Providers._codex,
+    CODEX_CLI.type: Providers._cli,
+    OPENAI.type: Providers._relay,
 }
 
 
 def first_models(providers: list[Provider]) -> Callable[[], list[dict[str, object]]]:
-    """Fetches the catalogue of the first provider that has one; those of type ``codex`` know most of it."""
-    ordered = sorted(providers, key=lambda provider: (provider.kind != "codex", provider.priority))
+    """Fetches the catalogue of the first provider that has one, preferring those that describe their models."""
+    ordered = sorted(providers, key=lambda provider: (not provider.capabilities.describes_models, provider.priority))
 
     def fetch() -> list[dict[str, object]]:
         refusal: ProxyError = UpstreamFailed("No provider is enabled. Check 'providers' in the config file.")

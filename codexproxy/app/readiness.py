@@ -9,7 +9,6 @@ from codexproxy.login.account import Login
 from codexproxy.login.status import LoginStatus
 from codexproxy.upstream.provider import Provider
 from codexproxy.upstream.quota_store import QuotaBook
-from codexproxy.upstream.unavailable import RefusingBackend
 
 
 def readiness(logins: Mapping[str, Login], providers: Sequence[Provider]) -> Callable[[], list[str]]:
@@ -19,12 +18,15 @@ def readiness(logins: Mapping[str, Login], providers: Sequence[Provider]) -> Cal
         logins: The logins in use, by profile.
         providers: Where turns may go; one of them that can serve is enough.
     """
-    needed = {profile: login for profile, login in logins.items() if _uses(providers, profile)}
-    others = [provider for provider in providers if not _has_login(provider)]
+    # A backend with a login knows of no other problem, unless it is shut out for good.
+    by_login = [provider for provider in providers if provider.account and _problem(provider) is None]
+    others = [provider for provider in providers if provider not in by_login]
+    used = {provider.account for provider in by_login}
+    needed = [login for profile, login in logins.items() if f"profile:{profile}" in used]
 
     def reasons() -> list[str]:
         # The logins come first: a program that has to be asked may take its time.
-        standings = [(login, login.glance()) for login in needed.values()]
+        standings = [(login, login.glance()) for login in needed]
         if any(status.ready for _, status in standings):
             return []
         problems = [_problem(provider) for provider in others]
@@ -37,9 +39,8 @@ def readiness(logins: Mapping[str, Login], providers: Sequence[Provider]) -> Cal
 
 
 def _problem(provider: Provider) -> str | None:
-    ask = getattr(provider.backend, "problem", None)
     try:
-        return ask() if ask is not None else None
+        return provider.backend.problem()
     except ProxyError as failure:
         return failure.message
 
@@ -47,14 +48,6 @@ def _problem(provider: Provider) -> str | None:
 def warnings(logins: Mapping[str, Login]) -> list[str]:
     """What the owner should know of the logins that still work."""
     return [status.warning for login in logins.values() if (status := login.glance()).ready and status.warning]
-
-
-def _uses(providers: Sequence[Provider], profile: str) -> bool:
-    return any(_has_login(provider) and provider.account == f"profile:{profile}" for provider in providers)
-
-
-def _has_login(provider: Provider) -> bool:
-    return provider.account.startswith("profile:") and not isinstance(provider.backend, RefusingBackend)
 
 
 def _reason(login: Login, status: LoginStatus) -> str:

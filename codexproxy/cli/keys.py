@@ -15,7 +15,7 @@ from codexproxy.access.key_file import KeyFile
 from codexproxy.cli.support.settings_loading import settings_or_exit
 from codexproxy.data_dir import DataDir
 from codexproxy.errors import ProxyError
-from codexproxy.settings import Provider, Settings, User
+from codexproxy.settings import Settings, User
 from codexproxy.upstream.provider import DEFAULT_GROUP
 
 CONFIG, ENVIRONMENT = "config file", "PROXY_API_KEY"
@@ -196,9 +196,8 @@ def _warn_of_group(group: str | None, settings: Settings) -> None:
 
 
 def _warn_of_cli(group: str, level: str | None, settings: Settings) -> None:
-    default = settings.default_provider_type if settings.providers == (Provider(name="default"),) else None
-    types = {default or row.type for row in settings.providers if row.enabled and row.group == group}
-    if types == {"codex-cli"} and level in (None, "none"):
+    rows = [row for row in settings.providers if row.enabled and row.group == group]
+    if rows and all(row.capabilities.runs_cli_models for row in rows) and level in (None, "none"):
         click.echo(
             f"Only the local Codex CLI answers in group '{group}', and this key may not use it; "
             "'--cli read' or '--cli write' permits it.",

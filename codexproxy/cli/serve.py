@@ -75,7 +75,7 @@ def run_server(settings: Settings, reread: Callable[[], Settings] | None = None)
 
 def login_hint(settings: Settings) -> str | None:
     """What to do about a missing login; None when one is there or none is needed."""
-    needs_login = any(provider.enabled and provider.type == "codex" for provider in settings.providers)
+    needs_login = any(provider.enabled and provider.uses_login for provider in settings.providers)
     if not needs_login or settings.tokens_json or _has_login(settings):
         return None
     return (

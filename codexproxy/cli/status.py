@@ -94,7 +94,7 @@ def _quota(settings: Settings, profile: str) -> list[dict[str, Any]]:
     if not path.exists():  # looking must not make it
         return []
     book = QuotaBook(path)
-    names = [row.name for row in settings.providers if row.type == "codex" and row.profile == profile]
+    names = [row.name for row in settings.providers if row.uses_login and row.profile == profile]
     known = [quota for name in names if (quota := book.of(name)) is not None]
     book.close()
     newest = max(known, key=lambda quota: quota.seen_at, default=None)

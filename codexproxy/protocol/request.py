@@ -154,7 +154,7 @@ class Execution:
         tally: Charges of the request.
         charge: Charge of the attempt that is being sent.
         slots: Places that all turns of the request take together; its type belongs to
-            ``upstream.concurrency_limited``.
+            ``upstream.provider``.
         fixes: What was changed after refusals; its type belongs to ``upstream.router.request_fixer``.
     """
 

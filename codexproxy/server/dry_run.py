@@ -1,7 +1,7 @@
 """``x-codexproxy-dry-run: 1``: what a turn would send, without sending it."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from codexproxy.protocol.request import Turn
 from codexproxy.upstream.provider import Provider
@@ -9,14 +9,6 @@ from codexproxy.upstream.router.candidates import Route
 from codexproxy.upstream.router.router import Router
 
 HEADER = "x-codexproxy-dry-run"
-
-
-@runtime_checkable
-class Previewing(Protocol):
-    """A backend that can tell what it would send."""
-
-    def preview(self, turn: Turn) -> dict[str, Any]:
-        """URL, headers without credentials, body."""
 
 
 def explain(turns: Sequence[Turn], router: Router, route: Route) -> dict[str, Any]:
@@ -46,9 +38,9 @@ def _prepared(turn: Turn, router: Router, route: Route) -> tuple[Turn, Provider 
 
 
 def _preview(turn: Turn, provider: Provider | None) -> dict[str, Any]:
-    backend = getattr(provider.backend, "inner", provider.backend) if provider else None
-    shown = backend.preview(turn) if isinstance(backend, Previewing) else {"body": turn.body}
-    return {"backend": provider.name if provider else None, **shown}
+    if provider is None:
+        return {"backend": None, "body": turn.body}
+    return {"backend": provider.name, **provider.backend.preview(turn)}
 
 
 def _emulated(turn: Turn) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from codexproxy.server.services import Services
 from codexproxy.server.upstream_call import UpstreamCall
 from codexproxy.storage.turn_journal import Account
 from codexproxy.upstream.codex_cli.x_codex import wishes_of
-from codexproxy.upstream.concurrency_limited import together
+from codexproxy.upstream.provider import share_slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def admit(entry: Entry, services: Services, context: RequestContext) -> None:
 
 def open_turns(entry: Entry, services: Services, context: RequestContext) -> UpstreamCall:
     """Begins to open an admitted request's turns; closed when ``requestlog`` ends."""
-    turns, party = together(spread(entry.turns, context.tally))
+    turns, party = share_slots(spread(entry.turns, context.tally))
     call = UpstreamCall(services.opener(entry.held.route, entry.held.identity), turns, party)
     context.on_end(call.close)
     return call

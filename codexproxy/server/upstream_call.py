@@ -8,7 +8,7 @@ from codexproxy.errors import ProxyError
 from codexproxy.observability.log_context import bind_request_id, current_request_id
 from codexproxy.protocol.request import Turn
 from codexproxy.protocol.stream import EventStream
-from codexproxy.upstream.concurrency_limited import Party
+from codexproxy.upstream.provider import RequestSlots
 
 Open = Callable[[Turn], EventStream]
 
@@ -24,7 +24,7 @@ class UpstreamCall:
         party: Holds the places of several turns; closed with the streams.
     """
 
-    def __init__(self, open: Open, turns: Sequence[Turn], party: Party | None = None) -> None:
+    def __init__(self, open: Open, turns: Sequence[Turn], party: RequestSlots | None = None) -> None:
         request_id = current_request_id()
         self._open = open
         self._party = party

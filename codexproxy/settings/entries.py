@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from codexproxy.provider_types import CODEX, PROVIDER_TYPES, Capabilities
 from codexproxy.settings import parsing as p
 from codexproxy.settings.rows import row
 
-PROVIDER_TYPES = ("codex", "codex-cli", "openai")
 ROLES = ("user", "metrics", "admin")
 CLI_LEVELS = ("none", "read", "write")
 
@@ -15,7 +15,7 @@ class Provider:
     """One place where turns can run."""
 
     name: str = row("name", None, p.text, doc="How it is called, in logs and headers.")
-    type: str = row("providerType", None, p.choice(*PROVIDER_TYPES), "codex", "`codex`, `codex-cli` or `openai`.")
+    type: str = row("providerType", None, p.choice(*PROVIDER_TYPES), CODEX.type, "`codex`, `codex-cli` or `openai`.")
     group: str = row("groupTag", None, p.text, "default", "The group of providers it belongs to.")
     enabled: bool = row("isEnabled", None, p.flag, True, "Whether turns may go there.")
     priority: int = row("priority", None, p.integer(0), 0, "Lower ones are asked first.")
@@ -24,6 +24,16 @@ class Provider:
     models: tuple[str, ...] = row("models", None, p.names, ("*",), "Models it may serve.")
     url: str | None = row("url", None, p.url, None, "Base URL, where it is not the usual one.")
     api_key_env: str | None = row("apiKeyEnv", None, p.text, None, "Environment variable that holds its key.")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What its type can do."""
+        return PROVIDER_TYPES[self.type]
+
+    @property
+    def uses_login(self) -> bool:
+        """Whether it works with a login to ChatGPT; one with a key of its own does not."""
+        return self.capabilities.needs_login and not self.api_key_env
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

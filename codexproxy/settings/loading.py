@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from codexproxy.settings import parsing
+from codexproxy.settings.entries import Provider
 from codexproxy.settings.model import Settings
 from codexproxy.settings.nested import READERS, unknown_key
 from codexproxy.settings.problems import Problem, SettingsError
@@ -113,7 +114,7 @@ def _assemble(values: dict[str, Any], home: str | None) -> Settings:
         if isinstance(path, Path):
             values[row.name] = _expand(path, home)
     settings = Settings(**values)
-    if "providers" in values:
+    if settings.providers != (Provider(name="default"),):
         return settings
     return replace(settings, providers=(replace(settings.providers[0], type=settings.default_provider_type),))
 

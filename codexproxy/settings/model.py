@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from codexproxy.provider_types import CODEX, CODEX_CLI
 from codexproxy.settings import parsing as p
 from codexproxy.settings.entries import GUARD, ClientRule, Provider, User
 from codexproxy.settings.rows import row
@@ -281,8 +282,8 @@ class Settings:
     default_provider_type: str = row(
         None,
         "CODEX_PROVIDER",
-        p.choice("codex", "codex-cli"),
-        "codex",
+        p.choice(CODEX.type, CODEX_CLI.type),
+        CODEX.type,
         "Type of the one default provider, `codex` or `codex-cli`.",
     )
     tokens_json: str | None = row(

@@ -23,8 +23,8 @@ def read_providers(value: Any, path: str) -> Read:
 
 
 def _in_the_clear(provider: Provider, key: str) -> list[Problem]:
-    """The login of ChatGPT goes to a provider of type ``codex`` that has no key of its own."""
-    if provider.url is None or provider.type != "codex" or provider.api_key_env:
+    """Refuses to send the login of ChatGPT over plain HTTP."""
+    if provider.url is None or not provider.uses_login:
         return []
     try:
         secure_url(provider.url)

@@ -1,21 +1,23 @@
-"""What every backend offers."""
+"""The seam to upstreams: what every backend offers, and what it says of itself."""
 
 from typing import Any, Protocol
 
+from codexproxy.errors import NotOffered
 from codexproxy.protocol.request import Turn
 from codexproxy.protocol.stream import EventStream
+from codexproxy.provider_types import Capabilities
 
 
 class Backend(Protocol):
-    """A place where turns run.
+    """A place where turns run. Subclasses inherit the answers of a backend that can do no more than run turns.
 
     Attributes:
         name: The provider's name, as in ``x-codexproxy-backend``.
-        kind: Its type: ``codex``, ``codex-cli`` or ``openai``.
+        capabilities: What it can do; callers ask for these, never for its class.
     """
 
     name: str
-    kind: str
+    capabilities: Capabilities
 
     def open(self, turn: Turn) -> EventStream:
         """Starts the turn; its body is sent as it is.
@@ -25,10 +27,19 @@ class Backend(Protocol):
         """
 
     def models(self) -> list[dict[str, Any]]:
-        """The live catalogue, in the upstream's own ModelInfo shape (docs/reference/models.md#the-catalogue)."""
+        """The live catalogue, in the upstream's own ModelInfo shape (docs/reference/models.md#the-catalogue).
+
+        Raises:
+            ProxyError: It cannot be fetched.
+        """
 
     def usage(self) -> dict[str, Any]:
-        """The account's quota windows (docs/reference/quota.md#the-usage-report)."""
+        """The account's quota windows (docs/reference/quota.md#the-usage-report).
+
+        Raises:
+            ProxyError: It has none, or they cannot be fetched.
+        """
+        raise NotOffered(f"The provider '{self.name}' has no quota windows.")
 
     def compact(self, body: dict[str, Any]) -> dict[str, Any]:
         """Compacts a conversation (docs/reference/requests.md#compaction).
@@ -36,3 +47,24 @@ class Backend(Protocol):
         Raises:
             NotOffered: Upstream lacks this.
         """
+        raise NotOffered(f"The provider '{self.name}' cannot compact conversations.")
+
+    def supports(self, turn: Turn) -> bool:
+        """Whether it can do what the turn asks for; where it cannot, another provider may."""
+        return True
+
+    def problem(self) -> str | None:
+        """Why it cannot serve turns now, in one sentence for ``/ready``; None when nothing is known.
+
+        Raises:
+            ProxyError: Its program cannot be asked.
+        """
+        return None
+
+    def preview(self, turn: Turn) -> dict[str, Any]:
+        """What ``open`` would send, for a person to read; starts nothing and holds no credential.
+
+        Raises:
+            ProxyError: The turn cannot be run here.
+        """
+        return {"body": turn.body}

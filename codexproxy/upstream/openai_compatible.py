@@ -16,6 +16,8 @@ from codexproxy.protocol.events import encode_json
 from codexproxy.protocol.json_encoding import Encoded, encoded
 from codexproxy.protocol.request import Turn
 from codexproxy.protocol.stream import Answerer, EventStream
+from codexproxy.provider_types import OPENAI, Capabilities
+from codexproxy.upstream.base import Backend
 from codexproxy.upstream.chatgpt.body import Wait
 from codexproxy.upstream.chatgpt.error_mapping import REDACTED, lacks_route, refusal
 from codexproxy.upstream.chatgpt.http_client import Alarm, Exchange, no_alarm
@@ -43,14 +45,14 @@ class RelayAddress:
     wants_key: bool = False
 
 
-class RelayBackend:
-    """A keyed Responses API (``backends.base.Backend``).
+class RelayBackend(Backend):
+    """A keyed Responses API.
 
     Args:
         name: The provider's name.
         address: Where it is.
         transport: The warm session.
-        kind: ``openai``, or ``codex`` for a relay that passes turns on to the Codex backend.
+        capabilities: Those of ``openai``, or of ``codex`` for a relay that passes turns on to the Codex backend.
         limits: Time limits of a turn.
         wait: Waits for a socket, see ``chatgpt.body.body_of``.
         patience: Seconds of silence after which a stream yields ``[]``.
@@ -65,7 +67,7 @@ class RelayBackend:
         address: RelayAddress,
         transport: Transport,
         *,
-        kind: str = "openai",
+        capabilities: Capabilities = OPENAI,
         limits: TimeLimits = TimeLimits(),
         wait: Wait,
         patience: float = 15.0,
@@ -74,7 +76,7 @@ class RelayBackend:
         skipped: Callable[[str], object] = untold,
     ) -> None:
         self.name = name
-        self.kind = kind
+        self.capabilities = capabilities
         self._address = address
         self._base_url = address.base_url.rstrip("/")
         self._exchange = Exchange(transport, _UNREACHABLE, clock, alarm)
@@ -141,7 +143,7 @@ class RelayBackend:
         return response
 
     def problem(self) -> str | None:
-        """What keeps the relay from serving, in one line for ``/ready``; None when nothing is known."""
+        """See ``Backend.problem``."""
         address = self._address
         return None if address.key or not address.wants_key else self._keyless()
 

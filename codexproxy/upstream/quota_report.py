@@ -143,7 +143,8 @@ class QuotaReport:
         known = quota.as_dict(self._clock(), self._tell) if quota else {"plan": None, "seen_at": None, "windows": []}
         problem = None if known["windows"] else self._problems.get(provider.name)
         problem = problem if whole or problem is None else UNKNOWN
-        return {"provider": provider.name, "type": provider.kind, "group": provider.group, **known, "problem": problem}
+        facts = {"provider": provider.name, "type": provider.capabilities.type, "group": provider.group}
+        return {**facts, **known, "problem": problem}
 
     def _since(self, providers: Sequence[Provider]) -> float:
         now = self._clock()

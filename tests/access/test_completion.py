@@ -15,6 +15,7 @@ from codexproxy.access.routing import Rule, decide
 from codexproxy.access.routing_log import Passage
 from codexproxy.planning.instructions import NEUTRAL_INSTRUCTIONS
 from codexproxy.protocol.request import Caller, Turn
+from codexproxy.provider_types import CODEX, CODEX_CLI, OPENAI, Capabilities
 
 OFFICIAL = "You are official.\r\nLine two.\r\n"
 OTHER = "You are official, too."
@@ -164,7 +165,7 @@ def library() -> Library:
 
 def test_a_codex_provider_gets_the_completed_turn_and_the_record_tells_all_facts(library: Library) -> None:
     way = passage(("codex-cli",), library)
-    adapted = way.adapt(turn("secret words", USER), "my relay", "codex")
+    adapted = way.adapt(turn("secret words", USER), "my relay", CODEX)
     assert adapted.body["instructions"] == OFFICIAL
     assert adapted.adapted == ("guard:group=2api_Codex", "guard:completed")
     record = way.record()
@@ -192,11 +193,13 @@ def test_a_codex_provider_gets_the_completed_turn_and_the_record_tells_all_facts
     assert way.level == logging.INFO
 
 
-@pytest.mark.parametrize("kind", ["openai", "codex-cli"])
-def test_a_provider_of_another_type_gets_the_turn_as_it_is_with_a_warning(library: Library, kind: str) -> None:
+@pytest.mark.parametrize("capabilities", [OPENAI, CODEX_CLI])
+def test_a_provider_of_another_type_gets_the_turn_as_it_is_with_a_warning(
+    library: Library, capabilities: Capabilities
+) -> None:
     way = passage(("codex-cli",), library)
     came = turn("secret words", USER)
-    adapted = way.adapt(came, "relay", kind)
+    adapted = way.adapt(came, "relay", capabilities)
     assert (adapted.body, adapted.cache_key) == (came.body, came.cache_key)
     assert (way.record()["completed"], way.record()["mismatch"], way.level) == (False, True, logging.WARNING)
 
@@ -204,7 +207,7 @@ def test_a_provider_of_another_type_gets_the_turn_as_it_is_with_a_warning(librar
 def test_an_unchecked_user_is_left_alone(library: Library) -> None:
     way = passage((), library)
     came = turn("secret words", USER)
-    assert way.adapt(came, "main", "codex") == came
+    assert way.adapt(came, "main", CODEX) == came
     assert way.record()["reason"] == "unchecked"
 
 

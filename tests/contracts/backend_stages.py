@@ -49,6 +49,9 @@ class Stage(Protocol):
     def in_use(self) -> int:
         """How many streams or busy processes upstream has for us."""
 
+    def secrets(self) -> list[str]:
+        """What gives access to upstream, and nobody may see."""
+
     def open_gate(self, name: str) -> None:
         """Lets upstream go on behind a ``gate`` step."""
 
@@ -109,6 +112,9 @@ class ChatGptStage:
             "stage", url, Transport(url, {}), self._credentials, limits=limits, wait=wait_readable, patience=PATIENCE
         )
 
+    def secrets(self) -> list[str]:
+        return [self._credentials.current().token]
+
     def in_use(self) -> int:
         return int(self._sim.counters()["open_streams"])
 
@@ -158,9 +164,12 @@ class CliStage:
             "home": self.cli.home,
             "scratch": self.scratch,
             "transport": self.transport,
-            "environment": {"PATH": os.environ["PATH"]},
+            "environment": {"PATH": os.environ["PATH"], "UPSTREAM_KEY": "key of the environment"},
         }
         return CodexCliOptions(**{**values, **more})
+
+    def secrets(self) -> list[str]:
+        return ["key of the environment"]
 
     def play(self, *steps: Json) -> None:
         self.cli.play(*steps)
@@ -222,6 +231,9 @@ class RealCliStage:
         backend = CodexCliBackend("stage", CodexCliOptions(**{**values, **more}), patience=PATIENCE)
         self._made.append(backend)
         return backend
+
+    def secrets(self) -> list[str]:
+        return [self.environment["SIM_TOKEN"]]
 
     def in_use(self) -> int:
         idle = sum(backend.idle() for backend in self._made)

@@ -1,5 +1,6 @@
 """What every backend promises, so that no client notices which one answered."""
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from codexproxy.errors import NotLoggedIn, ProxyError, UpstreamFailed, UpstreamTimeout
+from codexproxy.errors import NotLoggedIn, NotOffered, ProxyError, UpstreamFailed, UpstreamTimeout
 from codexproxy.protocol.aggregate import fold
 from codexproxy.protocol.error_mapping import failure_of
 from codexproxy.protocol.events import TERMINAL, Batch, Event
 from codexproxy.protocol.request import Turn
 from codexproxy.protocol.stream import EventStream, usage_of
+from codexproxy.provider_types import PROVIDER_TYPES
 from codexproxy.upstream.base import Backend
 from codexproxy.upstream.provider import Provider
 from codexproxy.upstream.router.attempt import attempt
@@ -312,6 +314,38 @@ def test_the_quota_is_told_as_upstream_tells_it(stage: Stage) -> None:
     window = stage.backend().usage()["rate_limit"]["primary_window"]
     assert 0 <= window["used_percent"] <= 100
     assert window["limit_window_seconds"] > 0 and window["reset_at"] > 0
+
+
+def test_a_backend_says_what_it_can_do_as_its_type_promises(stage: Stage) -> None:
+    backend = stage.backend()
+    assert backend.capabilities is PROVIDER_TYPES[backend.capabilities.type]
+    models = backend.models()
+    if backend.capabilities.describes_models:
+        assert all(model["supported_reasoning_levels"] for model in models)
+
+
+def test_a_backend_that_works_has_no_problem(stage: Stage) -> None:
+    backend = stage.backend()
+    assert backend.problem() is None
+    assert backend.supports(turn())
+
+
+def test_a_preview_is_plain_json_starts_nothing_and_holds_no_credential(stage: Stage) -> None:
+    asked = turn("what is shown")
+    shown = json.dumps(stage.backend().preview(asked))
+    assert "what is shown" in shown
+    assert not any(secret in shown for secret in stage.secrets())
+    assert stage.in_use() == 0
+
+
+def test_compaction_gives_an_object_or_is_not_offered(stage: Stage) -> None:
+    body = {"model": "gpt-5.5", "instructions": "Be kind.", "input": turn().body["input"]}
+    try:
+        summary = stage.backend().compact(body)
+    except NotOffered as refusal:
+        assert refusal.status == 501
+        return
+    assert summary["output"]
 
 
 def test_a_patience_is_kept(stage: Stage) -> None:

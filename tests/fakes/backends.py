@@ -6,6 +6,8 @@ from typing import Any
 from codexproxy.protocol.events import Batch, Event
 from codexproxy.protocol.request import Turn
 from codexproxy.protocol.stream import Answerer, EventStream
+from codexproxy.provider_types import CODEX, Capabilities
+from codexproxy.upstream.base import Backend
 
 # What a backend does with one turn: an exception to raise, or batches of events.
 Script = BaseException | Sequence[Batch]
@@ -62,12 +64,12 @@ class ScriptedSource:
         self.is_closed = True
 
 
-class ScriptedBackend:
+class ScriptedBackend(Backend):
     """Answers turn after turn from its script, and with ``answer()`` when the script is over."""
 
-    def __init__(self, name: str, *script: Any, kind: str = "codex") -> None:
+    def __init__(self, name: str, *script: Any, capabilities: Capabilities = CODEX) -> None:
         self.name = name
-        self.kind = kind
+        self.capabilities = capabilities
         self.script = list(script)
         self.turns: list[Turn] = []
         self.sources: list[ScriptedSource] = []

@@ -19,6 +19,7 @@ from codexproxy.errors import (
     UpstreamTimeout,
 )
 from codexproxy.protocol.request import Caller, Turn
+from codexproxy.provider_types import CODEX_CLI, Capabilities
 from codexproxy.upstream.provider import Provider
 from codexproxy.upstream.router.candidates import Route, ranked
 from codexproxy.upstream.router.circuit import FIRST_PAUSE, THRESHOLD, Health
@@ -413,10 +414,10 @@ def test_a_compacted_conversation_waits_for_its_account_instead_of_losing_its_be
 
 
 def test_a_turn_is_made_fit_for_the_provider_it_goes_to(one: ScriptedBackend) -> None:
-    local = ScriptedBackend("local", kind="codex-cli")
+    local = ScriptedBackend("local", capabilities=CODEX_CLI)
 
-    def adapt(asked: Turn, name: str, kind: str) -> Turn:
-        return asked.with_notes(adapted=(f"for {name} ({kind})",))
+    def adapt(asked: Turn, name: str, capabilities: Capabilities) -> Turn:
+        return asked.with_notes(adapted=(f"for {name} ({capabilities.type})",))
 
     one.script = [Overloaded("x")]
     house = House(Provider(one), Provider(local, priority=1))

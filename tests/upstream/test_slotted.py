@@ -7,7 +7,7 @@ import pytest
 
 from codexproxy.errors import RateLimited
 from codexproxy.protocol.request import Turn
-from codexproxy.upstream.concurrency_limited import Party, SlottedBackend, together
+from codexproxy.upstream.provider import Provider, RequestSlots, share_slots
 from tests.fakes.backends import ScriptedBackend, answer
 
 TURN = Turn("m", {"model": "m", "input": []}, count=3)
@@ -46,7 +46,7 @@ class CountedPlace:
 
 
 def test_the_turns_of_a_request_ask_for_their_places_once() -> None:
-    places, party, taken = CountedPlaces(3), Party(3), []
+    places, party, taken = CountedPlaces(3), RequestSlots(3), []
     threads = [threading.Thread(target=lambda: taken.append(party.acquire(places))) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -62,7 +62,7 @@ def test_the_turns_of_a_request_ask_for_their_places_once() -> None:
 
 
 def test_a_turn_that_is_tried_again_waits_for_no_place() -> None:
-    places, party = CountedPlaces(2), Party(2)
+    places, party = CountedPlaces(2), RequestSlots(2)
     first, second = party.acquire(places), party.acquire(places)
     first.release()
     again = party.acquire(places)
@@ -74,7 +74,7 @@ def test_a_turn_that_is_tried_again_waits_for_no_place() -> None:
 
 
 def test_places_that_cannot_be_had_are_asked_for_once_and_all_turns_are_told() -> None:
-    places, party = CountedPlaces(1), Party(2)
+    places, party = CountedPlaces(1), RequestSlots(2)
     for _ in range(2):
         with pytest.raises(RateLimited):
             party.acquire(places)
@@ -82,7 +82,7 @@ def test_places_that_cannot_be_had_are_asked_for_once_and_all_turns_are_told() -
 
 
 def test_the_places_of_a_request_that_ended_meanwhile_are_free() -> None:
-    places, party = CountedPlaces(3), Party(3)
+    places, party = CountedPlaces(3), RequestSlots(3)
     taking = threading.Thread(target=lambda: party.acquire(places).release())
     taking.start()
     while not places.asked:
@@ -92,15 +92,15 @@ def test_the_places_of_a_request_that_ended_meanwhile_are_free() -> None:
     assert places.free == 3
 
 
-def test_a_backend_with_places_opens_the_turns_of_a_request_as_a_party() -> None:
+def test_a_provider_with_a_queue_opens_the_turns_of_a_request_in_slots_they_share() -> None:
     places = CountedPlaces(3)
-    backend = SlottedBackend(ScriptedBackend("main", answer(), answer(), answer()), places)
-    turns, party = together([TURN] * 3)
-    streams = [backend.open(turn) for turn in turns]
+    provider = Provider(ScriptedBackend("main", answer(), answer(), answer()), queue=places)
+    turns, party = share_slots([TURN] * 3)
+    streams = [provider.open(turn) for turn in turns]
     assert (places.asked, places.free) == ([3], 0)
     for stream in streams:
         stream.close()
     assert party is not None
     party.close()
     assert places.free == 3
-    assert together([TURN]) == ([TURN], None)
+    assert share_slots([TURN]) == ([TURN], None)

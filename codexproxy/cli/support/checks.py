@@ -85,7 +85,7 @@ def callback_port(port: int) -> Finding:
 
 def codex_cli(settings: Settings) -> Finding:
     """Whether the local Codex CLI is there, for those who use it."""
-    needed = settings.default_provider_type == "codex-cli" or any(row.type == "codex-cli" for row in settings.providers)
+    needed = any(row.capabilities.runs_cli_models for row in settings.providers)
     found = shutil.which(settings.cli_bin)
     if found is None:
         state = FAIL if needed else SKIPPED

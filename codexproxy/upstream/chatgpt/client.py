@@ -16,6 +16,8 @@ from codexproxy.protocol.json_encoding import Encoded, encoded
 from codexproxy.protocol.quota import Quota
 from codexproxy.protocol.request import Turn
 from codexproxy.protocol.stream import Answerer, EventStream
+from codexproxy.provider_types import CODEX
+from codexproxy.upstream.base import Backend
 from codexproxy.upstream.chatgpt.body import Wait
 from codexproxy.upstream.chatgpt.error_mapping import is_no_stream, lacks_route, refusal
 from codexproxy.upstream.chatgpt.headers import ClientIdentity, account_headers, redacted, turn_headers
@@ -28,8 +30,8 @@ from codexproxy.upstream.chatgpt.transport import Transport
 _UNREACHABLE = "Upstream could not be reached. Please check the network and try again."
 
 
-class ChatGptBackend:
-    """One account's Codex backend (``backends.base.Backend``).
+class ChatGptBackend(Backend):
+    """One account's Codex backend.
 
     Args:
         name: The provider's name.
@@ -46,7 +48,7 @@ class ChatGptBackend:
         heard: Takes the quota that upstream's answers carry, refusals included.
     """
 
-    kind = "codex"
+    capabilities = CODEX
 
     def __init__(
         self,
@@ -93,7 +95,7 @@ class ChatGptBackend:
         return EventStream(source, self._patience, answerer)
 
     def preview(self, turn: Turn) -> dict[str, Any]:
-        """What ``open`` would send, for a human to read: nothing is sent and no credential is in it."""
+        """See ``Backend.preview``."""
         headers = turn_headers(self._identity, Access("", "***"), turn)
         return {"url": f"{self._base_url}/codex/responses", "headers": redacted(headers), "body": turn.body}
 

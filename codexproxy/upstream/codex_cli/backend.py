@@ -1,4 +1,4 @@
-"""The local Codex CLI as a backend (``backends.base.Backend``)."""
+"""The local Codex CLI as a backend."""
 
 import secrets
 import time
@@ -13,6 +13,8 @@ from codexproxy.protocol.deadlines import Deadlines
 from codexproxy.protocol.json_encoding import encoded
 from codexproxy.protocol.request import Turn
 from codexproxy.protocol.stream import Answerer, EventStream, Source
+from codexproxy.provider_types import CODEX_CLI
+from codexproxy.upstream.base import Backend
 from codexproxy.upstream.codex_cli.options import CodexCliOptions
 from codexproxy.upstream.codex_cli.process.app_transport import AppTransport
 from codexproxy.upstream.codex_cli.process.argv import exec_argv
@@ -46,7 +48,7 @@ def told_plainly() -> Iterator[None]:
         ) from error
 
 
-class CodexCliBackend:
+class CodexCliBackend(Backend):
     """Runs turns in the Codex CLI of this machine.
 
     Args:
@@ -59,7 +61,7 @@ class CodexCliBackend:
         now: Epoch seconds.
     """
 
-    kind = "codex-cli"
+    capabilities = CODEX_CLI
 
     def __init__(
         self,
@@ -87,8 +89,8 @@ class CodexCliBackend:
         weakref.finalize(self, self._app.close)
         sweep(options.scratch)
 
-    def fits(self, turn: Turn) -> bool:
-        """Whether the CLI can do what the turn asks for; another provider may, where it cannot."""
+    def supports(self, turn: Turn) -> bool:
+        """See ``Backend.supports``."""
         try:
             check_access(turn.caller.cli)
             tools_of(turn.body)
@@ -171,7 +173,7 @@ class CodexCliBackend:
         raise NotOffered("The Codex CLI cannot compact a conversation.")
 
     def problem(self) -> str | None:
-        """What keeps the CLI from working, in one line for ``/ready`` and ``doctor``; None when nothing is known."""
+        """See ``Backend.problem``."""
         with told_plainly():
             return self._inquiries.problem()
 

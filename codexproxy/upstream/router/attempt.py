@@ -95,7 +95,7 @@ def attempt(provider: Provider, turn: Turn, clock: Callable[[], float]) -> Outco
     charge = begin_charge(turn)
     stream: EventStream | None = None
     try:
-        stream = provider.backend.open(charged(turn, charge))
+        stream = provider.open(charged(turn, charge))
         stream.heard = charge.heard
         held = stream.prime()
         error, inside = failure_among(held)

@@ -5,13 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from codexproxy.protocol.request import Turn
+from codexproxy.provider_types import Capabilities
 from codexproxy.upstream.provider import DEFAULT_GROUP, Provider
 
-# The type of providers that a turn for the local Codex CLI (``cli/…``) may go to.
-LOCAL_KIND = "codex-cli"
-
-# Makes a turn fit for a provider, given its name and type.
-Adapter = Callable[[Turn, str, str], Turn]
+# Makes a turn fit for a provider, given its name and what it can do.
+Adapter = Callable[[Turn, str, Capabilities], Turn]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +44,10 @@ def members(providers: Sequence[Provider], group: str, turn: Turn, *, anywhere: 
         provider
         for provider in providers
         if (provider.group == group or (local and anywhere))
-        and (provider.kind == LOCAL_KIND or not local)
+        and (provider.capabilities.runs_cli_models or not local)
         and any(provider.serves(name) for name in names)
     ]
-    return [provider for provider in found if provider.fits(turn)] or found
+    return [provider for provider in found if provider.backend.supports(turn)] or found
 
 
 def ranked(candidates: Sequence[Provider], account: str | None, uniform: Callable[[], float]) -> list[Provider]:
@@ -64,7 +62,7 @@ def ranked(candidates: Sequence[Provider], account: str | None, uniform: Callabl
     """
 
     def place(provider: Provider) -> tuple[bool, int, float]:
-        return provider.holder != account, provider.priority, -_lot(provider.weight, uniform())
+        return provider.account_id != account, provider.priority, -_lot(provider.weight, uniform())
 
     return sorted(candidates, key=place)
 

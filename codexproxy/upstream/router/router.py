@@ -22,7 +22,7 @@ from codexproxy.protocol.stream import EventStream
 from codexproxy.upstream.provider import Provider
 from codexproxy.upstream.router.affinity import Affinity, ProcessAffinity, conversation_of
 from codexproxy.upstream.router.attempt import Healer, Outcome, attempt, drop_encrypted_reasoning, stripped
-from codexproxy.upstream.router.candidates import LOCAL_KIND, Route, members, ranked
+from codexproxy.upstream.router.candidates import Route, members, ranked
 from codexproxy.upstream.router.circuit import Health
 from codexproxy.upstream.router.retry_policy import disposition_of
 
@@ -107,7 +107,7 @@ class Router:
         self._clock = clock
         self._absorb = absorb
         self._explain = explain
-        self._accounts = {provider.holder for provider in providers}
+        self._accounts = {provider.account_id for provider in providers}
 
     def open(self, turn: Turn, route: Route = Route()) -> EventStream:
         """Starts a turn; the stream's first meaningful event is in hand when it returns.
@@ -148,7 +148,7 @@ class Router:
             charge = begin_charge(turn)
             charge.sent(body, len(encode_json(body)))
             try:
-                summary = provider.backend.compact(body)
+                summary = provider.compact(body)
             except ProxyError as error:
                 # Upstream is at work still when our own patience ends.
                 if not isinstance(error, UpstreamTimeout):
@@ -171,7 +171,7 @@ class Router:
     def fitted(self, turn: Turn, provider: Provider, route: Route) -> Turn:
         """The turn as this provider takes it, by what is known and by what its route asks for."""
         turn = self._known(turn, provider.name)
-        return turn if route.adapt is None else route.adapt(turn, provider.name, provider.kind)
+        return turn if route.adapt is None else route.adapt(turn, provider.name, provider.capabilities)
 
     def _members(self, route: Route, turn: Turn) -> list[Provider]:
         return members(self.providers, route.group, turn, anywhere=route.anywhere)
@@ -181,7 +181,7 @@ class Router:
         account = self._account_of(turn)
         alone = len(candidates) == 1
         if account is not None and has_compaction(turn.body):
-            candidates = [provider for provider in candidates if provider.holder == account]
+            candidates = [provider for provider in candidates if provider.account_id == account]
         return Course(turn, route, account, deque(ranked(candidates, account, self._uniform)), alone)
 
     def _take(self, course: Course) -> Provider | None:
@@ -229,14 +229,14 @@ class Router:
         return outcome
 
     def _remember(self, provider: Provider, course: Course) -> None:
-        if len(self._accounts) > 1 and course.turn.cache_key and provider.holder != course.account:
-            self._affinity.remember(conversation_of(course.turn), provider.holder)
+        if len(self._accounts) > 1 and course.turn.cache_key and provider.account_id != course.account:
+            self._affinity.remember(conversation_of(course.turn), provider.account_id)
 
     def _prepared(self, provider: Provider, course: Course) -> Turn:
         turn = self.fitted(course.turn, provider, course.route)
-        if provider.kind != LOCAL_KIND and turn.passthrough.x_codex:
+        if turn.passthrough.x_codex and not provider.capabilities.honours_x_codex:
             turn = turn.with_notes(ignored=("x_codex",))
-        is_its_own = provider.holder == course.account or (course.account is None and len(self._accounts) == 1)
+        is_its_own = provider.account_id == course.account or (course.account is None and len(self._accounts) == 1)
         return turn if is_its_own else stripped(turn) or turn
 
     def _after(self, outcome: Outcome, error: ProxyError, course: Course) -> Step | None:

@@ -407,7 +407,7 @@ def test_what_the_cli_cannot_do_is_refused_or_reported(stage: CliStage) -> None:
         backend.compact({"model": "gpt-5.5", "input": []})
     tools = [{"type": "function", "name": "f"}]
     asked = turn(tools=tools, tool_choice="none")
-    assert [backend.fits(each) for each in (turn(), asked, turn(count=2), turn(tools=tools))] == [
+    assert [backend.supports(each) for each in (turn(), asked, turn(count=2), turn(tools=tools))] == [
         True,
         True,
         False,
