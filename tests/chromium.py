@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.patience import patient
+
 PATIENCE = 30.0
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -69,7 +71,7 @@ class Chromium:
         self._number += 1
         command = {"id": self._number, "method": method, "params": parameters}
         os.write(self._write, json.dumps(command | ({"sessionId": session} if session else {})).encode() + b"\0")
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patient(PATIENCE)
         while (message := self.next(deadline)).get("id") != self._number:
             self.events.append(message)
         assert "error" not in message, message
@@ -96,7 +98,7 @@ class Chromium:
     def __exit__(self, *exception: object) -> None:
         os.close(self._write)  # the browser ends when its commands do
         try:
-            self._process.wait(10)
+            self._process.wait(patient(10))
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -136,7 +138,7 @@ class Tab:
 
     def wait_for(self, script: str) -> Any:
         """Waits until an expression is true, whatever page is there by then."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patient(PATIENCE)
         while not (value := self.run(f"(() => {{ try {{ return {script} }} catch {{ return null }} }})()")):
             assert time.monotonic() < deadline, f"{script} did not come true on {self.run('location.href')}"
             time.sleep(0.05)

@@ -9,8 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+from tests.patience import patient
+
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 30.0
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
@@ -39,13 +40,13 @@ class Terminal:
         )
         os.close(slave)
 
-    def expect(self, pattern: str, seconds: float = PATIENCE) -> re.Match[str]:
+    def expect(self, pattern: str, seconds: float = 30.0) -> re.Match[str]:
         """Reads until the pattern was shown.
 
         Raises:
             AssertionError: It was not, within the time or before the command's end.
         """
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patient(seconds)
         while not (found := re.search(pattern, self.shown)):
             assert self._read(deadline - time.monotonic()), f"{pattern!r} was not shown:\n{self.shown}"
         return found
@@ -58,9 +59,9 @@ class Terminal:
         """Presses one key, such as Ctrl-C."""
         os.write(self._master, key)
 
-    def end(self, seconds: float = PATIENCE) -> int:
+    def end(self, seconds: float = 30.0) -> int:
         """Reads to the command's end; its exit code."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patient(seconds)
         while self._read(deadline - time.monotonic()):
             pass
         return self.process.wait(max(deadline - time.monotonic(), 1))

@@ -15,6 +15,7 @@ import pytest
 from codexproxy.cli import COMMANDS
 from codexproxy.cli.serve import login_hint
 from codexproxy.settings import load_settings
+from tests.patience import patient
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,7 +34,7 @@ def run(home: Path, *arguments: str, **environ: str) -> subprocess.CompletedProc
         cwd=home,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
 
@@ -169,7 +170,7 @@ def test_serve_says_at_once_that_its_port_is_taken(tmp_path: Path) -> None:
         environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "codexproxy", "serve", "--port", str(port)]
         done = subprocess.run(
-            command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=30, check=False
+            command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=patient(30), check=False
         )
     assert done.returncode == 1
     assert f"Port {port}" in done.stderr

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import patient
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -42,7 +44,7 @@ class Demo:
         return self.log.read_text(errors="replace")
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + patient(60)
         while not condition():
             assert self.process.poll() is None, self.output
             assert time.monotonic() < deadline, self.output
@@ -102,7 +104,7 @@ def test_one_answer_is_streamed_and_the_users_own_configuration_stays_outside(
         GUNICORN_CMD_ARGS="--bind 127.0.0.1:1",
         LOG_LEVEL="nonsense",
     )
-    assert demo.process.wait(60) == 0, demo.output
+    assert demo.process.wait(patient(60)) == 0, demo.output
     assert demo.output.count("data: {") > 3
     assert "data: [DONE]" in demo.output
     assert "Base URL: http://127.0.0.1:" in demo.output
@@ -122,8 +124,8 @@ def test_whatever_ends_the_demo_no_process_stays(start: Callable[..., Demo], num
     processes = demo.descendants()
     assert len(processes) >= 3
     demo.process.send_signal(number)
-    assert demo.process.wait(30) == status, demo.output
-    deadline = time.monotonic() + 30
+    assert demo.process.wait(patient(30)) == status, demo.output
+    deadline = time.monotonic() + patient(30)
     while any(map(alive, processes)):
         assert time.monotonic() < deadline, [pid for pid in processes if alive(pid)]
         time.sleep(0.02)
@@ -136,7 +138,7 @@ def test_a_signal_while_it_starts_leaves_nothing_either(start: Callable[..., Dem
     demo.wait_until(lambda: bool(demo.descendants()))
     processes = demo.descendants()
     demo.process.terminate()
-    assert demo.process.wait(30) == 143, demo.output
+    assert demo.process.wait(patient(30)) == 143, demo.output
     assert not any(map(alive, processes))
     assert list(demo.temporary.iterdir()) == []
 
@@ -147,7 +149,7 @@ def test_a_busy_port_is_told_kindly(start: Callable[..., Demo]) -> None:
         holder.listen()
         port = holder.getsockname()[1]
         demo = start(PORT=str(port))
-        assert demo.process.wait(30) == 1
+        assert demo.process.wait(patient(30)) == 1
     assert f"Port {port} is taken" in demo.output
     assert "Traceback" not in demo.output
 
@@ -155,7 +157,7 @@ def test_a_busy_port_is_told_kindly(start: Callable[..., Demo]) -> None:
 @pytest.mark.parametrize("environ", [{"PORT": "many"}, {"DEMO_ONCE": "perhaps"}])
 def test_wrong_options_are_wrong_usage(start: Callable[..., Demo], environ: dict[str, str]) -> None:
     demo = start(**environ)
-    assert demo.process.wait(30) == 2
+    assert demo.process.wait(patient(30)) == 2
     assert "Traceback" not in demo.output
     assert "must be" in demo.output
 
@@ -164,5 +166,5 @@ def test_without_curl_the_demo_fails_with_a_reason(start: Callable[..., Demo], t
     nothing = tmp_path / "bin"
     nothing.mkdir()
     demo = start(PATH=str(nothing), DEMO_ONCE="1")
-    assert demo.process.wait(60) == 1, demo.output
+    assert demo.process.wait(patient(60)) == 1, demo.output
     assert "curl is not installed" in demo.output

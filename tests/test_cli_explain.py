@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
+from tests.patience import patient
 from tests.service import Service, free_port
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +30,7 @@ def explain(folder: Path, body: Any, *arguments: str, **environ: str) -> subproc
         input=text,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
+from tests.patience import patient
 from tests.terminal import Done, run
 
 OLD, NEW = "You are old.\r\n", "You are new.\r\nBe kind.\r\n"
@@ -100,6 +101,6 @@ def test_two_synchronisations_at_once_leave_whole_texts(home: Path) -> None:
     environ = {"PATH": os.environ["PATH"], "HOME": str(home), "DATA_DIR": str(home / "data")}
     children = [subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in "12"]
     for child in children:
-        child.communicate(timeout=60)
+        child.communicate(timeout=patient(60))
         assert child.returncode == 0
     assert prompts(home, "verify").returncode == 0

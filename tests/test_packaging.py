@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import codexproxy
+from tests.patience import patient
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,7 +34,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def wheel(source: Path) -> Path:
     # Without build isolation nothing is fetched; setuptools and wheel belong to what the tests install.
     argv = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", "wheels", "."]
-    done = subprocess.run(argv, cwd=source, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(argv, cwd=source, capture_output=True, text=True, timeout=patient(120), check=False)
     assert done.returncode == 0, done.stderr
     (path,) = (source / "wheels").iterdir()
     return path
@@ -50,7 +51,7 @@ def tracked() -> set[str]:
     if not (ROOT / ".git").exists():
         pytest.skip("this is no git checkout")
     argv = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
-    listed = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+    listed = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=patient(60), check=True).stdout
     return {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
 
 
@@ -61,7 +62,7 @@ def test_an_sdist_is_a_checkout(tmp_path: Path) -> None:
         shutil.copy(ROOT / name, tmp_path / name)
     program = "from setuptools import build_meta; build_meta.build_sdist('dist')"
     argv = [sys.executable, "-c", program]
-    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=patient(120), check=False)
     assert done.returncode == 0, done.stderr
     (archive,) = (tmp_path / "dist").iterdir()
     with tarfile.open(archive) as packed:
@@ -104,7 +105,9 @@ print(*sorted(instructions.load_family_prompts()))
 """
     argv = [sys.executable, "-c", program]
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)}
-    done = subprocess.run(argv, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        argv, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=patient(60), check=False
+    )
     assert done.returncode == 0, done.stderr
     place, families = done.stdout.splitlines()
     assert Path(place).is_relative_to(tmp_path)

@@ -5,6 +5,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import requests
 
+from tests.patience import patient
+
 
 @dataclass(frozen=True)
 class Page:
@@ -18,14 +20,14 @@ class Page:
 
 def authorized(url: str) -> str:
     """Where the login service sends the browser after its page; the rule ``auto_approve`` must be on."""
-    answer = _session().get(url, allow_redirects=False, timeout=20)
+    answer = _session().get(url, allow_redirects=False, timeout=patient(20))
     assert answer.status_code == 302, answer.text
     return answer.headers["location"]
 
 
 def visit(url: str) -> Page:
     """Opens an address and follows its redirects to a page."""
-    answer = _session().get(url, timeout=60)
+    answer = _session().get(url, timeout=patient(60))
     headers = {name.lower(): value for name, value in answer.headers.items()}
     return Page(answer.url, answer.status_code, answer.text, headers)
 

@@ -27,7 +27,7 @@ class SimulatorClient:
         cafile: Certificate to trust, where the simulator speaks TLS.
     """
 
-    def __init__(self, base_url: str, timeout: float = 10.0, cafile: str | None = None) -> None:
+    def __init__(self, base_url: str, timeout: float = 60.0, cafile: str | None = None) -> None:
         self.base_url = base_url.rstrip("/")
         self._timeout = timeout
         # Loopback is never reached through a proxy of the environment.
@@ -111,7 +111,7 @@ class SimulatorClient:
         result: Json = self._call("GET", "counters")
         return result
 
-    def wait_for(self, condition: Callable[[Json], bool], seconds: float = 5.0) -> Json:
+    def wait_for(self, condition: Callable[[Json], bool], seconds: float = 60.0) -> Json:
         """Polls the counters until the condition holds.
 
         Raises:

@@ -15,6 +15,7 @@ from codexproxy.access.limits.limit_store import SQLiteStorage, storage_uri
 from codexproxy.access.limits.rate_limits import Limiter, duration, open_storage
 from codexproxy.errors import InvalidRequest, RateLimited
 from tests.fakes.clock import Clock
+from tests.patience import patient
 
 # 2026-11-21 00:00:00 UTC
 MIDNIGHT = 1795219200.0
@@ -180,9 +181,9 @@ def test_a_limit_of_100_is_exact_for_1000_requests_of_four_processes(tmp_path: P
     workers = [context.Process(target=ask, args=(path, 250, results)) for _ in range(4)]
     for worker in workers:
         worker.start()
-    admitted = [results.get(timeout=60) for _ in workers]
+    admitted = [results.get(timeout=patient(60)) for _ in workers]
     for worker in workers:
-        worker.join(timeout=10)
+        worker.join(timeout=patient(10))
     assert sum(admitted) == 100
 
 

@@ -11,6 +11,7 @@ import pytest
 from codexproxy.access.authorization import Allowance, Identity
 from codexproxy.access.concurrency.parallel import ParallelTurns
 from codexproxy.errors import InvalidRequest, RateLimited
+from tests.patience import patient
 
 
 def key(name: str = "ann", most: int | None = 2) -> Identity:
@@ -56,7 +57,7 @@ def test_names_of_any_kind_are_fine(turns: ParallelTurns, tmp_path: Path) -> Non
 def hold(folder: Path, ready: Any, go_on: Any) -> None:
     place = ParallelTurns(folder).acquire(key(most=1))
     ready.set()
-    go_on.wait(60)
+    go_on.wait(patient(60))
     place.release()
 
 
@@ -66,17 +67,17 @@ def test_places_are_counted_over_processes_and_a_killed_one_gives_its_place_back
     other = context.Process(target=hold, args=(tmp_path, ready, go_on))
     other.start()
     try:
-        assert ready.wait(60)
+        assert ready.wait(patient(60))
         turns = ParallelTurns(tmp_path)
         with pytest.raises(RateLimited):
             turns.acquire(key(most=1))
         assert other.pid
         os.kill(other.pid, signal.SIGKILL)
-        other.join(30)
+        other.join(patient(30))
         turns.acquire(key(most=1)).release()
     finally:
         other.kill()
-        other.join(30)
+        other.join(patient(30))
 
 
 def test_the_turns_of_one_request_take_their_places_all_or_none(turns: ParallelTurns) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from codexproxy.access.concurrency.slots import Slots
 from codexproxy.errors import InvalidRequest, Overloaded, RateLimited
+from tests.patience import patient
 
 HOLDER = """
 import sys, time
@@ -141,7 +142,7 @@ def child(children: list["subprocess.Popen[str]"], script: str, *arguments: obje
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while not condition():
         assert time.monotonic() < deadline, "the condition never held"
         time.sleep(0.005)
@@ -210,7 +211,7 @@ def test_first_come_is_first_served(folder: Path) -> None:
             threads[-1].start()
             eventually(lambda expected=number + 1: slots.waiting() == expected)  # type: ignore[misc]
     for thread in threads:
-        thread.join(20)
+        thread.join(patient(20))
     assert served == list(range(12))
 
 
@@ -231,7 +232,7 @@ def test_whoever_asks_once_waits_for_one_turn_of_somebody_who_asks_often(folder:
         with pytest.raises(Overloaded):
             slots.acquire(owner="ann")
     for thread in threads:
-        thread.join(20)
+        thread.join(patient(20))
     assert served[:4] == [("ann", 0), ("bob", 0), ("ann", 1), ("bob", 1)]
     assert served[4:] == [("ann", number) for number in range(2, 5)]
 
@@ -255,7 +256,7 @@ def test_turns_that_come_later_stand_behind_the_round_that_is_served(folder: Pat
         for number in range(5):
             begin("ann", number + 1)
     while threads:
-        threads.pop(0).join(20)
+        threads.pop(0).join(patient(20))
     assert served == ["ann"] * 4 + ["bob"] + ["ann"]
 
 
@@ -295,7 +296,7 @@ def test_a_process_that_is_killed_while_it_waits_blocks_nobody(
     waiter = child(children, HOLDER, folder, 1)
     eventually(lambda: slots.waiting() == 1)
     os.kill(waiter.pid, signal.SIGKILL)
-    waiter.wait(10)
+    waiter.wait(patient(10))
     assert slots.waiting() == 0
     holder.release()
     slots.acquire().release()
@@ -305,7 +306,7 @@ def test_three_processes_share_the_places_of_the_host(folder: Path, children: li
     log = folder.parent / "log"
     workers = [child(children, WORKER, folder, 4, log, 22) for _ in range(3)]
     for worker in workers:
-        assert worker.wait(60) == 0
+        assert worker.wait(patient(60)) == 0
     running, most, turns = 0, 0, 0
     for mark in log.read_text().split():
         running += 1 if mark == "+" else -1
@@ -319,7 +320,7 @@ def test_three_processes_share_the_places_of_the_host(folder: Path, children: li
 def test_greenlets_wait_side_by_side_and_a_killed_one_leaves_nothing(
     folder: Path, children: list["subprocess.Popen[str]"]
 ) -> None:
-    output, _ = child(children, GREENLETS, folder).communicate(timeout=60)
+    output, _ = child(children, GREENLETS, folder).communicate(timeout=patient(60))
     assert output.split() == ["4", "50", "0", "0", "True"]
 
 
@@ -361,7 +362,7 @@ def test_a_full_queue_is_a_503_at_once(folder: Path, children: list["subprocess.
     # Those who were killed while they waited take nobody's place.
     for waiter in waiters:
         waiter.kill()
-        waiter.wait(10)
+        waiter.wait(patient(10))
     slots.acquire().release()
 
 
@@ -371,11 +372,11 @@ def test_the_dead_are_not_counted_in_a_full_queue(folder: Path, children: list["
         waiter = child(children, HOLDER, folder, 1)
         eventually(lambda: slots.waiting() == 1)
         os.kill(waiter.pid, signal.SIGKILL)
-        waiter.wait(10)
+        waiter.wait(patient(10))
         queued = threading.Thread(target=lambda: slots.acquire().release())
         queued.start()
         eventually(lambda: slots.waiting() == 1)
-    queued.join(20)
+    queued.join(patient(20))
     assert slots.busy() == 0
 
 
@@ -405,7 +406,7 @@ def test_those_further_back_ask_less_often(folder: Path) -> None:
         with pytest.raises(Enough):
             Slots(folder, 1, 30, sleep=note).acquire()
     for waiter in waiters:
-        waiter.join(20)
+        waiter.join(patient(20))
     assert pauses == [pytest.approx(0.06)]
 
 
@@ -428,7 +429,7 @@ def test_a_process_that_hangs_at_the_head_of_the_queue_is_passed_over_until_it_g
     assert slots.busy() == 1
     second.release()
     assert hung.stdout and hung.stdout.readline() == "held\n"
-    assert hung.wait(20) == 0
+    assert hung.wait(patient(20)) == 0
     assert (slots.busy(), slots.waiting()) == (0, 0)
 
 
@@ -443,7 +444,7 @@ def test_a_waiter_that_goes_on_asking_is_not_passed_over(folder: Path) -> None:
         with pytest.raises(RateLimited):
             late.acquire()
     holder.release()
-    waiter.join(20)
+    waiter.join(patient(20))
 
 
 def test_places_of_one_request_are_taken_all_or_none(folder: Path) -> None:
@@ -476,7 +477,7 @@ def test_a_request_of_several_turns_stands_in_the_queue_once(folder: Path) -> No
     eventually(lambda: slots.waiting() == 1)
     assert slots.busy() == 1
     holder.release()
-    waiter.join(20)
+    waiter.join(patient(20))
     assert slots.busy() == 0
 
 
@@ -485,5 +486,5 @@ def test_requests_that_need_all_places_do_not_wait_for_each_other(
 ) -> None:
     workers = [child(children, PAIRS, folder) for _ in range(2)]
     for worker in workers:
-        assert worker.communicate(timeout=60)[0].split() == ["served"] * 8
+        assert worker.communicate(timeout=patient(60))[0].split() == ["served"] * 8
     assert Slots(folder, 2, 0).busy() == 0

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench.targets.peer import launched, redirected
+from tests.patience import patient
 
 PACKAGE = {
     "__init__.py": "",
@@ -40,7 +41,7 @@ def fakepeer(tmp_path: Path) -> dict[str, str]:
 
 
 def started(environ: dict[str, str], command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=patient(60), check=False)
 
 
 def test_a_constant_is_replaced_wherever_the_package_holds_it_and_arguments_are_passed_on(

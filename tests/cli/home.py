@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from codexproxy.simulator.client import SimulatorClient
+from tests.patience import patient
 from tests.pseudo_terminal import ROOT, Terminal
 from tests.service import free_port
 
@@ -51,7 +52,7 @@ class Home:
             input=typed,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=patient(60),
             check=False,
         )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from codexproxy.cli.support.program_name import NAME, as_typed, program
+from tests.patience import patient
 from tests.service import ROOT
 
 
@@ -66,7 +67,7 @@ def test_a_command_that_is_shown_works(tmp_path: Path) -> None:
         env={**os.environ, **environ},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
     assert done.returncode == 1

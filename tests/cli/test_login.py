@@ -15,6 +15,7 @@ from codexproxy.upstream.quota_store import QuotaBook
 from codexproxy.upstream.router.fix_store import Lesson, RemedyBook
 from codexproxy.upstream.router.request_fixes import Remedy
 from tests.cli.home import Home
+from tests.patience import patient
 from tests.pseudo_terminal import ROOT, Terminal
 from tests.service import free_port, wait_until
 from tests.visitor import authorized, query_of, visit
@@ -103,7 +104,7 @@ def test_a_paste_through_a_pipe_needs_no_terminal(home: Home) -> None:
         process.stdin.write(authorized(url))
         process.stdin.close()
         shown = json.load(process.stdout)
-        assert process.wait(30) == 0
+        assert process.wait(patient(30)) == 0
     assert (shown["email"], shown["logged_in"]) == ("dev@example.com", True)
 
 

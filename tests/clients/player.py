@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.clients import installing
+from tests.patience import patient
 
 HERE = Path(__file__).resolve().parent
 PATIENCE = 60.0
@@ -79,10 +80,12 @@ class Player:
         process.stdin.write(json.dumps({"scene": scene, "args": args}) + "\n")
         process.stdin.flush()
         try:
-            line = self._lines.get(timeout=PATIENCE)
+            line = self._lines.get(timeout=patient(PATIENCE))
         except queue.Empty:
             self.stop()
-            raise AssertionError(f"no answer to the scene {scene} within {PATIENCE:g} s\n{self._errors()}") from None
+            raise AssertionError(
+                f"no answer to the scene {scene} within {patient(PATIENCE):.0f} s\n{self._errors()}"
+            ) from None
         if not line:
             self.stop()
             raise AssertionError(f"the client ended in the scene {scene}\n{self._errors()}")
@@ -111,7 +114,7 @@ class Player:
             return
         process.stdin.close()
         try:
-            process.wait(5)
+            process.wait(patient(5))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -129,7 +132,9 @@ def run(argv: list[str], home: Path, **environ: str) -> "subprocess.CompletedPro
     """Runs a client that is a command, in its home folder, to its end."""
     surroundings = quiet_environment(home, **environ)
     pipes: Any = {"stdin": subprocess.DEVNULL, "capture_output": True}
-    return subprocess.run(argv, cwd=home, env=surroundings, text=True, timeout=2 * PATIENCE, check=False, **pipes)
+    return subprocess.run(
+        argv, cwd=home, env=surroundings, text=True, timeout=patient(2 * PATIENCE), check=False, **pipes
+    )
 
 
 def own_player(program: str, home: Path) -> Player:

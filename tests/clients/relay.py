@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.patience import patient
+
 
 @dataclass
 class Exchange:
@@ -75,7 +77,7 @@ class Relay:
         while True:
             try:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(self._target, timeout=30)
+                server = socket.create_connection(self._target, timeout=patient(30))
             except OSError:
                 return
             server.settimeout(None)

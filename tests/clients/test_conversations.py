@@ -10,7 +10,7 @@ import pytest
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.recipes import answer, call, cut_after, http, message, say, stall_at, think
 from tests.clients.conftest import Client
-from tests.clients.player import PATIENCE, Raised
+from tests.clients.player import Raised
 from tests.clients.relay import Relay
 
 # The smallest PNG: one pixel.
@@ -182,5 +182,5 @@ def test_a_stream_that_breaks_is_an_error(client: Client, sim: SimulatorClient) 
 def test_a_client_that_leaves_ends_the_turn_upstream(client: Client, sim: SimulatorClient) -> None:
     sim.script(stall_at(say("one ", "two "), event=5))
     assert client.play("cancelled", ask="Say hello.")["first"] == "one "
-    counters = sim.wait_for(lambda counters: counters["open_streams"] == 0, PATIENCE)
+    counters = sim.wait_for(lambda counters: counters["open_streams"] == 0)
     assert counters["disconnects"] == 1

@@ -16,6 +16,7 @@ from codexproxy.simulator.recipes import http, say, stall_at
 from tests.clients.player import PATIENCE, quiet_environment, run
 from tests.clients.relay import Relay
 from tests.clients.test_conversations import PIXEL
+from tests.patience import patient
 
 MODELS = """
 - model_id: proxy
@@ -137,7 +138,7 @@ def test_an_interrupt_ends_the_turn_upstream(llm: Llm, sim: SimulatorClient) -> 
         try:
             assert os.read(process.stdout.fileno(), 99) == b"one "
             process.send_signal(signal.SIGINT)
-            process.wait(PATIENCE)
+            process.wait(patient(PATIENCE))
         finally:
             process.kill()
-    sim.wait_for(lambda counters: counters["open_streams"] == 0 and counters["disconnects"] == 1, PATIENCE)
+    sim.wait_for(lambda counters: counters["open_streams"] == 0 and counters["disconnects"] == 1)

@@ -11,6 +11,7 @@ from codexproxy.simulator.recipes import say, stall_at
 from tests.clients import grammar
 from tests.clients.judging import flaws
 from tests.clients.relay import Exchange, Relay
+from tests.patience import patient
 from tests.service import Service, wait_until
 
 ASK = {"model": "gpt-5.2", "messages": [{"role": "user", "content": "hi"}]}
@@ -18,7 +19,7 @@ STREAM = {"content-type": "text/event-stream"}
 
 
 def test_several_exchanges_of_one_connection_are_told_apart(relay: Relay) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", relay.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", relay.port, timeout=patient(20))
     for body in (ASK, {**ASK, "stream": True}, {}):
         connection.request("POST", "/v1/chat/completions", json.dumps(body))
         connection.getresponse().read()
@@ -35,7 +36,7 @@ def test_a_client_that_leaves_leaves_the_service_too(service: Service, relay: Re
     assert sock.recv(65536)
     wait_until(lambda: b"one " in relay.exchanges()[0].body, "the first words")
     sock.close()
-    sim.wait_for(lambda counters: counters["disconnects"] == 1, 20)
+    sim.wait_for(lambda counters: counters["disconnects"] == 1)
     (cut,) = relay.exchanges()
     assert b"[DONE]" not in cut.body
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.patience import patient
+
 Json = dict[str, Any]
 
 PATIENCE = 90.0
@@ -79,7 +81,7 @@ class Cli:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=PATIENCE,
+            timeout=patient(PATIENCE),
             env={"PATH": os.environ["PATH"], "HOME": str(self.home), "CODEX_HOME": str(self.home), **self.environ},
         )
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]

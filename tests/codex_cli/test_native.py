@@ -11,7 +11,8 @@ import pytest
 from codexproxy.simulator.client import SimulatorClient
 from tests.codex_cli.certificates import Certificate, make_certificate
 from tests.codex_cli.cli import Cli
-from tests.service import PATIENCE, Service
+from tests.patience import patient
+from tests.service import Service
 from tests.upstream.codex_cli.real_cli import installed
 
 pytestmark = pytest.mark.real_cli
@@ -27,9 +28,9 @@ class SecureService(Service):
 
     certificate: Certificate
 
-    def connect(self, timeout: float = PATIENCE) -> http.client.HTTPConnection:
+    def connect(self, timeout: float | None = None) -> http.client.HTTPConnection:
         trust = ssl.create_default_context(cafile=str(self.certificate.authority))
-        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout, context=trust)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout or patient(), context=trust)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from codexproxy.upstream.codex_cli.security.landlock import can_restrict
 from tests.codex_cli.walled_in import PORTS
+from tests.patience import patient
 from tests.upstream.codex_cli.real_cli import installed
 
 pytestmark = pytest.mark.real_cli
@@ -38,7 +39,7 @@ def told(folder: Path, transport: str, *, local_only: bool) -> dict[str, Any]:
         transport,
         str(int(local_only)),
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=patient(PATIENCE))
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 

@@ -22,6 +22,7 @@ from codexproxy.upstream.codex_cli import CodexCliBackend, CodexCliOptions
 from codexproxy.upstream.codex_cli.process.environment import RUN
 from codexproxy.upstream.openai_compatible import RelayAddress, RelayBackend
 from tests.fakes.codex_cli import FakeCli
+from tests.patience import patient
 from tests.upstream.codex_cli.real_cli import installed, write_config
 
 Json = dict[str, Any]
@@ -280,7 +281,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     Raises:
         AssertionError: It did not hold in time.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while not condition():
         assert time.monotonic() < deadline, f"the condition did not hold within {seconds} seconds"
         time.sleep(0.005)

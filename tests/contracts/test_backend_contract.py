@@ -19,6 +19,7 @@ from codexproxy.upstream.base import Backend
 from codexproxy.upstream.provider import Provider
 from codexproxy.upstream.router.attempt import attempt
 from tests.contracts.backend_stages import PATIENCE, ChatGptStage, CliStage, RealCliStage, RelayStage, Stage, eventually
+from tests.patience import patient
 from tests.simulator.event_schemas import flaws
 
 ANSWER: tuple[dict[str, Any], ...] = (
@@ -297,7 +298,7 @@ def test_turns_at_the_same_time_do_not_mix(stage: Stage) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(patient(30))
     assert texts == ["Hello world"] * 6
 
 

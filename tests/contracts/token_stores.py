@@ -8,6 +8,7 @@ from codexproxy.login.tokens.file_store import TokenStore
 from codexproxy.login.tokens.tokens import Tokens
 from codexproxy.storage.locks import LockTimeout
 from tests.fakes.jwt import make_jwt
+from tests.patience import patient
 
 
 def a_login(serial: int = 1) -> Tokens:
@@ -63,7 +64,7 @@ class TokenStoreContract:
         with store.lock(1):
             thread = threading.Thread(target=intrude)
             thread.start()
-            thread.join(10)
+            thread.join(patient(10))
         with store.lock(1):
             pass
         assert outcome == ["refused"]

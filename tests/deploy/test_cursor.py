@@ -21,7 +21,8 @@ from codexproxy.simulator.recipes import answer, call, message
 from tests.data import RECORDINGS
 from tests.deploy.test_nginx import Deployment
 from tests.deploy.web_server import find_nginx
-from tests.service import PATIENCE, ROOT, Answer, free_port, wait_until
+from tests.patience import patient
+from tests.service import ROOT, Answer, free_port, wait_until
 
 GUIDE = ROOT / "docs" / "cursor.md"
 CHAT = "/v1/chat/completions"
@@ -55,7 +56,7 @@ class Shell:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=patient(60),
             check=False,
         )
         assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
@@ -107,7 +108,7 @@ def test_the_guides_start_serves_reversed_names_to_pages(sim: SimulatorClient, t
     try:
 
         def models() -> Answer | None:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patient())
             try:
                 connection.request("GET", "/models", None, {"authorization": f"Bearer {key}", "origin": "https://a.b"})
                 return Answer(connection.getresponse())
@@ -121,7 +122,7 @@ def test_the_guides_start_serves_reversed_names_to_pages(sim: SimulatorClient, t
         assert told.headers["access-control-allow-origin"] == "https://a.b"
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(PATIENCE)
+        process.wait(patient())
 
 
 def chunks(told: Answer) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from tests.deploy.web_server import find_nginx
+from tests.patience import patient
 from tests.service import Answer, Service, free_port, wait_until
 
 HELLO = {"model": "gpt-5.2", "input": "hi"}
@@ -50,7 +51,7 @@ def behind(service: Service, tmp_path: Path) -> Iterator[Callable[[str], Service
     yield start
     for process in started:
         process.terminate()
-        process.wait(10)
+        process.wait(patient(10))
 
 
 def answers(service: Service) -> bool:
@@ -84,15 +85,15 @@ OPEN = {
 def test_ordinary_tools_of_this_machine_are_served_without_a_key(service: Service, tool: str) -> None:
     command = [f"{service.base_url}/v1/models" if word == "URL" else word for word in OPEN[tool]]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=patient(60), check=False)
     except FileNotFoundError:
         pytest.skip(f"{tool} is not installed")
     assert "200" in done.stdout + done.stderr
 
 
 def test_ordinary_libraries_are_served_without_a_key(service: Service) -> None:
-    assert requests.get(f"{service.base_url}/v1/models", timeout=20).status_code == 200
-    sdk = openai.OpenAI(api_key="any", base_url=f"{service.base_url}/v1", max_retries=0, timeout=20)
+    assert requests.get(f"{service.base_url}/v1/models", timeout=patient(20)).status_code == 200
+    sdk = openai.OpenAI(api_key="any", base_url=f"{service.base_url}/v1", max_retries=0, timeout=patient(20))
     assert sdk.responses.create(model="gpt-5.2", input="hi").output_text
 
 
@@ -128,7 +129,7 @@ def test_pythons_urllib_is_told_the_next_step_and_served_with_a_key(serve: Calla
 
     def said(service: Service) -> str:
         command = [sys.executable, "-c", script, f"{service.base_url}/v1/models", "the-key-of-the-owner"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        return subprocess.run(command, capture_output=True, text=True, timeout=patient(60), check=True).stdout
 
     refused = said(serve())
     assert refused.startswith("403") and "PROXY_API_KEY" in refused

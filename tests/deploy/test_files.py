@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from codexproxy.settings import load_settings
+from tests.patience import patient
 from tests.service import ROOT
 
 UNIT = ROOT / "deploy" / "codexproxy.service"
@@ -51,7 +52,7 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     checkout.symlink_to(ROOT)
     unit.write_text(text.replace(gunicorn, str(python)).replace("/opt/codexproxy", str(checkout)))
     done = subprocess.run(
-        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60, check=False
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=patient(60), check=False
     )
     ours = [line for line in done.stderr.splitlines() if UNIT.name in line]
     assert (done.returncode, ours) == (0, [])
@@ -64,7 +65,7 @@ def test_systemd_finds_the_unit_little_exposed(tmp_path: Path) -> None:
         ["systemd-analyze", "security", "--offline=true", "--threshold=30", "--no-pager", str(UNIT)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
     exposure = re.search(r"Overall exposure level[^:]*: ([0-9.]+)", done.stdout)

@@ -15,7 +15,8 @@ import pytest
 from codexproxy.simulator.client import SimulatorClient
 from tests.deploy.smoke import KEY, smoke
 from tests.deploy.web_server import WebServer, find_nginx
-from tests.service import PATIENCE, Answer, Service, free_port, wait_until
+from tests.patience import patient
+from tests.service import Answer, Service, free_port, wait_until
 from tests.terminal import run
 
 CHAT = "/v1/chat/completions"
@@ -39,7 +40,7 @@ class Deployment:
         self.nginx = WebServer(folder / "nginx", socket, changes).start()
 
     def connect(self) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection("localhost", self.nginx.port, timeout=PATIENCE, context=self.nginx.trust())
+        return http.client.HTTPSConnection("localhost", self.nginx.port, timeout=patient(), context=self.nginx.trust())
 
     def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> Answer:
         connection = self.connect()
@@ -84,7 +85,7 @@ def test_words_arrive_one_by_one_and_the_session_header_passes(deployment: Deplo
 
 
 def test_plain_http_is_refused_so_that_no_key_goes_on_travelling_in_the_clear(deployment: Deployment) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", deployment.nginx.plain_port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection("127.0.0.1", deployment.nginx.plain_port, timeout=patient())
     connection.request("POST", CHAT, "{}", {"host": "proxy.example.com"})
     answer = Answer(connection.getresponse())
     connection.close()
@@ -107,7 +108,7 @@ def test_what_nginx_refuses_itself_is_an_error_object(deployment: Deployment) ->
 
 
 def test_who_forgets_the_s_of_https_is_told_so(deployment: Deployment) -> None:
-    connection = http.client.HTTPConnection("localhost", deployment.nginx.port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection("localhost", deployment.nginx.port, timeout=patient())
     connection.request("POST", CHAT, "{}")
     answer = Answer(connection.getresponse())
     connection.close()

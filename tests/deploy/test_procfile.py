@@ -13,6 +13,7 @@ import pytest
 
 from codexproxy.simulator.client import SimulatorClient
 from tests.deploy.smoke import KEY, smoke
+from tests.patience import patient
 from tests.service import ROOT, free_port, wait_until
 
 
@@ -45,7 +46,7 @@ def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
     yield started
     for process in started:
         process.terminate()
-        process.wait(20)
+        process.wait(patient(20))
 
 
 def honcho(environ: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
@@ -78,6 +79,6 @@ def test_without_a_key_it_does_not_start_and_says_why(
     log = tmp_path / "honcho.log"
     process = honcho(environ, log)
     processes.append(process)
-    assert process.wait(30) != 0
+    assert process.wait(patient(30)) != 0
     assert "PROXY_API_KEY" in log.read_text()
     assert "Traceback" not in log.read_text()

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 from pathlib import Path
 
+from tests.patience import patient
 from tests.service import ROOT, free_port, wait_until
 
 OURS = ROOT / "deploy" / "nginx.conf"
@@ -120,4 +121,4 @@ class WebServer:
         """Ends it."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(patient(10))

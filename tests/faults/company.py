@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Event
 
 from codexproxy.access.keys import hash_key
+from tests.patience import patient
 from tests.service import ROOT, Service
 
 COMMANDS = (["usage"], ["quota"], ["keys", "list"], ["status"], ["doctor"])
@@ -44,7 +45,7 @@ def looked_at(service: Service) -> Iterator[list[tuple[str, int, str]]]:
                 env=service.environ,
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=patient(60),
             )
             ran.append((" ".join(command), done.returncode, done.stderr))
             if over.is_set() and len(ran) >= len(COMMANDS):

@@ -10,6 +10,7 @@ from tests.faults.hosts import workers_of
 from tests.faults.outcome import HostFault
 from tests.faults.table import PACED, TEXT
 from tests.faults.watching import asked, is_as_told, login_of, opened
+from tests.patience import patient
 from tests.service import Service, wait_until
 
 
@@ -25,7 +26,7 @@ def test_the_end_of_the_service(row: HostFault, sim: SimulatorClient, tmp_path: 
         assert all(found.text == "one two " for way, found in got.items() if way.stream)
         assert asked(got) == {1: 4}
         assert service.process is not None
-        assert service.process.wait(5) == 0
+        assert service.process.wait(patient(5)) == 0
     with opened(service) as house:
         house.is_well()
 

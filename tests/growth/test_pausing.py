@@ -27,6 +27,7 @@ from codexproxy.storage.responses.scoped import OwnedResponses
 from codexproxy.storage.responses.store import SqliteResponseStore
 from tests.growth.conversations import CHAT
 from tests.growth.measuring import cost_of
+from tests.patience import patient
 
 MANY = 4_000
 # Times that a request is gone through from end to end, at least: parsed, named, planned, counted.
@@ -226,7 +227,7 @@ def test_whoever_is_ended_meanwhile_waits_for_the_thread() -> None:
     done: list[str] = []
 
     def work() -> None:
-        may_end.wait(10)
+        may_end.wait(patient(10))
         done.append("work")
 
     def wait() -> None:
@@ -241,7 +242,7 @@ def test_whoever_is_ended_meanwhile_waits_for_the_thread() -> None:
     gevent.sleep(0.01)
     assert done == []
     may_end.set()
-    waiter.join(10)
+    waiter.join(patient(10))
     assert done == ["work", "waiter"]
 
 

@@ -35,6 +35,7 @@ from codexproxy.server.request_body.large_json import MOST_VALUES, NotJSON, load
 from codexproxy.server.request_body.reader import receive
 from codexproxy.simulator.client import SimulatorClient
 from tests.growth.measuring import cost_of
+from tests.patience import patient
 from tests.service import Service
 
 TIMES = (1, 2, 4, 8)
@@ -268,7 +269,7 @@ def test_a_body_is_invited_once_it_is_read(framing: str) -> None:
 
 def asked(service: Service, path: str, *lines: str) -> bytes:
     """All that comes for a head whose body is not sent."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=patient(20)) as client:
         client.sendall(head("Expect: 100-continue", *lines, first=f"POST {path} HTTP/1.1"))
         return b"".join(iter(lambda: client.recv(65536), b""))
 
@@ -285,7 +286,7 @@ def test_who_is_refused_is_not_invited_to_send_a_body(serve: Callable[..., Servi
         answer = asked(service, *request)
         assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:200]
         assert b"Connection: close" in answer
-    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=patient(20)) as client:
         client.sendall(head("Expect: 100-continue", "Content-Length: 2", key))
         assert client.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         client.sendall(b"{}")
@@ -302,7 +303,7 @@ def attackers(service: Service, attack: Callable[[socket.socket], None], count: 
 
     def run() -> None:
         while not over.is_set():
-            with suppress(OSError), socket.create_connection(("127.0.0.1", service.port), timeout=5) as client:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", service.port), timeout=patient(5)) as client:
                 attack(client)
 
     threads = [threading.Thread(target=run, daemon=True) for _ in range(count)]
@@ -313,7 +314,7 @@ def attackers(service: Service, attack: Callable[[socket.socket], None], count: 
     finally:
         over.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(patient(20))
 
 
 def send_all(client: socket.socket, start: bytes, bite: bytes, times: int) -> None:
@@ -363,7 +364,7 @@ def test_half_open_connections_use_up_no_descriptors(serve: Callable[..., Servic
     held = []
     try:
         for number in range(1_000):
-            client = socket.create_connection(("127.0.0.1", service.port), timeout=20)
+            client = socket.create_connection(("127.0.0.1", service.port), timeout=patient(20))
             client.sendall(b"GET /health HTTP/1.1\r\n" if number % 2 else b"")
             held.append(client)
             if number % 100 == 99:
@@ -379,7 +380,7 @@ def test_a_refusal_is_read_whole_by_who_still_sends_and_the_connection_ends(serv
         (f"Content-Length: {40 << 20}", bytes(40 << 20)),
         ("Transfer-Encoding: chunked", chunks(bytes(8 << 20), 4096)),
     ):
-        with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=patient(20)) as client:
             client.sendall(head(framing))
             client.sendall(body)
             answer = http.client.HTTPResponse(client)

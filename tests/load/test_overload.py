@@ -17,6 +17,7 @@ import pytest
 from codexproxy.access.concurrency.slots import Slots
 from codexproxy.access.keys import hash_key
 from codexproxy.simulator.client import SimulatorClient
+from tests.patience import patient
 from tests.service import Answer, Service, wait_until
 
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
@@ -63,7 +64,7 @@ class Crowd:
 
     def statuses(self) -> Counter[int]:
         """What all of them were answered."""
-        return Counter(answer.result(30).status for answer in self.answers)
+        return Counter(answer.result(patient(30)).status for answer in self.answers)
 
 
 @pytest.fixture
@@ -187,7 +188,7 @@ def health_checks(service: Service, pause: float = 0.02) -> Iterator[list[float]
         yield took
     finally:
         over.set()
-        checker.join(30)
+        checker.join(patient(30))
 
 
 def test_health_answers_within_50_ms_while_turns_run_wait_and_are_refused(

@@ -27,6 +27,7 @@ from codexproxy.login.credentials import Credentials  # noqa: E402
 from codexproxy.login.oauth.client import OAuthClient, new_session  # noqa: E402
 from codexproxy.login.tokens.external_store import LinkedTokenStore  # noqa: E402
 from codexproxy.storage.leader import Leadership  # noqa: E402
+from tests.patience import patient  # noqa: E402
 
 # A machine that stands still for most of a token's life proves nothing about us.
 STALL = 1.5
@@ -66,7 +67,7 @@ class Worker:
 
     def _status(self, token: str, account_id: str) -> int:
         headers = {"authorization": f"Bearer {token}", "chatgpt-account-id": account_id}
-        return self._session.get(self._url, headers=headers, timeout=30).status_code
+        return self._session.get(self._url, headers=headers, timeout=patient(30)).status_code
 
 
 def main(url: str, folder: str, greenlets: str, pause: str, limit: str = "") -> None:

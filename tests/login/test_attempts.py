@@ -7,6 +7,7 @@ import pytest
 
 from codexproxy.login.oauth.pending_logins import Attempt, Attempts
 from tests.fakes.issuer import FakeClock
+from tests.patience import patient
 
 
 @pytest.fixture
@@ -67,7 +68,10 @@ def test_an_attempt_of_one_process_is_claimed_in_another(attempts: Attempts, clo
         "print(Attempts(Path(sys.argv[1]), lambda: float(sys.argv[2])).claim('one').verifier)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "logins.db"), str(clock.now)]
-    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout == "verifier of one\n"
+    assert (
+        subprocess.run(command, capture_output=True, text=True, check=True, timeout=patient(30)).stdout
+        == "verifier of one\n"
+    )
     assert attempts.claim("one") is None
 
 
@@ -78,7 +82,7 @@ def test_of_many_who_claim_one_attempt_at_once_one_gets_it(attempts: Attempts, c
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(patient(30))
     assert sum(one is not None for one in claimed) == 1
     assert len(claimed) == 10
 

@@ -9,6 +9,7 @@ from codexproxy.login.oauth.client import RefreshFailed, RefreshRefused
 from codexproxy.login.tokens.file_store import FileTokenStore
 from codexproxy.storage.leader import Leadership
 from tests.fakes.issuer import FakeClock, FakeIssuer
+from tests.patience import patient
 
 
 class Host:
@@ -117,7 +118,7 @@ def test_it_runs_in_a_thread_and_stops(tmp_path: Path) -> None:
     store.save(issuer.login())
     watcher = BackgroundRefresh(Credentials(store, issuer), Leadership(tmp_path / "leader"))
     watcher.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + patient(20)
     while len(issuer.refreshes) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.01)

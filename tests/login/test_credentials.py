@@ -21,6 +21,7 @@ from codexproxy.login.tokens.tokens import Grant, Tokens
 from tests.fakes.disk import FullDisk, RefusingDisk
 from tests.fakes.issuer import TEN_DAYS, FakeClock, FakeIssuer
 from tests.fakes.jwt import make_jwt
+from tests.patience import patient
 
 
 class World:
@@ -171,18 +172,18 @@ def test_while_one_refreshes_the_others_carry_on_with_a_token_that_still_works(w
 
     def slow() -> None:
         asked.set()
-        assert answer.wait(10)
+        assert answer.wait(patient(10))
 
     world.issuer.before = slow
     refreshing = threading.Thread(target=credentials.current)
     refreshing.start()
-    assert asked.wait(10)
+    assert asked.wait(patient(10))
     began = time.monotonic()
     assert credentials.current() == old.access
     assert world.process().current() == old.access
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < patient(2)
     answer.set()
-    refreshing.join(10)
+    refreshing.join(patient(10))
     assert credentials.current() == world.stored().access != old.access
     assert world.issuer.asked == 1
 
@@ -193,7 +194,7 @@ def test_a_refresh_survives_the_request_that_began_it(world: World) -> None:
     world.until_ended()
     credentials = world.process()
     release = threading.Event()
-    world.issuer.before = lambda: release.wait(10) and None
+    world.issuer.before = lambda: release.wait(patient(10)) and None
     threading.Thread(target=credentials.current, daemon=True).start()
     release.set()
     assert wait_until(lambda: world.issuer.refreshes and credentials.settle(10))
@@ -784,21 +785,21 @@ def in_threads(count: int, work: Callable[[], Any]) -> list[Any]:
     gate = threading.Barrier(count)
 
     def run() -> None:
-        gate.wait(30)
+        gate.wait(patient(30))
         results.append(work())
 
     threads = [threading.Thread(target=run) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(patient(30))
     assert len(results) == count
     return results
 
 
 def wait_until(condition: Callable[[], Any], deadline: float = 10.0) -> bool:
     """Whether a condition comes true within ``deadline`` seconds."""
-    end = time.monotonic() + deadline
+    end = time.monotonic() + patient(deadline)
     while not condition():
         if time.monotonic() > end:
             return False

@@ -14,6 +14,7 @@ import pytest
 from codexproxy.login.tokens.file_store import FileTokenStore
 from codexproxy.login.tokens.tokens import Tokens
 from tests.fakes.issuer import FakeIssuer
+from tests.patience import patient
 
 # A process that refreshes once, and dies at the moment that was named.
 REFRESHER = """
@@ -61,13 +62,13 @@ def test_a_kill_at_any_moment_leaves_the_newest_pair_that_was_written(tmp_path: 
     path = tmp_path / "tokens.json"
     old, new = ended_login(path)
     command = [sys.executable, "-c", REFRESHER, str(path), moment, new.access_token]
-    assert subprocess.run(command, timeout=60, check=False).returncode == -signal.SIGKILL
+    assert subprocess.run(command, timeout=patient(60), check=False).returncode == -signal.SIGKILL
     stored = FileTokenStore(path).load()
     assert stored is not None
     written = new if moment in AFTER_THE_RENAME else old
     assert stored.access_token == written.access_token
     # The lock went with the process, and what it left behind stops nobody.
-    assert subprocess.run([*command[:-2], "never", new.access_token], timeout=60, check=False).returncode == 0
+    assert subprocess.run([*command[:-2], "never", new.access_token], timeout=patient(60), check=False).returncode == 0
     stored = FileTokenStore(path).load()
     assert stored is not None and stored.access_token == new.access_token
 
@@ -137,4 +138,4 @@ def test_a_request_killed_while_it_refreshes_does_not_lose_the_pair(tmp_path: Pa
     path = tmp_path / "tokens.json"
     _, new = ended_login(path)
     command = [sys.executable, "-c", GREENLET, str(path), new.access_token]
-    assert subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout == "rt_new\n"
+    assert subprocess.run(command, capture_output=True, text=True, timeout=patient(60), check=True).stdout == "rt_new\n"

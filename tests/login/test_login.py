@@ -21,6 +21,7 @@ from codexproxy.login.oauth.pkce import challenge_of
 from codexproxy.login.tokens.external_store import LinkedTokenStore
 from codexproxy.login.tokens.jwt import BrokenToken
 from codexproxy.simulator.client import SimulatorClient
+from tests.patience import patient
 
 
 class Desk:
@@ -36,7 +37,7 @@ class Desk:
 
     def browse(self, url: str) -> str:
         """Where the browser is sent from the authorize page."""
-        answer = requests.get(url, allow_redirects=False, timeout=10)
+        answer = requests.get(url, allow_redirects=False, timeout=patient(10))
         assert answer.status_code == 302, answer.text
         return answer.headers["location"]
 

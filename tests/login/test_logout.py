@@ -11,6 +11,7 @@ from codexproxy.login.tokens.file_store import FileTokenStore
 from codexproxy.login.tokens.tokens import Tokens
 from codexproxy.simulator.client import SimulatorClient
 from tests.fakes.issuer import FakeClock, FakeIssuer
+from tests.patience import patient
 
 
 @pytest.fixture
@@ -62,13 +63,13 @@ def test_a_refresh_under_way_does_not_bring_the_pair_back(store: FileTokenStore)
 
     def slow() -> None:
         asked.set()
-        assert answer.wait(10)
+        assert answer.wait(patient(10))
 
     issuer.before = slow
     credentials = Credentials(FileTokenStore(store.path), issuer, clock=clock)
     refreshing = threading.Thread(target=credentials.current)
     refreshing.start()
-    assert asked.wait(10)
+    assert asked.wait(patient(10))
 
     class Revoker:
         def revoke(self, refresh_token: str, access_token: str) -> None:
@@ -78,8 +79,8 @@ def test_a_refresh_under_way_does_not_bring_the_pair_back(store: FileTokenStore)
     leaving = threading.Thread(target=lambda: log_out(store, revoker))
     leaving.start()
     answer.set()
-    refreshing.join(10)
-    leaving.join(10)
+    refreshing.join(patient(10))
+    leaving.join(patient(10))
     assert not store.path.exists()
     # What was revoked is the new pair: the refresh had the lock first.
     assert revoker.revoked == "rt_2"

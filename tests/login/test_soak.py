@@ -19,6 +19,7 @@ import pytest
 from codexproxy.login.tokens.file_store import FileTokenStore
 from codexproxy.login.tokens.tokens import Tokens
 from codexproxy.simulator.client import SimulatorClient
+from tests.patience import patient
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = float(os.environ.get("CODEXPROXY_SOAK_SECONDS", "12"))
@@ -59,7 +60,7 @@ class Crew:
         """Stops the workers that are left and adds up what they counted."""
         total: Counter[str] = Counter()
         for worker in self.workers:
-            total.update(json.loads(worker.communicate(timeout=90)[0]))
+            total.update(json.loads(worker.communicate(timeout=patient(90))[0]))
         self.workers.clear()
         return total
 

@@ -8,6 +8,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from codexproxy.observability.daily_files import DailyFiles
+from tests.patience import patient
 
 LIMIT = 160_000
 
@@ -62,7 +63,7 @@ def test_several_processes_part_their_files_without_losing_or_mixing_a_line(tmp_
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(patient(60))
         assert process.exitcode == 0
     lines = [line for path in tmp_path.iterdir() for line in path.read_text().splitlines()]
     assert len(list(tmp_path.iterdir())) > 8

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from codexproxy.observability.metrics_compaction import Counted
+from tests.patience import patient
 
 # A worker that counts, and one that is killed half-way through a fold.
 WORKER = """
@@ -146,7 +147,7 @@ def test_whoever_reads_while_others_fold_always_sees_everything(tmp_path: Path) 
     for _ in range(60):
         fold(counters[:1])
     over.set()
-    reader.join(30)
+    reader.join(patient(30))
     # Each end adds one; nobody ever sees less than before.
     assert seen == sorted(seen)
     assert page(counted)['turns_total{model="a"}'] == before['turns_total{model="a"}'] + 59

@@ -17,6 +17,7 @@ import pytest
 from codexproxy.observability.bodies import SHOWN, log_body
 from codexproxy.observability.log import configure_logging, fields
 from codexproxy.observability.log_context import NO_REQUEST, bind_request_id
+from tests.patience import patient
 
 log = logging.getLogger("codexproxy.tests")
 
@@ -134,7 +135,9 @@ configure_logging("info", "text")
 logging.getLogger("codexproxy.x").info("two %s %s", "hidden-thing")
 """
     # A process of its own: the test runner's handlers would raise instead.
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=patient(60)
+    )
     assert "was lost: TypeError" in done.stderr
     assert "hidden-thing" not in done.stderr
 
@@ -193,7 +196,7 @@ def test_lines_of_several_processes_never_mix(tmp_path: Path) -> None:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(patient(60))
     lines = next(tmp_path.iterdir()).read_text().splitlines()
     assert len(lines) == 900
     assert all(re.fullmatch(r"\[.{19}\] \[INFO\] \[-\] p\d \d+ x{500}", line) for line in lines)
@@ -253,7 +256,9 @@ for _ in range(50):
 folder.unlink()
 logging.getLogger("codexproxy.x").info("at last")
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=patient(60)
+    )
     assert done.stderr.count("was lost") == 1
     assert done.stderr.count("a line") == 50
     assert ["at last" in path.read_text() for path in folder.iterdir()] == [True]

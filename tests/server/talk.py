@@ -9,6 +9,7 @@ import openai
 
 from codexproxy.access.keys import hash_key
 from codexproxy.simulator.client import SimulatorClient
+from tests.patience import patient
 from tests.service import Service
 
 MODEL = "gpt-5.2"
@@ -18,7 +19,7 @@ Json = dict[str, Any]
 
 def sdk(service: Service, key: str = "any") -> openai.OpenAI:
     """The official SDK, which must not try anything twice."""
-    return openai.OpenAI(api_key=key, base_url=f"{service.base_url}/v1", max_retries=0, timeout=20)
+    return openai.OpenAI(api_key=key, base_url=f"{service.base_url}/v1", max_retries=0, timeout=patient(20))
 
 
 def two_users(folder: Path) -> str:

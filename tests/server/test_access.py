@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import patient
 from tests.service import ROOT, Service, free_port
 
 HELLO = {"model": "gpt-5.2", "input": "hi"}
@@ -105,7 +106,9 @@ def test_a_public_bind_without_a_key_does_not_start(tmp_path: Path, arguments: l
     if not arguments:
         environ["HOST"] = "0.0.0.0"
     command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", *arguments, "wsgi:app"]
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=patient(30), check=False
+    )
     assert done.returncode != 0
     assert "PROXY_API_KEY" in done.stderr
     assert "Traceback" not in done.stderr
@@ -114,7 +117,9 @@ def test_a_public_bind_without_a_key_does_not_start(tmp_path: Path, arguments: l
 def test_a_public_bind_with_a_key_that_can_be_guessed_does_not_start(tmp_path: Path) -> None:
     environ = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PORT": str(free_port()), "PROXY_API_KEY": "s3cret"}
     command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "--bind", "0.0.0.0:0", "wsgi:app"]
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=patient(30), check=False
+    )
     assert done.returncode != 0
     assert "16 characters" in done.stderr and "openssl rand -hex 32" in done.stderr
     assert "Traceback" not in done.stderr and "s3cret" not in done.stderr
@@ -138,6 +143,8 @@ def test_settings_that_let_others_in_are_warned_of_at_the_start(
 def test_a_bad_setting_stops_gunicorn_with_all_problems(tmp_path: Path) -> None:
     environ = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PORT": "many", "CODEX_TIMEOUT": "soon"}
     command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=patient(30), check=False
+    )
     assert done.returncode != 0
     assert "PORT" in done.stderr and "CODEX_TIMEOUT" in done.stderr

@@ -13,6 +13,7 @@ import pytest
 
 from codexproxy.access.keys import hash_key
 from codexproxy.simulator.client import SimulatorClient
+from tests.patience import patient
 from tests.server.talk import MODEL, Json, frames, sdk, sent, texts
 from tests.service import Answer, Service, wait_until
 
@@ -220,7 +221,7 @@ def test_one_that_cannot_finish_in_time_says_why(serve: Serve, sim: SimulatorCli
     wait_until(lambda: sim.counters()["open_streams"] == 1, "the turn upstream")
     assert service.process is not None
     service.process.send_signal(signal.SIGINT)  # at once
-    service.process.wait(10)
+    service.process.wait(patient(10))
     service.start()
     response = service.get(f"{RESPONSES}/{id}").json
     assert response["status"] == "failed" and "stopped or restarted" in response["error"]["message"]
@@ -315,7 +316,7 @@ def test_a_reader_that_leaves_is_noticed(serve: Serve, sim: SimulatorClient) -> 
     service = serve(CODEX_RESUME_GRACE_SECONDS="1")
     sim.script(SILENT)
     id, _ = vanish(service)
-    reader = socket.create_connection(("127.0.0.1", service.port), timeout=5)
+    reader = socket.create_connection(("127.0.0.1", service.port), timeout=patient(5))
     reader.sendall(f"GET {RESPONSES}/{id}?stream=true HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
     assert len(read_events(reader, 6)) >= 6
     time.sleep(2.5)  # longer than the grace

@@ -25,6 +25,7 @@ from codexproxy.login.tokens.tokens import Tokens
 from codexproxy.server.login.callback_app import Ended
 from codexproxy.server.login.callback_server import CallbackServer, CallbackUnavailable
 from codexproxy.simulator.client import SimulatorClient
+from tests.patience import patient
 from tests.service import free_port, wait_until
 from tests.visitor import Page, authorized, visit
 
@@ -70,7 +71,7 @@ def server(desk: Desk) -> CallbackServer:
 
 def get(server: CallbackServer, path: str, method: str = "GET", **headers: str) -> Page:
     """One request, its redirect not followed."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=patient(20))
     try:
         connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()
@@ -257,7 +258,7 @@ def test_a_failing_exchange_is_an_error_page_that_says_what_to_do(
     assert "What you can do" in page.text
     assert "codexproxy login" in page.text
     assert desk.store.load() is None
-    assert server.wait(5) is not None
+    assert server.wait(patient(5)) is not None
 
 
 def test_a_full_disk_is_told_on_the_page_and_the_earlier_login_stays(desk: Desk, server: CallbackServer) -> None:
@@ -337,7 +338,7 @@ def test_a_failed_login_ends_nothing_while_others_wait(desk: Desk) -> None:
     get(server, f"/auth/callback?error=access_denied&state={first.state}")
     assert server.wait(0) is None
     assert visit(second.url).status == 200
-    assert server.wait(5) is not None
+    assert server.wait(patient(5)) is not None
 
 
 def test_connections_that_say_nothing_hold_nobody_up(desk: Desk, server: CallbackServer) -> None:
@@ -360,7 +361,7 @@ def test_twenty_browsers_with_one_code_exchange_it_once(desk: Desk, server: Call
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(patient(20))
     assert desk.sim.counters()["exchanges"] == 1
     assert set(statuses) <= {302, 400}
     assert statuses.count(302) >= 1

@@ -12,8 +12,9 @@ import pytest
 
 from codexproxy.access.keys import hash_key
 from codexproxy.simulator.client import SimulatorClient
+from tests.patience import patient
 from tests.server.routes import application
-from tests.service import PATIENCE, Answer, Service, wait_until
+from tests.service import Answer, Service, wait_until
 
 HELLO = {"model": "gpt-5.2", "input": "hi"}
 OWNER = "the-key-of-the-owner"
@@ -78,7 +79,7 @@ def test_a_new_worker_of_a_public_service_refuses_everybody_too_after_its_last_k
 def from_afar(service: Service, address: str, path: str, headers: dict[str, str]) -> Answer:
     """One request whose connection comes from another address, as a balancer with the PROXY protocol tells."""
     connection = service.connect()
-    connection.sock = socket.create_connection(("127.0.0.1", service.port), PATIENCE)
+    connection.sock = socket.create_connection(("127.0.0.1", service.port), patient())
     connection.sock.sendall(f"PROXY TCP4 {address} 127.0.0.1 4000 3000\r\n".encode())
     connection.request("GET", path, headers=headers)
     answer = Answer(connection.getresponse())

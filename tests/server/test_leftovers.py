@@ -17,6 +17,7 @@ from gunicorn.config import Config
 from codexproxy.gunicorn.bounded_parser import ClientParser, ClientRequest
 from codexproxy.gunicorn.drain_body import SMALL_CHUNKS, SMALL_REST, can_go_on, linger, skip_rest
 from codexproxy.gunicorn.idle_connections import IdleConnections
+from tests.patience import patient
 from tests.service import Service
 
 BITE = b"x" * 1024 * 1024
@@ -102,7 +103,7 @@ def test_a_client_that_is_refused_may_finish_what_it_sends() -> None:
             theirs.sendall(BITE)
         assert theirs.recv(1) == b""
         theirs.close()
-        lingering.get(timeout=10)
+        lingering.get(timeout=patient(10))
 
 
 def test_a_client_that_is_refused_may_not_send_for_ever() -> None:
@@ -119,7 +120,7 @@ def test_a_client_that_is_refused_may_not_send_for_ever() -> None:
 
 
 def send_head(service: Service, size: int, *more: str) -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", service.port), timeout=20)
+    client = socket.create_connection(("127.0.0.1", service.port), timeout=patient(20))
     head = ["POST /v1/responses HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {size}", *more, "", ""]
     client.sendall("\r\n".join(head).encode())
     return client
@@ -135,7 +136,7 @@ def test_a_refused_giant_reads_its_answer_and_holds_nobody_up(serve, closing: bo
             client.sendall(BITE)
         began = time.monotonic()
         assert service.get("/health").status == 200
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < patient(1)
         answer = http.client.HTTPResponse(client)
         answer.begin()
         assert (answer.status, answer.getheader("Connection")) == (413, "close")

@@ -11,6 +11,7 @@ from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.wsgi import Response
 
 from codexproxy.gunicorn.fast_writer import Address, ClientServer, ClientSocket, answering_shortly
+from tests.patience import patient
 
 LARGE = bytes(range(256)) * 40_000
 
@@ -56,7 +57,7 @@ def test_a_write_larger_than_all_buffers_arrives_whole(accepted: tuple[ClientSoc
     with gevent.Timeout(20):
         while len(received) < len(LARGE):
             received += client.recv(1 << 20)
-    writing.get(timeout=5)
+    writing.get(timeout=patient(5))
     assert received == LARGE
 
 

@@ -10,6 +10,7 @@ from codexproxy.protocol.request import Turn
 from codexproxy.protocol.stream import EventStream
 from codexproxy.server.upstream_call import UpstreamCall
 from tests.fakes.backends import ScriptedSource, answer
+from tests.patience import patient
 
 TURN = Turn("gpt-5.2", {"model": "gpt-5.2", "input": []})
 
@@ -49,7 +50,7 @@ def just_when(upstream: Upstream, call: UpstreamCall) -> None:
 
 def after(upstream: Upstream, call: UpstreamCall) -> None:
     upstream.answers.set()
-    assert call.wait(5)
+    assert call.wait(patient(5))
     call.close()
 
 

@@ -11,6 +11,7 @@ import zstandard
 
 from codexproxy.server.path_aliases import canonical
 from codexproxy.simulator.client import SimulatorClient
+from tests.patience import patient
 from tests.service import Service, wait_until
 
 HELLO = {"model": "gpt-5.2", "input": "hi"}
@@ -150,7 +151,7 @@ BROKEN = {
 @pytest.mark.parametrize("way", BROKEN)
 def test_a_body_that_does_not_arrive_whole_is_the_callers_mistake(service: Service, way: str) -> None:
     header, body = BROKEN[way]
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=patient(10)) as client:
         client.sendall(b"POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\n" + header + b"\r\n\r\n" + body)
         client.shutdown(socket.SHUT_WR)
         answer = client.makefile("rb").read()

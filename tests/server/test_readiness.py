@@ -9,6 +9,7 @@ from gevent import socket
 
 from codexproxy.gunicorn import socket_wait
 from codexproxy.gunicorn.socket_wait import EXACTLY_BELOW, TICK, wait_readable
+from tests.patience import patient
 
 LONG = EXACTLY_BELOW + 1
 
@@ -32,7 +33,7 @@ def test_data_that_is_there_ends_the_wait_at_once(pair: tuple[socket.socket, soc
     far.send(b"x")
     found, took = timed(near, seconds)
     assert found
-    assert took < 0.2
+    assert took < patient(0.2)
 
 
 @pytest.mark.parametrize("seconds", [2.0, LONG])
@@ -86,7 +87,7 @@ def test_a_socket_that_is_closed_meanwhile_ends_the_wait_with_an_error(
     waiting = gevent.spawn(_outcome, near)
     gevent.sleep(0)
     near.close()
-    assert isinstance(waiting.get(timeout=2), OSError)
+    assert isinstance(waiting.get(timeout=patient(2)), OSError)
 
 
 def _outcome(sock: socket.socket) -> object:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from codexproxy.simulator.client import SimulatorClient
+from tests.patience import patient
 from tests.service import Service, wait_until
 
 HELLO = {"model": "gpt-5.2", "input": "hi"}
@@ -60,6 +61,6 @@ def test_a_renewal_under_way_is_written_before_the_service_ends(
     assert json.loads((service.data_dir / "tokens.json").read_text()) == before
     assert service.process is not None
     service.process.send_signal(signal.SIGTERM)
-    assert service.process.wait(20) == 0
+    assert service.process.wait(patient(20)) == 0
     kept = json.loads((service.data_dir / "tokens.json").read_text())["refresh_token"]
     assert {row["token"]: row["state"] for row in sim.tokens()["refresh"]}[kept] == "live"

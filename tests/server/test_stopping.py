@@ -14,6 +14,7 @@ import pytest
 from codexproxy.gunicorn.shutdown import HANDOVER, MARGIN, REPLACED, Stopping
 from codexproxy.simulator.client import SimulatorClient
 from tests.fakes.clock import Clock
+from tests.patience import patient
 from tests.service import Answer, Service, wait_until
 
 CHAT = "/v1/chat/completions"
@@ -65,7 +66,7 @@ def terminate(service: Service, number: signal.Signals = signal.SIGTERM) -> floa
     assert service.process is not None
     began = time.monotonic()
     service.process.send_signal(number)
-    service.process.wait(30)
+    service.process.wait(patient(30))
     return time.monotonic() - began
 
 
@@ -93,7 +94,7 @@ def test_sigterm_lets_short_streams_finish_and_ends_long_ones_with_an_error(
             (503, "overloaded"),
         ]
         assert all(answer.result().headers["retry-after"] == "1" for answer in waiting.values())
-    assert 2.5 < seconds < 10
+    assert 2.5 < seconds < patient(10)
     assert sim.counters()["open_streams"] == 0
 
 

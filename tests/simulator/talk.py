@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from codexproxy.simulator.client import RESPONSES, SimulatorClient
+from tests.patience import patient
 
 Json = dict[str, Any]
 
@@ -79,7 +80,7 @@ class Talker:
         """One request on a connection of its own; a header given as None is left out."""
         sent = {**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        connection = http.client.HTTPConnection(*self.address, timeout=10)
+        connection = http.client.HTTPConnection(*self.address, timeout=patient(10))
         try:
             connection.request(method, target, data, {k: v for k, v in sent.items() if v is not None})
             answer = connection.getresponse()
@@ -100,7 +101,7 @@ class Talker:
 
     def open(self, body: Json | None = None, **headers: str) -> socket.socket:
         """A socket with a turn already sent on it."""
-        sock = socket.create_connection(self.address, timeout=10)
+        sock = socket.create_connection(self.address, timeout=patient(10))
         sock.sendall(self.turn_bytes(body, **headers))
         return sock
 

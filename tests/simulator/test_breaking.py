@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from codexproxy.simulator import recipes
+from tests.patience import patient
 from tests.simulator.talk import Talker, events_of, read_to_end, read_until
 
 Json = dict[str, Any]
@@ -73,7 +74,7 @@ def test_a_half_closed_connection_still_listens(talker: Talker) -> None:
         wire = read_to_end(sock)
         assert len(events_of(dechunked(wire))) == 6
         assert talker.sim.counters()["open_streams"] == 1
-    talker.sim.wait_for(lambda counters: counters["open_streams"] == 0, 1)
+    talker.sim.wait_for(lambda counters: counters["open_streams"] == 0)
 
 
 @pytest.mark.parametrize("place", [{"byte": 0}, {"at": "first_event"}])
@@ -130,7 +131,7 @@ def test_a_stall_holds_at_its_place_until_the_gate_opens(talker: Talker, place: 
         if "inside_chunk" in place:
             assert len(events_of(dechunked(wire))) == 6
         talker.sim.open_gate("gate")
-        sock.settimeout(5)
+        sock.settimeout(patient(5))
         wire += read_until(sock, b"0\r\n\r\n")
     events = events_of(dechunked(wire))
     assert events[-1]["type"] == "response.completed"
@@ -148,7 +149,7 @@ def test_a_stall_can_hold_back_the_head(talker: Talker, at: str) -> None:
                 start += sock.recv(65536)
         assert (start == b"") == (at == "head")
         talker.sim.open_gate("gate")
-        sock.settimeout(5)
+        sock.settimeout(patient(5))
         assert (start + read_until(sock, b"0\r\n\r\n")).startswith(b"HTTP/1.1 200 OK")
 
 
@@ -205,7 +206,7 @@ def test_the_socket_can_stay_open_after_the_terminal_event(talker: Talker) -> No
             while True:
                 assert sock.recv(65536) != b""
         assert talker.sim.counters()["open_streams"] == 1
-    talker.sim.wait_for(lambda counters: counters["open_streams"] == 0, 1)
+    talker.sim.wait_for(lambda counters: counters["open_streams"] == 0)
 
 
 def test_keepalives_come_while_the_model_is_silent(talker: Talker) -> None:
@@ -244,4 +245,4 @@ def test_a_slow_reader_does_not_stop_the_others(talker: Talker) -> None:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         talker.sim.wait_for(lambda counters: counters["open_streams"] == 1)
         assert talker.turn().types[-1] == "response.completed"
-    talker.sim.wait_for(lambda counters: counters["open_streams"] == 0, 1)
+    talker.sim.wait_for(lambda counters: counters["open_streams"] == 0)

@@ -13,6 +13,7 @@ import zstandard
 
 from codexproxy.simulator import recipes
 from codexproxy.simulator.client import RESPONSES
+from tests.patience import patient
 from tests.simulator.talk import TURN, Talker, read_to_end, read_until
 
 ENDLESS = recipes.say("a", "b", "c")
@@ -28,10 +29,10 @@ def test_a_client_that_leaves_a_silent_stream_is_noticed_at_once(talker: Talker,
 
     left = time.time()
     sock.close()
-    counters = talker.sim.wait_for(lambda counters: counters["open_streams"] == 0, 2)
+    counters = talker.sim.wait_for(lambda counters: counters["open_streams"] == 0)
 
     assert counters["disconnects"] == 1
-    assert talker.sim.wait_for(lambda counters: counters["open_connections"] <= before, 2)
+    assert talker.sim.wait_for(lambda counters: counters["open_connections"] <= before)
     assert 0 <= counters["disconnect_times"][0] - left < 1
     assert talker.sim.last_turn()["outcome"] == "client_left"
 
@@ -41,7 +42,7 @@ def test_a_client_that_leaves_a_talking_stream_is_noticed(talker: Talker) -> Non
     with talker.open() as sock:
         read_until(sock, b"output_text.delta")
 
-    assert talker.sim.wait_for(lambda counters: counters["open_streams"] == 0, 1)["disconnects"] == 1
+    assert talker.sim.wait_for(lambda counters: counters["open_streams"] == 0)["disconnects"] == 1
 
 
 def test_a_client_that_resets_is_noticed(talker: Talker) -> None:
@@ -51,7 +52,7 @@ def test_a_client_that_resets_is_noticed(talker: Talker) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
     sock.close()
 
-    assert talker.sim.wait_for(lambda counters: counters["open_streams"] == 0, 1)["disconnects"] == 1
+    assert talker.sim.wait_for(lambda counters: counters["open_streams"] == 0)["disconnects"] == 1
 
 
 def test_a_client_that_reads_to_the_end_has_not_left(talker: Talker) -> None:
@@ -63,7 +64,7 @@ def test_a_client_that_reads_to_the_end_has_not_left(talker: Talker) -> None:
 
 
 def test_a_connection_serves_many_requests(talker: Talker) -> None:
-    with socket.create_connection(talker.address, timeout=5) as sock:
+    with socket.create_connection(talker.address, timeout=patient(5)) as sock:
         for _ in range(3):
             sock.sendall(talker.turn_bytes())
             assert read_until(sock, b"\r\n0\r\n\r\n").startswith(b"HTTP/1.1 200")
@@ -72,7 +73,7 @@ def test_a_connection_serves_many_requests(talker: Talker) -> None:
 
 def test_requests_sent_ahead_are_answered_in_order(talker: Talker) -> None:
     talker.sim.script(recipes.stall_at(recipes.say("tick"), gate="gate", event=3), recipes.say("tock"))
-    with socket.create_connection(talker.address, timeout=5) as sock:
+    with socket.create_connection(talker.address, timeout=patient(5)) as sock:
         sock.sendall(talker.turn_bytes())
         talker.sim.wait_for(lambda counters: counters["open_streams"] == 1)
         sock.sendall(talker.turn_bytes())
@@ -89,7 +90,7 @@ def test_a_client_that_asks_for_it_gets_its_connection_closed(talker: Talker) ->
 def test_a_waiting_body_is_invited(talker: Talker) -> None:
     data = json.dumps(TURN).encode()
     head = talker.turn_bytes().split(b"\r\n\r\n")[0] + b"\r\nexpect: 100-continue\r\n\r\n"
-    with socket.create_connection(talker.address, timeout=5) as sock:
+    with socket.create_connection(talker.address, timeout=patient(5)) as sock:
         sock.sendall(head)
         assert read_until(sock, b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         sock.sendall(data)
@@ -127,7 +128,7 @@ def test_bodies_in_the_wrong_coding_are_refused(talker: Talker, coding: str, sta
 
 
 def test_chunked_request_bodies_are_understood(talker: Talker) -> None:
-    connection = http.client.HTTPConnection(*talker.address, timeout=5)
+    connection = http.client.HTTPConnection(*talker.address, timeout=patient(5))
     pieces = [piece.encode() for piece in json.dumps(TURN)]
     connection.request("POST", RESPONSES, iter(pieces), talker.headers, encode_chunked=True)
     answer = connection.getresponse()
@@ -160,7 +161,7 @@ def test_a_body_of_seventy_megabytes_is_taken(talker: Talker) -> None:
     ],
 )
 def test_rubbish_gets_a_400_and_a_closed_connection(talker: Talker, rubbish: bytes) -> None:
-    with socket.create_connection(talker.address, timeout=5) as sock:
+    with socket.create_connection(talker.address, timeout=patient(5)) as sock:
         sock.sendall(rubbish)
         assert read_to_end(sock).startswith(b"HTTP/1.1 400 ")
 
@@ -209,7 +210,7 @@ def test_many_streams_at_once_are_counted(talker: Talker) -> None:
     talker.sim.wait_for(lambda counters: counters["open_streams"] == 200)
     for sock in socks:
         sock.close()
-    counters = talker.sim.wait_for(lambda counters: counters["open_streams"] == 0, 2)
+    counters = talker.sim.wait_for(lambda counters: counters["open_streams"] == 0)
     assert (counters["max_open_streams"], counters["disconnects"]) == (200, 200)
 
 

@@ -12,6 +12,7 @@ import pytest
 from codexproxy.simulator.client import ControlRefused, SimulatorClient
 from codexproxy.simulator.process import SimulatorFailed, SimulatorProcess
 from codexproxy.simulator.rules import RULES
+from tests.patience import patient
 from tests.simulator.talk import Talker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +32,7 @@ def is_alive(pid: int) -> bool:
 
 
 def wait_until_gone(pid: int, seconds: float = 5) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while is_alive(pid):
         assert time.monotonic() < deadline, f"process {pid} is still there"
         time.sleep(0.01)
@@ -68,7 +69,7 @@ def test_a_signal_stops_it_also_with_streams_open(number: int) -> None:
     with Talker(sim).open():
         sim.wait_for(lambda counters: counters["open_streams"] == 1)
         child.send_signal(number)
-        assert child.wait(5) == 0
+        assert child.wait(patient(5)) == 0
     child.stdout.close()
 
 
@@ -123,7 +124,7 @@ def test_it_speaks_tls(tmp_path: Path) -> None:
         curl.kill()
         curl.wait()
         curl.stdout.close()
-        assert sim.wait_for(lambda counters: counters["open_streams"] == 0, 2)["disconnects"] == 1
+        assert sim.wait_for(lambda counters: counters["open_streams"] == 0)["disconnects"] == 1
 
 
 def test_control_explains_what_it_does_not_understand(sim: SimulatorClient) -> None:

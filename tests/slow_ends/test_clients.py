@@ -13,8 +13,9 @@ import pytest
 from codexproxy.simulator import recipes
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.storage.ledger import Ledger, TurnRecord
+from tests.patience import patient
 from tests.server.talk import MODEL
-from tests.service import PATIENCE, Service, wait_until
+from tests.service import Service, wait_until
 
 Json = dict[str, Any]
 Serve = Callable[..., Service]
@@ -37,7 +38,7 @@ def narrow(service: Service, method: str, path: str, body: Json | None = None) -
     data = b"" if body is None else json.dumps(body).encode()
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    sock.settimeout(PATIENCE)
+    sock.settimeout(patient())
     sock.connect(("127.0.0.1", service.port))
     head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(data)}\r\n\r\n"
     sock.sendall(head.encode() + data)

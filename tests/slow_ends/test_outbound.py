@@ -26,8 +26,9 @@ from codexproxy.upstream.image_fetch import ImageFetcher
 from codexproxy.upstream.image_inliner import Inliner
 from tests.fakes.dripping import PLACES, Dripping, dripping
 from tests.fakes.serving import serving
+from tests.patience import patient
 from tests.server.talk import MODEL
-from tests.service import PATIENCE, Service, wait_until
+from tests.service import Service, wait_until
 
 SHORT = Limits(seconds=0.4, size=10_000)
 CODE = DeviceCode("AAAA", "http://x", "id", 5.0, time.time() + 900)
@@ -44,7 +45,7 @@ def test_a_request_whose_answer_drips_ends_in_time_and_leaves_its_connection(ser
     with pytest.raises(Overdue):
         fetch(new_session(), "GET", server.url, SHORT)
     # The server could go on for hours.
-    assert time.monotonic() - began < PATIENCE
+    assert time.monotonic() - began < patient()
     wait_until(lambda: server.left, "the end of the connection")
 
 
@@ -105,7 +106,7 @@ def test_redirects_do_not_begin_the_time_anew() -> None:
 @pytest.mark.parametrize("path", ["/plain", "/gzip"])
 def test_a_body_larger_than_its_bound_is_not_read_on(path: str) -> None:
     with serving(ThreadingHTTPServer(("127.0.0.1", 0), Pages)) as server, pytest.raises(TooLarge):
-        fetch(new_session(), "GET", f"http://127.0.0.1:{server.server_port}{path}", Limits(PATIENCE, 100_000))
+        fetch(new_session(), "GET", f"http://127.0.0.1:{server.server_port}{path}", Limits(patient(), 100_000))
 
 
 ASKED: dict[str, Callable[[OAuthClient], object]] = {

@@ -11,7 +11,7 @@ import pytest
 
 from codexproxy.simulator.client import SimulatorClient
 from tests.server.talk import MODEL
-from tests.service import PATIENCE, Service, wait_until
+from tests.service import Service, wait_until
 
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
 HINTS = b"HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n"
@@ -140,6 +140,6 @@ def test_an_answer_that_comes_while_its_connection_rests_reaches_nobody(facing: 
         lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
         return any(line[2].endswith(f":{peer}") and int(line[4].split(":")[1], 16) > 0 for line in lines)
 
-    wait_until(arrived, "the arrival of the answer", PATIENCE)
+    wait_until(arrived, "the arrival of the answer")
     assert said(facing) == "second"
     assert upstream.used[0] != upstream.used[1]

@@ -15,6 +15,7 @@ from typing import Any
 
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.storage.ledger import KEPT_ROWS, Ledger
+from tests.patience import patient
 from tests.service import Service
 from tests.soak.exchange import exchange
 from tests.soak.gauges import Span
@@ -188,7 +189,7 @@ def _size(folder: Path, pattern: str) -> int:
 
 def comes_true(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
     """Whether a condition holds within so many seconds."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while not condition():
         if time.monotonic() > deadline:
             return False

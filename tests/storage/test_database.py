@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from codexproxy.storage.database import Database, DatabaseFailed
+from tests.patience import patient
 from tests.storage.test_lock import python
 
 SCHEMA = ["CREATE TABLE counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL)"]
@@ -72,7 +73,7 @@ def test_threads_of_one_process_lose_no_write(database: Database) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(patient(60))
     assert count(database) == 200
 
 
@@ -97,7 +98,7 @@ def test_greenlets_of_four_processes_lose_no_write(database: Database) -> None:
     for worker in workers:
         worker.stdin.write("go\n")  # type: ignore[union-attr]
         worker.stdin.flush()  # type: ignore[union-attr]
-    assert [worker.wait(120) for worker in workers] == [0, 0, 0, 0]
+    assert [worker.wait(patient(120)) for worker in workers] == [0, 0, 0, 0]
     for worker in workers:
         worker.communicate()
     assert count(database) == 400
@@ -143,7 +144,7 @@ def test_a_writer_elsewhere_lets_the_greenlets_of_this_process_run(database: Dat
         database.path,
         SCHEMA[0],
     )
-    assert waiter.communicate(timeout=30)[0] == "['failed', 'failed', 'failed'] True [(1,)]\n"
+    assert waiter.communicate(timeout=patient(30))[0] == "['failed', 'failed', 'failed'] True [(1,)]\n"
     os.kill(holder.pid, signal.SIGKILL)
     holder.communicate()
     add(database)
@@ -242,16 +243,16 @@ def test_a_second_opener_in_this_process_costs_no_row_when_another_process_looks
         second = Database(database.path, SCHEMA)
         assert count(second) == expected - 1
         second.close()
-        assert python(LOOKER, database.path, SCHEMA[0]).communicate(timeout=30)[0] == f"{expected - 1}\n"
+        assert python(LOOKER, database.path, SCHEMA[0]).communicate(timeout=patient(30))[0] == f"{expected - 1}\n"
         add(database)
-        assert python(LOOKER, database.path, SCHEMA[0]).communicate(timeout=30)[0] == f"{expected}\n"
+        assert python(LOOKER, database.path, SCHEMA[0]).communicate(timeout=patient(30))[0] == f"{expected}\n"
     assert database.path.with_name("state.db-wal").exists()
 
 
 def test_processes_that_make_the_file_at_the_same_time_share_one(database: Database) -> None:
     workers = [python(WRITERS, database.path, SCHEMA[0], ADD) for _ in range(3)]
     for worker in workers:
-        worker.communicate("go\n", timeout=120)
+        worker.communicate("go\n", timeout=patient(120))
     assert count(database) == 300
 
 

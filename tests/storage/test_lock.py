@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from codexproxy.storage.locks import HostLock, LockTimeout
+from tests.patience import patient
 
 
 def python(code: str, *arguments: object) -> "subprocess.Popen[str]":
@@ -80,7 +81,7 @@ def test_one_lock_excludes_threads_and_serves_them_one_after_the_other(tmp_path:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(patient(60))
     assert (inside, most) == (0, 1)
 
 
@@ -125,7 +126,7 @@ def test_a_folder_that_takes_no_file_can_still_be_locked(tmp_path: Path) -> None
         """,
         tmp_path,
     )
-    assert child.communicate(timeout=30)[0] == "excluded []\n"
+    assert child.communicate(timeout=patient(30))[0] == "excluded []\n"
 
 
 def test_a_waiting_greenlet_lets_the_others_of_its_process_run(holder, tmp_path: Path) -> None:
@@ -154,4 +155,4 @@ def test_a_waiting_greenlet_lets_the_others_of_its_process_run(holder, tmp_path:
         """,
         tmp_path / "a.lock",
     )
-    assert waiter.communicate(timeout=30)[0] == "3 True\n"
+    assert waiter.communicate(timeout=patient(30))[0] == "3 True\n"

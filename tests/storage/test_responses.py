@@ -19,6 +19,7 @@ from codexproxy.storage.responses.schema import OWNERS, SCHEMA, SHARES
 from codexproxy.storage.responses.store import SqliteResponseStore
 from tests.contracts.response_stores import Clock, Make, ResponseStoreContract, message, stored
 from tests.fakes.responses import MemoryResponseStore
+from tests.patience import patient
 
 
 def open_store(folder: Path, limits: Limits = Limits(), clock: Clock | None = None) -> SqliteResponseStore:
@@ -211,7 +212,7 @@ def python(code: str, *arguments: str) -> "subprocess.Popen[str]":
 def test_four_processes_write_at_once_and_nothing_is_lost(tmp_path: Path):
     writers = [python(WRITER, str(tmp_path), name) for name in "abcd"]
     for writer in writers:
-        output, _ = writer.communicate(timeout=60)
+        output, _ = writer.communicate(timeout=patient(60))
         assert output == "done\n"
     store = open_store(tmp_path)
     for name in "abcd":
@@ -231,7 +232,7 @@ def test_a_killed_maker_leaves_a_failed_response(tmp_path: Path):
         maker.send_signal(signal.SIGKILL)
         maker.wait()
         maker.stdout.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + patient(10)
     while status(store) == "in_progress" and time.monotonic() < deadline:
         time.sleep(0.05)
     assert status(store) == "failed"

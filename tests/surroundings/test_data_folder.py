@@ -11,6 +11,7 @@ import pytest
 from codexproxy.settings import SettingsError, load_settings
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.storage.atomic_file import make_private_folder
+from tests.patience import patient
 from tests.service import ROOT, Service
 
 # Starts Python with a umask that takes nothing away.
@@ -26,7 +27,7 @@ def modes(folder: Path) -> dict[str, str]:
 def command(arguments: list[str], folder: Path, **environ: str) -> "subprocess.CompletedProcess[str]":
     settings = {"PATH": os.environ["PATH"], "HOME": str(folder), **environ}
     return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=ROOT, env=settings, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", *arguments], cwd=ROOT, env=settings, capture_output=True, text=True, timeout=patient(60)
     )
 
 

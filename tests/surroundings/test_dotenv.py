@@ -15,6 +15,7 @@ from codexproxy.cli import COMMANDS
 from codexproxy.settings import Settings, SettingsError, load_settings
 from codexproxy.settings.loading import NOT_FROM_DOTENV
 from codexproxy.settings.rows import rows_of
+from tests.patience import patient
 from tests.service import ROOT
 
 # What a `.env` may set; whoever adds a setting decides here.
@@ -93,7 +94,7 @@ class Trap:
         except BlockingIOError:
             return None
         with connection:
-            connection.settimeout(5)
+            connection.settimeout(patient(5))
             return connection.recv(4096)
 
     def close(self) -> None:
@@ -167,7 +168,7 @@ def test_no_command_runs_a_strangers_program_or_sends_the_login_to_them(
         cwd=stranger,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
     assert not (stranger / "was-run").exists()
@@ -183,7 +184,7 @@ def test_serve_names_the_lines_of_a_dotenv_that_it_does_not_take(stranger: Path,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
     # ALLOW_UNAUTHENTICATED was not taken either: without a key nothing listens for others.
@@ -283,7 +284,7 @@ def test_a_providers_key_may_stand_in_dotenv(tmp_path: Path, owner: Path) -> Non
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=True,
     )
     assert done.stdout == "k None True\n"

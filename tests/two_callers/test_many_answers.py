@@ -10,6 +10,7 @@ import pytest
 
 from codexproxy.access.concurrency.slots import Slots
 from codexproxy.simulator.client import SimulatorClient
+from tests.patience import patient
 from tests.service import Service, wait_until
 from tests.two_callers.pair import MODEL, Pair, configuration, pair_on
 
@@ -90,7 +91,7 @@ def test_a_request_of_many_answers_stands_in_the_queue_once_and_bob_gets_his_tur
         bobs = pool.submit(pair.bob.ask, HI, None, CHAT)
         wait_until(lambda: queue.waiting() == 2, "Bob in the queue")
         pair.sim.open_gate("go on")
-        assert Counter(answer.result(30).status for answer in [*asked, bobs]) == {200: 3}
+        assert Counter(answer.result(patient(30)).status for answer in [*asked, bobs]) == {200: 3}
     wait_until(lambda: queue.busy() == queue.waiting() == 0, "free places")
 
 
@@ -103,7 +104,7 @@ def test_requests_that_need_all_places_do_not_wait_for_each_other(limited: Calla
             for number in range(4)
             for caller in (pair.ann, pair.bob)
         ]
-        assert Counter(answer.result(30).status for answer in asked) == {200: 8}
+        assert Counter(answer.result(patient(30)).status for answer in asked) == {200: 8}
     assert pair.sim.counters()["max_open_streams"] <= 2
 
 

@@ -9,6 +9,7 @@ import requests
 from urllib3.util.wait import wait_for_read
 
 from codexproxy.upstream.chatgpt.body import ChunkedBody, PlainBody, Wire, body_of
+from tests.patience import patient
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
@@ -46,8 +47,8 @@ class Peer:
     def _ask(self, serve: Callable[[], None], session: requests.Session) -> requests.Response:
         self._greeted.clear()
         threading.Thread(target=serve, daemon=True).start()
-        response = session.get(self.url, stream=True, timeout=5)
-        assert self._greeted.wait(5)
+        response = session.get(self.url, stream=True, timeout=patient(5))
+        assert self._greeted.wait(patient(5))
         return response
 
     def say(self, data: bytes) -> None:

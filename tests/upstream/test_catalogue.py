@@ -7,6 +7,7 @@ from typing import Any
 from codexproxy.errors import UpstreamFailed
 from codexproxy.upstream.model_catalog import QUICK, RETRY_AFTER, LiveCatalogue
 from tests.fakes.clock import Clock
+from tests.patience import patient
 
 Rows = list[dict[str, Any]]
 
@@ -22,7 +23,7 @@ class Upstream:
         self.gate.set()
 
     def fetch(self) -> Rows:
-        self.gate.wait(5)
+        self.gate.wait(patient(5))
         self.clock.now += self.seconds
         if not self.rows:
             raise UpstreamFailed("no")
@@ -57,7 +58,7 @@ def test_after_a_long_wait_in_vain_nobody_waits_again() -> None:
     clock.now += RETRY_AFTER
     assert not catalogue.current().is_live, "an answer that is not there yet was waited for"
     upstream.gate.set()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + patient(5)
     while not catalogue.current().is_live:
         assert time.monotonic() < deadline, "the catalogue was not fetched behind the caller's back"
         time.sleep(0.01)

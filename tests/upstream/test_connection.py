@@ -11,6 +11,7 @@ import gevent.socket
 import pytest
 
 from codexproxy.upstream.chatgpt.connection import LARGEST_COPY, OneWrite
+from tests.patience import patient
 
 
 class CountedWrites:
@@ -35,7 +36,7 @@ def listener() -> Iterator[socket.socket]:
 
 
 def connected(listener: socket.socket) -> OneWrite:
-    connection = OneWrite(*listener.getsockname(), timeout=5)
+    connection = OneWrite(*listener.getsockname(), timeout=patient(5))
     connection.connect()
     return connection
 
@@ -64,7 +65,7 @@ def test_what_the_system_does_not_take_at_once_follows(listener: socket.socket) 
     serving.start()
     with closing(connected(listener)) as connection:
         connection.request("POST", "/turns", body=body)
-    serving.join(10)
+    serving.join(patient(10))
     assert b"".join(taken).endswith(b"\r\n\r\n" + body)
 
 
@@ -97,11 +98,11 @@ def test_a_tunnel_is_asked_for_before_the_request(listener: socket.socket) -> No
 
     serving = Thread(target=proxy)
     serving.start()
-    with closing(OneWrite(*listener.getsockname(), timeout=5)) as connection:
+    with closing(OneWrite(*listener.getsockname(), timeout=patient(5))) as connection:
         connection.set_tunnel("upstream.example", 80, scheme="http")
         connection.request("POST", "/turns", body=b"{}")
         assert connection.getresponse().data == b"ok"
-    serving.join(5)
+    serving.join(patient(5))
     assert asked[0].startswith(b"CONNECT upstream.example:80 ")
     assert asked[1].startswith(b"POST /turns ") and asked[1].endswith(b"{}")
 
@@ -116,7 +117,7 @@ def test_an_idle_connection_is_alive_until_its_other_end_closes_it(
         other_end, _ = listener.accept()
         assert connection.is_connected and connection.is_connected
         other_end.close()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + patient(5)
         while connection.is_connected:
             assert time.monotonic() < deadline
 
@@ -130,6 +131,6 @@ def test_a_connection_that_was_told_something_unasked_is_not_used_again(
         other_end, _ = listener.accept()
         with other_end:
             other_end.sendall(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + patient(5)
             while connection.is_connected:
                 assert time.monotonic() < deadline

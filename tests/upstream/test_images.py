@@ -15,6 +15,7 @@ from codexproxy.protocol.request import Turn
 from codexproxy.upstream.image_fetch import ImageFetcher, is_own_address, media_type
 from codexproxy.upstream.image_inliner import Inliner, inlined
 from tests.fakes.serving import serving
+from tests.patience import patient
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 100
 Reply = tuple[int, dict[str, str], bytes]
@@ -101,7 +102,7 @@ def test_over_tls_the_server_must_prove_the_name_and_not_the_address() -> None:
             fetcher(Names(pictures_example=["127.0.0.1"])).data_url(
                 f"https://pictures.example:{server.getsockname()[1]}/a.png"
             )
-        thread.join(10)
+        thread.join(patient(10))
     assert b"pictures.example" in greetings[0]
 
 
@@ -199,7 +200,7 @@ def test_an_image_without_an_end_is_cut_at_the_limit(gallery: Gallery) -> None:
 def silent(visitor: BaseHTTPRequestHandler) -> None:
     visitor.send_response(200)
     visitor.end_headers()
-    visitor.connection.settimeout(10)
+    visitor.connection.settimeout(patient(10))
     visitor.connection.recv(1)
 
 

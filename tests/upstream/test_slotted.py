@@ -9,6 +9,7 @@ from codexproxy.errors import RateLimited
 from codexproxy.protocol.request import Turn
 from codexproxy.upstream.provider import Provider, RequestSlots, share_slots
 from tests.fakes.backends import ScriptedBackend, answer
+from tests.patience import patient
 
 TURN = Turn("m", {"model": "m", "input": []}, count=3)
 
@@ -51,7 +52,7 @@ def test_the_turns_of_a_request_ask_for_their_places_once() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(patient(10))
     assert (places.asked, places.free, len(taken)) == ([3], 0, 3)
     for place in taken:
         place.release()
@@ -88,7 +89,7 @@ def test_the_places_of_a_request_that_ended_meanwhile_are_free() -> None:
     while not places.asked:
         time.sleep(0.001)
     party.close()
-    taking.join(10)
+    taking.join(patient(10))
     assert places.free == 3
 
 

@@ -27,6 +27,7 @@ from codexproxy.upstream.codex_cli import CodexCliBackend, CodexCliOptions
 from codexproxy.upstream.codex_cli.process.concurrency import Permit
 from tests.contracts.backend_stages import CliStage, eventually, processes_of_home
 from tests.fakes.clock import Clock
+from tests.patience import patient
 
 
 class FullHouse:
@@ -357,7 +358,7 @@ def test_idle_app_servers_are_few_and_do_not_stay_for_ever(app_stage: CliStage) 
     eventually(lambda: len(processes_of_home(app_stage.cli.home)) == 4)
     app_stage.open_gate("go")
     for thread in threads:
-        thread.join(10)
+        thread.join(patient(10))
     assert backend.idle() <= 2
     eventually(lambda: backend.idle() == 0 and processes_of_home(app_stage.cli.home) == [])
 
@@ -385,7 +386,7 @@ def test_an_app_server_that_does_not_answer_is_given_up(app_stage: CliStage) -> 
     with pytest.raises(ProxyError) as failure:
         app_stage.backend(limits=limits).open(turn())
     assert failure.value.status == 504
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < patient(5)
 
 
 def test_an_app_server_that_did_not_answer_is_not_waited_for_at_every_turn(app_stage: CliStage) -> None:

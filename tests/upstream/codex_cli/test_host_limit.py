@@ -8,6 +8,7 @@ from typing import Any
 
 from codexproxy.access.concurrency.slots import Slots
 from tests.contracts.backend_stages import CliStage, eventually, processes_of_home
+from tests.patience import patient
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -20,7 +21,7 @@ def worker(stage: CliStage, *arguments: object) -> "subprocess.Popen[str]":
 
 
 def report(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=patient(120))
     assert process.returncode == 0
     return dict(json.loads(output))
 

@@ -19,6 +19,7 @@ from codexproxy.upstream.codex_cli.security.local_only import (
     require_silent_dotenv,
     walled_in,
 )
+from tests.patience import patient
 
 OLLAMA = '[model_providers.mine]\nname = "mine"\nbase_url = "http://localhost:11434/v1"\n'
 REMOTE = '[model_providers.far]\nname = "far"\nbase_url = "https://api.example.com/v1"\n'
@@ -169,12 +170,12 @@ def test_a_command_reaches_the_permitted_ports_only() -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         ports = [listener.getsockname()[1] for listener in (one, other)]
         command = landlocked([sys.executable, "-c", CONNECT, *map(str, ports)], ports[:1])
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=patient(30), check=True)
     assert done.stdout.split() == ["connected", "refused" if can_restrict() else "connected"]
 
 
 def test_a_command_that_is_missing_is_told_by_name() -> None:
-    done = subprocess.run(landlocked(["/nowhere/codex"], [80]), capture_output=True, text=True, timeout=30)
+    done = subprocess.run(landlocked(["/nowhere/codex"], [80]), capture_output=True, text=True, timeout=patient(30))
     assert done.returncode != 0 and "/nowhere/codex: No such file" in done.stderr
 
 

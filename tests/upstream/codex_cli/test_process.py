@@ -16,6 +16,7 @@ from codexproxy.upstream.codex_cli.process.orphan_processes import processes_of
 from codexproxy.upstream.codex_cli.process.process import CliProcess
 from codexproxy.upstream.codex_cli.process.run_folder import PREFIX, RunFolder, remove_tree, sweep
 from tests.contracts.backend_stages import eventually
+from tests.patience import patient
 
 Start = Callable[..., CliProcess]
 
@@ -41,7 +42,7 @@ def start(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Start]:
 def said(process: CliProcess, seconds: float = 10) -> list[bytes]:
     """All lines until the end."""
     lines: list[bytes] = []
-    until = time.monotonic() + seconds
+    until = time.monotonic() + patient(seconds)
     while (more := process.read(0.5)) is not None:
         lines += more
         assert time.monotonic() < until
@@ -60,7 +61,7 @@ def test_lines_arrive_as_they_are_written(start: Start) -> None:
     assert process.read(5) == [b"two"]
     assert said(process) == [b"last"]
     assert process.read(1) is None
-    assert process.wait(5) == 0
+    assert process.wait(patient(5)) == 0
 
 
 def test_a_last_line_without_an_end_is_a_line(start: Start) -> None:
@@ -101,8 +102,8 @@ def test_an_end_is_noticed_although_a_grandchild_keeps_the_output_open(start: St
     process = start("echo before; sleep 60 & exit 3")
     began = time.monotonic()
     assert said(process) == [b"before"]
-    assert time.monotonic() - began < 5
-    assert process.wait(1) == 3
+    assert time.monotonic() - began < patient(5)
+    assert process.wait(patient(1)) == 3
 
 
 def test_a_child_that_ignores_sigterm_is_killed(start: Start) -> None:
@@ -110,7 +111,7 @@ def test_a_child_that_ignores_sigterm_is_killed(start: Start) -> None:
     assert process.read(5) == [b"ready"]
     began = time.monotonic()
     process.end(0.2)
-    assert 0.2 <= time.monotonic() - began < 3
+    assert 0.2 <= time.monotonic() - began < patient(3)
     assert process.wait(0) == -signal.SIGKILL
 
 

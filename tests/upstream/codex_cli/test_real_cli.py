@@ -241,7 +241,7 @@ def test_a_client_that_leaves_while_the_model_is_silent_frees_it(stage: RealCliS
     stream = stage.backend().open(turn())
     sim.wait_for(lambda counters: counters["open_streams"] == 1)
     stream.close()
-    sim.wait_for(lambda counters: counters["open_streams"] == 0, 1.0)
+    sim.wait_for(lambda counters: counters["open_streams"] == 0)
 
 
 def test_a_model_the_cli_refuses_is_404(stage: RealCliStage, sim: SimulatorClient) -> None:

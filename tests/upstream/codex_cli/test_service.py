@@ -16,6 +16,7 @@ from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.recipes import say
 from tests.contracts.backend_stages import eventually, processes_of_home
 from tests.fakes.codex_cli import FakeCli
+from tests.patience import patient
 from tests.service import Service
 
 QUESTION = [{"role": "user", "content": "hi"}]
@@ -95,7 +96,7 @@ def test_what_the_cli_cannot_do_is_refused_or_reported(openai: OpenAI) -> None:
 
 def begin(service: Service, stream: bool = True) -> http.client.HTTPConnection:
     """A chat request under way."""
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=patient(20))
     body: dict[str, Any] = {"model": "gpt-5.5", "messages": QUESTION, "stream": stream}
     connection.request("POST", "/v1/chat/completions", json.dumps(body), {"content-type": "application/json"})
     return connection
@@ -133,7 +134,7 @@ def test_a_service_that_stops_leaves_no_process(service: Service, openai: OpenAI
     eventually(lambda: len(cli.calls()) == 2)
     assert service.process is not None
     service.process.send_signal(signal.SIGINT)
-    service.process.wait(30)
+    service.process.wait(patient(30))
     connection.close()
     eventually(lambda: processes_of_home(cli.home) == [])
     assert runs(service) == []
@@ -168,7 +169,7 @@ def status_of(service: Service, key: str, **body: Any) -> tuple[int, dict[str, A
     """A chat turn with this key: its status and its body."""
     asked = json.dumps({"model": "gpt-5.5", "messages": QUESTION, **body})
     headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=patient(30))
     try:
         connection.request("POST", "/v1/chat/completions", asked, headers)
         answer = connection.getresponse()
