@@ -46,7 +46,7 @@ CLI_LEVELS = ("none", "read", "write")
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class KeyLimits:
     """What one key may use; None where nothing limits it.
 
     Attributes:
@@ -118,7 +118,7 @@ class Identity:
     allowed_clients: tuple[str, ...] = ()
     provider_group: str = "default"
     models: tuple[str, ...] = ("*",)
-    limits: Allowance = field(default_factory=Allowance)
+    limits: KeyLimits = field(default_factory=KeyLimits)
     cli: str = "none"
     cli_network: bool = False
     id: str = ""
@@ -170,7 +170,7 @@ def identity_of(row: UserRow) -> Identity:
         allowed_clients=tuple(row.allowed_clients),
         provider_group=row.provider_group,
         models=tuple(row.models),
-        limits=Allowance(row.rate_per_minute, row.tokens_per_day, row.max_parallel, row.reserve_weekly_percent or None),
+        limits=KeyLimits(row.rate_per_minute, row.tokens_per_day, row.max_parallel, row.reserve_weekly_percent or None),
         cli=row.cli,
         cli_network=row.cli_network,
         id=row.id,

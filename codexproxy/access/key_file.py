@@ -17,9 +17,9 @@ from typing import Any
 from codexproxy.access.authorization import USER
 from codexproxy.access.keys import (
     check_cli_level,
-    check_name,
     check_new_name,
     check_role,
+    check_user_name,
     hash_key,
     new_key,
     parse_hash,
@@ -244,7 +244,7 @@ def _user(record: Record) -> FileUser:
             values[field] = _checked(record[spelling], spelling, types)
     if not values.get("name") or "api_key_hash" not in values:
         raise ValueError("Each user of the key file needs 'name' and 'apiKeyHash'.")
-    check_name(values["name"])
+    check_user_name(values["name"])
     check_role(values.get("role", USER))
     check_cli_level(values.get("cli", "none"))
     parse_hash(values["api_key_hash"])

@@ -17,7 +17,7 @@ from hashlib import blake2b, sha256
 from typing import Protocol
 
 from codexproxy.access.authorization import ADMIN, ANONYMOUS, CLI_LEVELS, OWNER, ROLES, Identity, UserRow, identity_of
-from codexproxy.access.clients.headers import Headers
+from codexproxy.access.client_detection import Headers
 from codexproxy.errors import AuthenticationFailed, ProxyError
 
 log = logging.getLogger(__name__)
@@ -74,14 +74,14 @@ class KeyRing:
         self._source = source
         self._locked = bool(api_key or users)
         for user in self._users:
-            check_name(user.name)
+            check_user_name(user.name)
             check_role(user.role)
             check_cli_level(user.cli)
             if user.api_key_hash:
                 parse_hash(user.api_key_hash)
 
     @property
-    def locked(self) -> bool:
+    def requires_key(self) -> bool:
         """Whether a key was known to exist when the last one was looked for."""
         return self._locked
 
@@ -169,7 +169,7 @@ class Holders:
         return found
 
 
-def check_name(name: str) -> None:
+def check_user_name(name: str) -> None:
     """Refuses names for users under which others are counted.
 
     Raises:
@@ -185,7 +185,7 @@ def check_new_name(name: str) -> None:
     Raises:
         ValueError: See ``check_name``; or it is long, has blanks around it, or characters that are not shown.
     """
-    check_name(name)
+    check_user_name(name)
     if len(name) > LONGEST_NAME or not name.isprintable() or name != name.strip():
         raise ValueError(
             f"The name of a key must have at most {LONGEST_NAME} characters that can be seen, and no blanks around it."

@@ -1,8 +1,8 @@
-"""From where a request may come: the Host and Origin rules of a service without keys.
+"""Checks where a request comes from: the Host and Origin rules of a service without keys, CORS, signs of a proxy.
 
 A page in a browser can make requests to loopback ports (drive-by), and a name
 under its author's control can be pointed at loopback (DNS rebinding). Neither
-can present a key, so with a valid key nothing here refuses.
+can present a key, so requests with a valid key are not refused here.
 """
 
 import ipaddress
@@ -28,7 +28,7 @@ _EXPOSED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Approach:
+class RequestOrigin:
     """How one request comes to us.
 
     Attributes:
@@ -63,38 +63,38 @@ class OriginPolicy:
     cors_allow_origins: Collection[str] = ()
     own_origins: Collection[str] = ()
 
-    def check(self, approach: Approach) -> None:
+    def check(self, request_origin: RequestOrigin) -> None:
         """Lets a request pass or says why not.
 
         Raises:
             PermissionRefused: ``origin_not_allowed``, for the Host and the Origin alike.
         """
-        if approach.has_key or (approach.key_configured and not self.allow_unauthenticated):
+        if request_origin.has_key or (request_origin.key_configured and not self.allow_unauthenticated):
             return
-        if not self.allow_unauthenticated and (reason := _foreign(approach)):
+        if not self.allow_unauthenticated and (reason := _foreign(request_origin)):
             raise PermissionRefused(
                 f"{reason}. Without an API key this service answers this machine alone. Set PROXY_API_KEY (or run "
                 "'codexproxy keys add NAME') and send that key, or call http://127.0.0.1 directly.",
                 code="origin_not_allowed",
             )
-        if approach.origin is not None and not self._is_known(approach.origin, approach.host):
+        if request_origin.origin is not None and not self._is_known(request_origin.origin, request_origin.host):
             raise PermissionRefused(
                 "Web pages of this origin may not use this service. Add the origin to 'server.corsAllowOrigins' "
                 "(CORS_ALLOW_ORIGINS), or set PROXY_API_KEY and send that key.",
                 code="origin_not_allowed",
             )
 
-    def is_owner(self, approach: Approach) -> bool:
+    def is_owner(self, request_origin: RequestOrigin) -> bool:
         """Whether a request without a key speaks for the owner: there is no key, and this machine asks.
 
         ``*`` among the allowed origins is for pages that ask questions; none of them is the owner.
         """
-        if approach.key_configured or _foreign(approach):
+        if request_origin.key_configured or _foreign(request_origin):
             return False
-        if approach.origin is None:
+        if request_origin.origin is None:
             return True
         named = replace(self, cors_allow_origins=tuple(origin for origin in self.cors_allow_origins if origin != "*"))
-        return named._is_known(approach.origin, approach.host)
+        return named._is_known(request_origin.origin, request_origin.host)
 
     def cors_headers(
         self,
@@ -136,13 +136,13 @@ class OriginPolicy:
         return normal in _normalised(self.own_origins) or _is_same_local_service(normal, host)
 
 
-def _foreign(approach: Approach) -> str:
+def _foreign(request_origin: RequestOrigin) -> str:
     # Why a request is not one of this machine; empty when it is.
-    if approach.proxy:
-        return approach.proxy
-    if not approach.remote_is_loopback:
+    if request_origin.proxy:
+        return request_origin.proxy
+    if not request_origin.remote_is_loopback:
         return "The request came from outside this machine"
-    if not is_loopback_host(approach.host):
+    if not is_loopback_host(request_origin.host):
         return "The request's Host is not a loopback name"
     return ""
 
@@ -236,3 +236,69 @@ def merge_vary(headers: Mapping[str, str], vary: str | None) -> str:
     """An answer's own ``Vary`` joined with that of the CORS headers, each name once."""
     names = ", ".join(filter(None, (vary, headers.get("Vary"))))
     return ", ".join(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+
+
+# Marks of a proxy in front of us: behind one, a loopback Host proves nothing,
+# since nginx writes ``Host: 127.0.0.1`` by default.
+FORWARDING_HEADERS = (
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-proxyuser-ip",
+    "x-amzn-trace-id",
+    "x-request-start",
+    "true-client-ip",
+    "cdn-loop",
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "cf-ipcountry",
+    "cf-ray",
+    "cf-visitor",
+    "cf-worker",
+    "client-ip",
+    "do-connecting-ip",
+    "proxy-client-ip",
+    "wl-proxy-client-ip",
+)
+# And all that begin so: x-forwarded-for, x-original-host, x-envoy-external-address, tailscale-user-login …
+FORWARDING_PREFIXES = (
+    "x-forwarded",
+    "x-original-",
+    "x-envoy-",
+    "x-azure-",
+    "x-appengine-",
+    "x-arr-",
+    "x-vercel-",
+    "fastly-",
+    "fly-",
+    "tailscale-",
+)
+
+_SPELLED = {f"HTTP_{name.upper().replace('-', '_')}": name for name in FORWARDING_HEADERS}
+_BEGINNINGS = tuple(f"HTTP_{name.upper().replace('-', '_')}" for name in FORWARDING_PREFIXES)
+# By these letters nearly every other name is passed over; each request has some forty of them.
+_LETTERS = 8
+_FIRST = frozenset(name[:_LETTERS] for name in (*_SPELLED, *_BEGINNINGS))
+# nginx before 1.29.7 speaks so to what is behind it, unless it is told otherwise; hardly any client does.
+_AS_NGINX = "which is how nginx passes requests on; please keep the connection open with HTTP/1.1"
+
+
+def proxy_mark(environ: Mapping[str, object]) -> str:
+    """What shows a proxy in front of us, as a sentence's beginning; empty when nothing does.
+
+    A proxy that adds no header and speaks HTTP/1.1 as browsers do cannot be told from a client.
+
+    Args:
+        environ: The request's WSGI environment.
+    """
+    for name in environ:
+        if name[:_LETTERS] in _FIRST and (name in _SPELLED or name.startswith(_BEGINNINGS)):
+            header = _SPELLED.get(name) or name.removeprefix("HTTP_").replace("_", "-").lower()
+            return f"The request came through a proxy, as its header '{header}' tells"
+    if environ.get("SERVER_PROTOCOL") in ("HTTP/1.0", "HTTP/0.9"):
+        return f"The request uses {environ.get('SERVER_PROTOCOL')}, {_AS_NGINX}"
+    if "close" in str(environ.get("HTTP_CONNECTION", "")).lower().replace(",", " ").split():
+        return f"The request says 'Connection: close', {_AS_NGINX}"
+    return ""

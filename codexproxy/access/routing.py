@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from codexproxy.access.authorization import Identity
-from codexproxy.access.clients.detection import Client
-from codexproxy.access.clients.profiles import CLAUDE_CLI, CODEX_CLI
+from codexproxy.access.client_detection import CLAUDE_CLI, CODEX_CLI, Client
 from codexproxy.errors import ModelNotFound, PermissionRefused
 
 

@@ -4,10 +4,9 @@ import logging
 import re
 
 from codexproxy.access.authorization import Identity
-from codexproxy.access.clients.detection import Client
-from codexproxy.access.instructions.catalog import Library
-from codexproxy.access.instructions.inject import complete, instructions_of
+from codexproxy.access.client_detection import Client
 from codexproxy.access.routing import Decision
+from codexproxy.planning.official_instructions import InstructionCatalog, inject_instructions, instructions_of
 from codexproxy.protocol.request import Turn
 from codexproxy.provider_types import Capabilities
 
@@ -40,7 +39,7 @@ class Passage:
         library: The official instructions.
     """
 
-    def __init__(self, decision: Decision, route: str, library: Library) -> None:
+    def __init__(self, decision: Decision, route: str, library: InstructionCatalog) -> None:
         self.decision = decision
         self._route = route
         self._library = library
@@ -60,7 +59,7 @@ class Passage:
             turn = turn.with_notes(adapted=(f"guard:group={_UNSAFE.sub('_', decision.group)}",))
         if self._completed:
             official = self._library.for_model(str(turn.body.get("model") or ""))
-            turn = complete(turn, official, self._library.current(), self._library.known())
+            turn = inject_instructions(turn, official, self._library.current(), self._library.known())
         self._length_after = len(instructions_of(turn.body))
         return turn
 
@@ -73,7 +72,7 @@ class Passage:
             "allowedClients": list(decision.allowed_clients),
             **told(decision.client, self._route),
             "instructionsLengthAfter": self._length_after,
-            "officialTexts": "stand-ins" if official.stand_ins else "synchronised",
+            "officialTexts": "stand-ins" if official.fallbacks else "synchronised",
             "rule": decision.rule or None,
             "reason": decision.reason,
             "group": decision.group,

@@ -8,15 +8,13 @@ from dataclasses import replace
 
 from flask import Flask
 
-from codexproxy.access.concurrency.parallel import ParallelTurns
-from codexproxy.access.concurrency.slots import Slots
-from codexproxy.access.fetch_addresses import is_public_address
-from codexproxy.access.instructions.catalog import Library
 from codexproxy.access.key_file import KeyFile
 from codexproxy.access.keys import KeyRing
-from codexproxy.access.limits.limit_store import storage_uri
-from codexproxy.access.limits.rate_limits import Limiter, open_storage
+from codexproxy.access.limit_store import storage_uri
 from codexproxy.access.origins import OriginPolicy
+from codexproxy.access.parallel import ParallelTurns
+from codexproxy.access.rate_limits import Limiter, open_storage
+from codexproxy.access.slots import Slots
 from codexproxy.apis.openai_chat import ChatApi
 from codexproxy.apis.openai_completions import CompletionsApi
 from codexproxy.apis.openai_responses import ResponsesApi
@@ -36,6 +34,7 @@ from codexproxy.observability.log import configure_logging
 from codexproxy.observability.metrics import Metrics
 from codexproxy.planning.context import Policy
 from codexproxy.planning.model_catalog import ModelSpec
+from codexproxy.planning.official_instructions import InstructionCatalog
 from codexproxy.server import error_handlers, hooks, routes
 from codexproxy.server.admission import Gate
 from codexproxy.server.api_docs import reference_routes
@@ -51,7 +50,7 @@ from codexproxy.settings import Settings, is_loopback_host
 from codexproxy.storage.conversations import Conversations
 from codexproxy.storage.database import broken_databases
 from codexproxy.storage.prompts import PromptStore
-from codexproxy.upstream.image_fetch import ImageFetcher, is_own_address
+from codexproxy.upstream.image_fetch import ImageFetcher, is_own_address, is_public_address
 from codexproxy.upstream.image_inliner import Inliner
 from codexproxy.upstream.model_catalog import LiveCatalogue
 from codexproxy.upstream.provider import Provider
@@ -97,7 +96,7 @@ def make_services(settings: Settings, environ: Mapping[str, str]) -> Services:
     slots = _slots(settings, metrics)
     stand_ins = load_family_prompts()
     store = PromptStore(DataDir(settings.data_dir).prompts)
-    library = Library(store, stand_ins)
+    library = InstructionCatalog(store, stand_ins)
     made = Providers(
         settings,
         environ,
@@ -188,7 +187,7 @@ def make_router(settings: Settings, providers: list[Provider], healing: Healing,
     )
 
 
-def make_healing(settings: Settings, library: Library, catalogue: LiveCatalogue) -> Healing:
+def make_healing(settings: Settings, library: InstructionCatalog, catalogue: LiveCatalogue) -> Healing:
     """What is learned of upstream's refusals."""
 
     def spec_of(slug: str) -> ModelSpec | None:
@@ -213,7 +212,7 @@ def make_keys(settings: Settings) -> KeyRing:
     return keys
 
 
-def make_gate(settings: Settings, library: Library, quotas: QuotaBook, providers: list[Provider]) -> Gate:
+def make_gate(settings: Settings, library: InstructionCatalog, quotas: QuotaBook, providers: list[Provider]) -> Gate:
     """What every turn passes."""
     counted = open_storage(settings.limits_storage or storage_uri(DataDir(settings.data_dir).limits))
     return Gate(
@@ -226,7 +225,7 @@ def make_gate(settings: Settings, library: Library, quotas: QuotaBook, providers
     )
 
 
-def make_policy(settings: Settings, library: Library, stand_ins: Mapping[str, str]) -> Policy:
+def make_policy(settings: Settings, library: InstructionCatalog, stand_ins: Mapping[str, str]) -> Policy:
     """What the owner decided for all turns."""
     official = settings.codex_mode == "true"
     return Policy(

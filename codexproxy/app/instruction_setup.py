@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from codexproxy.access.instructions.catalog import Library
 from codexproxy.errors import ProxyError
 from codexproxy.planning.instructions import NEUTRAL_INSTRUCTIONS
+from codexproxy.planning.official_instructions import InstructionCatalog
 from codexproxy.storage.prompts import PromptStore
 from codexproxy.upstream.chatgpt.instruction_sources import texts_of_rows
 
@@ -43,12 +43,12 @@ def preserve(fetch: Fetch, store: PromptStore, clock: Callable[[], float] = time
     return fetch_and_keep
 
 
-def instruction_notes(library: Library) -> list[str]:
+def instruction_notes(library: InstructionCatalog) -> list[str]:
     """What should be said of the instructions there are; empty when nothing should."""
-    return [STAND_INS] if library.current().stand_ins else []
+    return [STAND_INS] if library.current().fallbacks else []
 
 
-def own_prompts(library: Library) -> Callable[[str], bool]:
+def own_prompts(library: InstructionCatalog) -> Callable[[str], bool]:
     """Tells instructions that are ours or official from what a caller wrote."""
 
     def is_own(text: str) -> bool:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from prometheus_client.core import Metric
 
-from codexproxy.access.concurrency.slots import Slots
+from codexproxy.access.slots import Slots
 from codexproxy.data_dir import DataDir
 from codexproxy.gunicorn.janitor import Sweeper
 from codexproxy.observability.metrics import FOLDER, Metrics, queue_gauges, quota_gauges

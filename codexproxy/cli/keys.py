@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from codexproxy.access.authorization import ADMIN, CLI_LEVELS, OWNER, ROLES, USER
-from codexproxy.access.clients.profiles import BY_NAME
+from codexproxy.access.client_detection import BY_NAME
 from codexproxy.access.key_file import KeyFile
 from codexproxy.cli.support.settings_loading import settings_or_exit
 from codexproxy.data_dir import DataDir

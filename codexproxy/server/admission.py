@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from codexproxy.access.authorization import Identity, Right
-from codexproxy.access.clients.detection import Client, detect
-from codexproxy.access.clients.headers import Headers
-from codexproxy.access.concurrency.parallel import ParallelTurns
-from codexproxy.access.instructions.catalog import Library
-from codexproxy.access.limits.quota_reserve import check_reserve
-from codexproxy.access.limits.rate_limits import Limiter, Standing
+from codexproxy.access.client_detection import Client, Headers, detect
+from codexproxy.access.parallel import ParallelTurns
+from codexproxy.access.rate_limits import Limiter, RateLimitStatus, check_reserve
 from codexproxy.access.routing import ClientRule, check_model, decide
 from codexproxy.access.routing_log import Passage, facts
 from codexproxy.errors import PermissionRefused, ProxyError
 from codexproxy.observability.log import fields
+from codexproxy.planning.official_instructions import InstructionCatalog
 from codexproxy.protocol.request import Caller, CliPermit, Turn
 from codexproxy.upstream.provider import Provider
 from codexproxy.upstream.quota_store import QuotaBook
@@ -75,7 +73,7 @@ class Gate:
     """
 
     rules: Mapping[str, ClientRule]
-    library: Library
+    library: InstructionCatalog
     limiter: Limiter
     parallel: ParallelTurns
     quotas: QuotaBook
@@ -107,7 +105,9 @@ class Gate:
         """
         check_model(held.identity, turn.model, turn.routing.family, str(turn.body.get("model") or ""))
 
-    def admit(self, held: Pass, turns: Sequence[Turn], on_end: Callable[[Callable[[], object]], None]) -> Standing:
+    def admit(
+        self, held: Pass, turns: Sequence[Turn], on_end: Callable[[Callable[[], object]], None]
+    ) -> RateLimitStatus:
         """Lets a request's planned turns in, and takes their places until the request ends.
 
         Args:
@@ -129,7 +129,7 @@ class Gate:
         on_end(places.release)
         return self.limiter.admit(identity, len(turns))
 
-    def standing(self, held: Pass) -> Standing:
+    def standing(self, held: Pass) -> RateLimitStatus:
         """How the limits of a request's key stand."""
         return self.limiter.standing(held.identity)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from flask import Response, g, request
 
 from codexproxy.access.authorization import Right
-from codexproxy.access.clients.profiles import CODEX_CLI
+from codexproxy.access.client_detection import CODEX_CLI
 from codexproxy.errors import ProxyError
 from codexproxy.planning.model_catalog import Catalogue
 from codexproxy.protocol.events import encode_json

@@ -8,8 +8,7 @@ from flask import Flask, Response, g, request
 
 from codexproxy.access.authorization import KEYLESS_OWNER, Identity, authorize
 from codexproxy.access.keys import presented_key
-from codexproxy.access.origins import Approach, is_loopback_address, merge_vary
-from codexproxy.access.proxies import proxy_mark
+from codexproxy.access.origins import RequestOrigin, is_loopback_address, merge_vary, proxy_mark
 from codexproxy.errors import AuthenticationFailed
 from codexproxy.gunicorn.disconnects import Departures
 from codexproxy.gunicorn.fast_headers import InboundRequest
@@ -96,9 +95,9 @@ def admit(services: Services) -> Identity:
 def _authorized(services: Services, presented: str | None) -> Identity:
     identity = services.keys.identify(presented)
     # They were read for the identity just now.
-    keys_exist = services.keys.locked
+    keys_exist = services.keys.requires_key
     if not identity.keyed:
-        here = approach(keys_exist)
+        here = request_origin(keys_exist)
         services.origins.check(here)
         if services.origins.is_owner(here):
             identity = KEYLESS_OWNER
@@ -108,9 +107,9 @@ def _authorized(services: Services, presented: str | None) -> Identity:
     return identity
 
 
-def approach(key_configured: bool) -> Approach:
+def request_origin(key_configured: bool) -> RequestOrigin:
     """How this request, which presents no valid key, comes to us."""
-    return Approach(
+    return RequestOrigin(
         host=request.headers.get("host"),
         origin=request.headers.get("origin"),
         remote_is_loopback=is_loopback_address(request.environ.get("REMOTE_ADDR")),

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from codexproxy.access.authorization import Allowance, Identity
-from codexproxy.access.limits.rate_limits import Limiter
+from codexproxy.access.authorization import Identity, KeyLimits
+from codexproxy.access.rate_limits import Limiter
 from codexproxy.errors import ProxyError
 from codexproxy.observability.metrics import Metrics
 from codexproxy.server.request_body.fairness import in_thread, let_others_run
@@ -63,7 +63,7 @@ class Settlement:
         left.remove()
 
     def _charge(self, slot: Slot) -> None:
-        limits = Allowance(tokens_per_day=slot.account.tokens_per_day)
+        limits = KeyLimits(tokens_per_day=slot.account.tokens_per_day)
         identity = Identity(slot.row.key, id=slot.account.owner, limits=limits)
         self._limiter.spend(identity, slot.row.input_tokens + slot.row.output_tokens)
 

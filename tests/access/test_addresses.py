@@ -2,7 +2,7 @@
 
 import pytest
 
-from codexproxy.access.fetch_addresses import is_public_address
+from codexproxy.upstream.image_fetch import is_public_address
 
 PUBLIC = [
     "8.8.8.8",

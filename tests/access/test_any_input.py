@@ -6,13 +6,12 @@ from urllib.parse import urlsplit
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from codexproxy.access.clients.detection import detect, session_of
-from codexproxy.access.instructions.catalog import OfficialTexts
-from codexproxy.access.instructions.inject import complete, instructions_of
+from codexproxy.access.client_detection import detect, session_of
 from codexproxy.access.keys import KeyRing, presented_key
-from codexproxy.access.origins import Approach, OriginPolicy, is_loopback_address, is_loopback_host, normal_origin
+from codexproxy.access.origins import OriginPolicy, RequestOrigin, is_loopback_address, is_loopback_host, normal_origin
 from codexproxy.compat.encrypted_content import has_ciphertext, has_compaction, without_encrypted_reasoning
 from codexproxy.errors import PermissionRefused
+from codexproxy.planning.official_instructions import KnownInstructions, inject_instructions, instructions_of
 from codexproxy.protocol.request import Turn
 
 NAMES = ("user-agent", "originator", "session-id", "session_id", "thread-id", "x-title", "authorization", "x-api-key")
@@ -37,7 +36,7 @@ LOCAL_PARTS = st.sampled_from(
     ["localhost", "127.0.0.1", "[::1]", "evil.example", "@", ":", ".", "/", "\\", "3000", "[", "]", "#", "?", " "]
 )
 HOSTS = st.text(max_size=20) | st.lists(LOCAL_PARTS, max_size=6).map("".join)
-OFFICIAL = OfficialTexts(["official"])
+OFFICIAL = KnownInstructions(["official"])
 
 
 @given(HEADERS, BODIES)
@@ -75,7 +74,7 @@ def test_a_host_that_passes_as_loopback_is_loopback_to_every_reader(host: str) -
 def test_any_host_and_origin_get_a_decision(host: str | None, origin: str | None) -> None:
     policy = OriginPolicy(cors_allow_origins=("https://app.example",))
     try:
-        policy.check(Approach(host, origin))
+        policy.check(RequestOrigin(host, origin))
     except PermissionRefused:
         return
     assert is_loopback_host(host)
@@ -89,7 +88,7 @@ def test_any_host_and_origin_get_a_decision(host: str | None, origin: str | None
 @given(st.lists(JSON, max_size=6), JSON)
 def test_any_body_can_be_completed_and_stripped(items: list[Any], instructions: Any) -> None:
     body = {"model": "m", "instructions": instructions, "input": items}
-    completed = complete(Turn("m", body), "official", OFFICIAL)
+    completed = inject_instructions(Turn("m", body), "official", OFFICIAL)
     assert instructions_of(completed.body)
     assert has_compaction(body) <= has_ciphertext(body)
     stripped = without_encrypted_reasoning(body)

@@ -5,14 +5,13 @@ from typing import Any
 
 import pytest
 
-from codexproxy.access.clients.detection import detect, session_of
-from codexproxy.access.clients.profiles import BY_NAME, PROFILES
-from codexproxy.access.instructions.catalog import OfficialTexts
+from codexproxy.access.client_detection import BY_NAME, PROFILES, detect, session_of
 from codexproxy.planning.client_quirks import QUIRKS
+from codexproxy.planning.official_instructions import KnownInstructions
 from tests.data import RECORDINGS
 
 OFFICIAL_TEXT = "You are the official assistant.\n\nBe careful."
-OFFICIAL = OfficialTexts([OFFICIAL_TEXT])
+OFFICIAL = KnownInstructions([OFFICIAL_TEXT])
 THREAD = "0198c1de-6f2a-7c30-9c11-3b8f3f4a2d10"
 SESSION = "0198c1de-6f2a-7c30-9c11-3b8f3f4a2d11"
 
@@ -131,8 +130,8 @@ def test_the_originator_alone_shows_the_program_too() -> None:
 
 
 def test_nothing_is_official_while_no_text_is_known() -> None:
-    assert not detect(NEW_HEADERS, BODY, OfficialTexts()).genuine
-    assert not detect(NEW_HEADERS, {"instructions": ""}, OfficialTexts(["", " "])).genuine
+    assert not detect(NEW_HEADERS, BODY, KnownInstructions()).genuine
+    assert not detect(NEW_HEADERS, {"instructions": ""}, KnownInstructions(["", " "])).genuine
 
 
 CLAUDE_HEADERS = {"user-agent": "claude-cli/2.0.62 (external, cli)", "x-app": "cli"}

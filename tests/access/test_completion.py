@@ -8,20 +8,25 @@ from typing import Any
 import pytest
 
 from codexproxy.access.authorization import Identity
-from codexproxy.access.clients.detection import detect
-from codexproxy.access.instructions.catalog import Library, OfficialTexts, nearest
-from codexproxy.access.instructions.inject import complete, one_uuid
+from codexproxy.access.client_detection import detect
 from codexproxy.access.routing import Rule, decide
 from codexproxy.access.routing_log import Passage
 from codexproxy.planning.instructions import NEUTRAL_INSTRUCTIONS
+from codexproxy.planning.official_instructions import (
+    InstructionCatalog,
+    KnownInstructions,
+    closest,
+    inject_instructions,
+    one_uuid,
+)
 from codexproxy.protocol.request import Caller, Turn
 from codexproxy.provider_types import CODEX, CODEX_CLI, OPENAI, Capabilities
 
 OFFICIAL = "You are official.\r\nLine two.\r\n"
 OTHER = "You are official, too."
 STAND_IN = "You are a stand-in."
-GENUINE = OfficialTexts([OFFICIAL, OTHER])
-OURS = OfficialTexts([OFFICIAL, OTHER, STAND_IN])
+GENUINE = KnownInstructions([OFFICIAL, OTHER])
+OURS = KnownInstructions([OFFICIAL, OTHER, STAND_IN])
 UUID = "0198c1de-6f2a-7c30-9c11-3b8f3f4a2d10"
 
 
@@ -70,7 +75,7 @@ TABLE: dict[str, tuple[Turn, str, list[Any]]] = {
 
 @pytest.mark.parametrize(("came", "instructions", "items"), TABLE.values(), ids=list(TABLE))
 def test_what_a_completed_request_holds(came: Turn, instructions: str, items: list[Any]) -> None:
-    completed = complete(came, OFFICIAL, GENUINE, OURS)
+    completed = inject_instructions(came, OFFICIAL, GENUINE, OURS)
     assert completed.body["instructions"] == instructions
     assert completed.body["input"] == items
     assert completed.adapted == ("guard:completed",)
@@ -78,22 +83,24 @@ def test_what_a_completed_request_holds(came: Turn, instructions: str, items: li
 
 def test_completing_does_not_change_the_turn_that_came() -> None:
     came = turn("Be a pirate.", USER)
-    complete(came, OFFICIAL, GENUINE, OURS)
+    inject_instructions(came, OFFICIAL, GENUINE, OURS)
     assert came.body["input"] == [USER]
     assert came.body["instructions"] == "Be a pirate."
 
 
 def test_completing_twice_changes_nothing_more() -> None:
-    once = complete(turn("Be a pirate.", USER), OFFICIAL, GENUINE, OURS)
-    assert complete(once, OFFICIAL, GENUINE, OURS).body == once.body
+    once = inject_instructions(turn("Be a pirate.", USER), OFFICIAL, GENUINE, OURS)
+    assert inject_instructions(once, OFFICIAL, GENUINE, OURS).body == once.body
 
 
 def test_one_uuid_is_session_conversation_and_cache_key() -> None:
-    completed = complete(turn("x", USER, key="not a uuid"), OFFICIAL, GENUINE, OURS)
+    completed = inject_instructions(turn("x", USER, key="not a uuid"), OFFICIAL, GENUINE, OURS)
     assert re.fullmatch(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", completed.cache_key)
     assert completed.body["prompt_cache_key"] == completed.cache_key
-    assert complete(turn("y", USER, key="not a uuid"), OFFICIAL, GENUINE, OURS).cache_key == completed.cache_key
-    assert complete(turn("x", USER, key=UUID), OFFICIAL, GENUINE, OURS).cache_key == UUID
+    assert (
+        inject_instructions(turn("y", USER, key="not a uuid"), OFFICIAL, GENUINE, OURS).cache_key == completed.cache_key
+    )
+    assert inject_instructions(turn("x", USER, key=UUID), OFFICIAL, GENUINE, OURS).cache_key == UUID
 
 
 def test_two_callers_with_one_conversation_id_get_two_uuids() -> None:
@@ -115,11 +122,11 @@ class Shelf:
 
 def test_a_library_has_stand_ins_until_texts_are_synchronised() -> None:
     shelf = Shelf()
-    library = Library(shelf, {"gpt-5.2": STAND_IN})
-    assert library.current().stand_ins
+    library = InstructionCatalog(shelf, {"gpt-5.2": STAND_IN})
+    assert library.current().fallbacks
     assert (library.for_model("gpt-5.2"), STAND_IN in library.current()) == (STAND_IN, True)
     shelf.texts = {"gpt-5.2": [OFFICIAL, OTHER]}
-    assert not library.current().stand_ins
+    assert not library.current().fallbacks
     assert library.for_model("gpt-5.2") == OFFICIAL
     assert (OTHER in library.current(), STAND_IN in library.current(), STAND_IN in library.known()) == (
         True,
@@ -141,17 +148,17 @@ def test_a_library_has_stand_ins_until_texts_are_synchronised() -> None:
 )
 def test_a_model_without_a_text_gets_its_nearest_relatives(model: str, name: str) -> None:
     texts = {name: name for name in ("gpt-5.1", "gpt-5.2", "gpt-5.1-codex", "gpt-5.1-codex-max", "gpt-5.2-codex")}
-    assert nearest(model, texts) == name
+    assert closest(model, texts) == name
 
 
 def test_without_any_text_there_is_none() -> None:
-    assert Library(Shelf(), {}).for_model("gpt-5.2") == ""
+    assert InstructionCatalog(Shelf(), {}).for_model("gpt-5.2") == ""
 
 
 RULES = {"codex-cli": Rule(("codex_exec",), "2api Codex", complete=True)}
 
 
-def passage(allowed: tuple[str, ...], library: Library) -> Passage:
+def passage(allowed: tuple[str, ...], library: InstructionCatalog) -> Passage:
     headers = {"user-agent": "curl/8.5"}
     client = detect(headers, {"instructions": "secret words"}, library.current())
     decision = decide(Identity("ann", keyed=True, allowed_clients=allowed), client, RULES, "/responses")
@@ -159,11 +166,11 @@ def passage(allowed: tuple[str, ...], library: Library) -> Passage:
 
 
 @pytest.fixture
-def library() -> Library:
-    return Library(Shelf(**{"gpt-5.2": [OFFICIAL]}), {})
+def library() -> InstructionCatalog:
+    return InstructionCatalog(Shelf(**{"gpt-5.2": [OFFICIAL]}), {})
 
 
-def test_a_codex_provider_gets_the_completed_turn_and_the_record_tells_all_facts(library: Library) -> None:
+def test_a_codex_provider_gets_the_completed_turn_and_the_record_tells_all_facts(library: InstructionCatalog) -> None:
     way = passage(("codex-cli",), library)
     adapted = way.adapt(turn("secret words", USER), "my relay", CODEX)
     assert adapted.body["instructions"] == OFFICIAL
@@ -195,7 +202,7 @@ def test_a_codex_provider_gets_the_completed_turn_and_the_record_tells_all_facts
 
 @pytest.mark.parametrize("capabilities", [OPENAI, CODEX_CLI])
 def test_a_provider_of_another_type_gets_the_turn_as_it_is_with_a_warning(
-    library: Library, capabilities: Capabilities
+    library: InstructionCatalog, capabilities: Capabilities
 ) -> None:
     way = passage(("codex-cli",), library)
     came = turn("secret words", USER)
@@ -204,13 +211,13 @@ def test_a_provider_of_another_type_gets_the_turn_as_it_is_with_a_warning(
     assert (way.record()["completed"], way.record()["mismatch"], way.level) == (False, True, logging.WARNING)
 
 
-def test_an_unchecked_user_is_left_alone(library: Library) -> None:
+def test_an_unchecked_user_is_left_alone(library: InstructionCatalog) -> None:
     way = passage((), library)
     came = turn("secret words", USER)
     assert way.adapt(came, "main", CODEX) == came
     assert way.record()["reason"] == "unchecked"
 
 
-def test_a_turn_that_reached_no_provider_is_told_as_such(library: Library) -> None:
+def test_a_turn_that_reached_no_provider_is_told_as_such(library: InstructionCatalog) -> None:
     record = passage(("codex-cli",), library).record()
     assert (record["provider"], record["completed"]) == (None, False)

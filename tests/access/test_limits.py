@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from limits.storage import MemoryStorage
 
-from codexproxy.access.authorization import Allowance, Identity
-from codexproxy.access.limits.limit_store import SQLiteStorage, storage_uri
-from codexproxy.access.limits.rate_limits import Limiter, duration, open_storage
+from codexproxy.access.authorization import Identity, KeyLimits
+from codexproxy.access.limit_store import SQLiteStorage, storage_uri
+from codexproxy.access.rate_limits import Limiter, duration, open_storage
 from codexproxy.errors import InvalidRequest, RateLimited
 from tests.fakes.clock import Clock
 from tests.patience import patient
@@ -36,7 +36,7 @@ def limiter(storage: SQLiteStorage, clock: Clock, per_minute: int | None = None)
 
 
 def key(name: str = "ann", **limits: Any) -> Identity:
-    return Identity(name, keyed=True, limits=Allowance(**limits))
+    return Identity(name, keyed=True, limits=KeyLimits(**limits))
 
 
 def answers(limits: Limiter, identity: Identity, times: int) -> int:

@@ -5,28 +5,30 @@ from dataclasses import replace
 import pytest
 
 from codexproxy.access.origins import (
-    Approach,
+    FORWARDING_HEADERS,
+    FORWARDING_PREFIXES,
     OriginPolicy,
+    RequestOrigin,
     host_name,
     is_loopback_address,
     is_loopback_host,
     merge_vary,
     normal_origin,
+    proxy_mark,
 )
-from codexproxy.access.proxies import FORWARDING_HEADERS, FORWARDING_PREFIXES, proxy_mark
 from codexproxy.errors import PermissionRefused
 
 POLICY = OriginPolicy(
     cors_allow_origins=("https://app.example", "HTTP://Tool.example:80/"),
     own_origins=("http://127.0.0.1:3000", "http://localhost:3000", "http://[::1]:3000"),
 )
-LOCAL = Approach(host="127.0.0.1:3000")
+LOCAL = RequestOrigin(host="127.0.0.1:3000")
 REFUSED, PASSES = True, False
 
 
-def is_refused(policy: OriginPolicy, approach: Approach) -> bool:
+def is_refused(policy: OriginPolicy, request_origin: RequestOrigin) -> bool:
     try:
-        policy.check(approach)
+        policy.check(request_origin)
     except PermissionRefused as refusal:
         assert (refusal.status, refusal.code) == (403, "origin_not_allowed")
         assert "PROXY_API_KEY" in refusal.message
@@ -103,12 +105,12 @@ def test_every_other_host_is_refused_without_a_key(host: str | None) -> None:
 @pytest.mark.parametrize("host", OTHER_HOSTS)
 @pytest.mark.parametrize("origin", [None, "https://evil.example", "null"])
 def test_a_valid_key_makes_host_and_origin_no_reason_to_refuse(host: str | None, origin: str | None) -> None:
-    far = Approach(host, origin, remote_is_loopback=False, proxy="Via", has_key=True, key_configured=True)
+    far = RequestOrigin(host, origin, remote_is_loopback=False, proxy="Via", has_key=True, key_configured=True)
     assert is_refused(POLICY, far) is PASSES
 
 
 def test_with_keys_configured_a_keyless_request_is_left_to_the_key_check() -> None:
-    assert is_refused(POLICY, Approach("evil.example", "https://evil.example", key_configured=True)) is PASSES
+    assert is_refused(POLICY, RequestOrigin("evil.example", "https://evil.example", key_configured=True)) is PASSES
 
 
 ORIGINS = [
@@ -145,14 +147,14 @@ def test_only_our_own_and_allowed_origins_are_served_without_a_key(origin: str, 
 @pytest.mark.parametrize(("origin", "refused"), ORIGINS)
 def test_allow_unauthenticated_takes_any_host_but_keeps_the_origin_rule(origin: str, refused: bool) -> None:
     policy = replace(POLICY, allow_unauthenticated=True)
-    far = Approach("proxy.example", origin, remote_is_loopback=False, proxy="Via")
+    far = RequestOrigin("proxy.example", origin, remote_is_loopback=False, proxy="Via")
     assert is_refused(policy, far) is refused
     assert is_refused(policy, replace(far, origin=None)) is PASSES
     assert is_refused(policy, replace(far, key_configured=True)) is refused
 
 
 def test_under_a_mapped_port_our_own_page_is_the_origin_the_request_went_to() -> None:
-    mapped = Approach("localhost:8080", "http://localhost:8080")
+    mapped = RequestOrigin("localhost:8080", "http://localhost:8080")
     assert is_refused(POLICY, mapped) is PASSES
     assert is_refused(POLICY, replace(mapped, origin="http://localhost:8081")) is REFUSED
     assert is_refused(POLICY, replace(mapped, host="evil.example", origin="http://evil.example")) is REFUSED
@@ -162,7 +164,7 @@ def test_a_star_allows_every_origin_but_no_foreign_host() -> None:
     policy = replace(POLICY, cors_allow_origins=("*",))
     assert is_refused(policy, replace(LOCAL, origin="https://anything.example")) is PASSES
     assert is_refused(policy, replace(LOCAL, origin="null")) is PASSES
-    assert is_refused(policy, Approach("evil.example", "https://anything.example")) is REFUSED
+    assert is_refused(policy, RequestOrigin("evil.example", "https://anything.example")) is REFUSED
 
 
 def environ(protocol: str = "HTTP/1.1", **headers: str) -> dict[str, str]:
@@ -227,7 +229,7 @@ def test_only_loopback_addresses_are_local_and_a_unix_socket_is_not(address: str
 
 
 @pytest.mark.parametrize(
-    ("approach", "is_owner"),
+    ("request_origin", "is_owner"),
     [
         (LOCAL, True),
         (replace(LOCAL, origin="http://localhost:3000"), True),
@@ -242,11 +244,11 @@ def test_only_loopback_addresses_are_local_and_a_unix_socket_is_not(address: str
 @pytest.mark.parametrize("unauthenticated", [True, False])
 @pytest.mark.parametrize("star", [(), ("*",)])
 def test_without_keys_this_machine_is_the_owner_and_nobody_else(
-    approach: Approach, is_owner: bool, unauthenticated: bool, star: tuple[str, ...]
+    request_origin: RequestOrigin, is_owner: bool, unauthenticated: bool, star: tuple[str, ...]
 ) -> None:
     origins = (*POLICY.cors_allow_origins, *star)
     policy = replace(POLICY, allow_unauthenticated=unauthenticated, cors_allow_origins=origins)
-    assert policy.is_owner(approach) is is_owner
+    assert policy.is_owner(request_origin) is is_owner
 
 
 def test_a_preflight_of_an_allowed_origin_grants_every_header_it_asks_for() -> None:

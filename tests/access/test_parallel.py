@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from codexproxy.access.authorization import Allowance, Identity
-from codexproxy.access.concurrency.parallel import ParallelTurns
+from codexproxy.access.authorization import Identity, KeyLimits
+from codexproxy.access.parallel import ParallelTurns
 from codexproxy.errors import InvalidRequest, RateLimited
 from tests.patience import patient
 
 
 def key(name: str = "ann", most: int | None = 2) -> Identity:
-    return Identity(name, keyed=True, limits=Allowance(max_parallel=most))
+    return Identity(name, keyed=True, limits=KeyLimits(max_parallel=most))
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import os
 import threading
 from pathlib import Path
 
-from codexproxy.access.concurrency.lock_slots import Places
+from codexproxy.access.slots import LockFileSlots
 
 
 def test_each_place_has_one_holder_and_can_be_taken_again(tmp_path: Path) -> None:
-    ours, theirs = Places(tmp_path, 3), Places(tmp_path, 3)
+    ours, theirs = LockFileSlots(tmp_path, 3), LockFileSlots(tmp_path, 3)
     assert [ours.take(), theirs.take(), ours.take()] == [0, 1, 2]
     assert ours.take() is theirs.take() is None
     assert ours.busy() == theirs.busy() == 3
@@ -18,14 +18,14 @@ def test_each_place_has_one_holder_and_can_be_taken_again(tmp_path: Path) -> Non
 
 
 def test_looking_takes_nothing(tmp_path: Path) -> None:
-    places = Places(tmp_path, 2)
+    places = LockFileSlots(tmp_path, 2)
     assert places.take() == 0
     assert [places.busy() for _ in range(3)] == [1, 1, 1]
     assert places.take() == 1
 
 
 def test_a_file_that_cannot_be_opened_does_not_cost_its_place_for_ever(tmp_path: Path) -> None:
-    places = Places(tmp_path / "later", 1)
+    places = LockFileSlots(tmp_path / "later", 1)
     try:
         places.take()
     except FileNotFoundError:
@@ -34,7 +34,7 @@ def test_a_file_that_cannot_be_opened_does_not_cost_its_place_for_ever(tmp_path:
 
 
 def test_threads_of_one_process_never_share_a_place(tmp_path: Path) -> None:
-    places, holders, mistakes = Places(tmp_path, 2), [0, 0], []
+    places, holders, mistakes = LockFileSlots(tmp_path, 2), [0, 0], []
 
     def work() -> None:
         for _ in range(2_000):
@@ -57,7 +57,7 @@ def test_threads_of_one_process_never_share_a_place(tmp_path: Path) -> None:
 
 
 def test_a_forked_child_has_none_of_its_parents_places(tmp_path: Path) -> None:
-    places = Places(tmp_path, 2)
+    places = LockFileSlots(tmp_path, 2)
     assert places.take() == 0
     child = os.fork()
     if child == 0:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from codexproxy.access.authorization import Allowance, Identity
-from codexproxy.access.limits.quota_reserve import check_reserve
+from codexproxy.access.authorization import Identity, KeyLimits
+from codexproxy.access.rate_limits import check_reserve
 from codexproxy.errors import RateLimited
 from codexproxy.protocol.quota import QuotaWindow
 
@@ -11,7 +11,7 @@ NOW = 1_795_230_000.0
 
 
 def key(reserve: float | None) -> Identity:
-    return Identity("ann", keyed=True, limits=Allowance(reserve_weekly_percent=reserve))
+    return Identity("ann", keyed=True, limits=KeyLimits(reserve_weekly_percent=reserve))
 
 
 def week(used: float, left: float | None = 7200) -> QuotaWindow:

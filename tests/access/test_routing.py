@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from codexproxy.access.authorization import Identity
-from codexproxy.access.clients.detection import Client
-from codexproxy.access.clients.profiles import BY_NAME, UNKNOWN
+from codexproxy.access.client_detection import BY_NAME, UNKNOWN, Client
 from codexproxy.access.routing import Rule, check_model, decide
 from codexproxy.errors import ModelNotFound, PermissionRefused
 from codexproxy.planning.model_catalog import Catalogue

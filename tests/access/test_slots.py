@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from codexproxy.access.concurrency.slots import Slots
+from codexproxy.access.slots import Slots
 from codexproxy.errors import InvalidRequest, Overloaded, RateLimited
 from tests.patience import patient
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from codexproxy.access.concurrency.slots import Slots
+from codexproxy.access.slots import Slots
 slot = Slots(Path(sys.argv[1]), int(sys.argv[2]), 60).acquire()
 print("held", flush=True)
 sys.stdin.read()
@@ -27,7 +27,7 @@ sys.stdin.read()
 WORKER = """
 import sys, threading, time
 from pathlib import Path
-from codexproxy.access.concurrency.slots import Slots
+from codexproxy.access.slots import Slots
 slots = Slots(Path(sys.argv[1]), int(sys.argv[2]), 60)
 log = open(sys.argv[3], "a", buffering=1)
 
@@ -49,7 +49,7 @@ monkey.patch_all()
 import sys, time
 from pathlib import Path
 import gevent
-from codexproxy.access.concurrency.slots import Slots
+from codexproxy.access.slots import Slots
 slots = Slots(Path(sys.argv[1]), 4, 60)
 running, most, turns, ticks = 0, 0, 0, 0
 
@@ -80,7 +80,7 @@ print(most, turns, slots.waiting(), slots.busy(), ticks > 10)
 SLEEPER = """
 import sys, time
 from pathlib import Path
-from codexproxy.access.concurrency.slots import Slots
+from codexproxy.access.slots import Slots
 slot = Slots(Path(sys.argv[1]), 1, 60).acquire()
 print("held", flush=True)
 slot.release()
@@ -89,7 +89,7 @@ slot.release()
 PAIRS = """
 import sys, threading, time
 from pathlib import Path
-from codexproxy.access.concurrency.slots import Slots
+from codexproxy.access.slots import Slots
 slots = Slots(Path(sys.argv[1]), 2, 30)
 
 def request():
@@ -475,7 +475,7 @@ def test_a_request_of_several_turns_stands_in_the_queue_once(folder: Path) -> No
     waiter = threading.Thread(target=lambda: [place.release() for place in slots.acquire_all(4)])
     waiter.start()
     eventually(lambda: slots.waiting() == 1)
-    assert slots.busy() == 1
+    eventually(lambda: slots.busy() == 1)  # an attempt of the waiter holds more for a moment
     holder.release()
     waiter.join(patient(20))
     assert slots.busy() == 0

@@ -3,9 +3,9 @@
 import re
 from dataclasses import dataclass
 
-from codexproxy.access.authorization import Allowance, Identity
-from codexproxy.access.limits.limit_store import storage_uri
-from codexproxy.access.limits.rate_limits import Limiter, open_storage
+from codexproxy.access.authorization import Identity, KeyLimits
+from codexproxy.access.limit_store import storage_uri
+from codexproxy.access.rate_limits import Limiter, open_storage
 from codexproxy.storage.ledger import Ledger
 from tests.service import Service, wait_until
 
@@ -67,6 +67,6 @@ class Books:
 
     def _remaining(self) -> int:
         storage = open_storage(storage_uri(self._service.data_dir / "limits.sqlite3"))
-        standing = Limiter(storage, storage).standing(Identity(KEY, limits=Allowance(tokens_per_day=ALLOWED)))
+        standing = Limiter(storage, storage).standing(Identity(KEY, limits=KeyLimits(tokens_per_day=ALLOWED)))
         assert standing.tokens is not None
         return standing.tokens.remaining

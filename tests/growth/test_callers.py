@@ -5,15 +5,14 @@ from typing import Any
 
 import pytest
 
-from codexproxy.access.clients.detection import CONVERSATION_IDS, OTHER_SESSION_IDS, SESSION_IDS, detect
-from codexproxy.access.instructions.catalog import OfficialTexts
-from codexproxy.access.instructions.inject import complete
+from codexproxy.access.client_detection import CONVERSATION_IDS, OTHER_SESSION_IDS, SESSION_IDS, detect
 from codexproxy.access.keys import KeyRing, presented_key
-from codexproxy.access.origins import Approach, OriginPolicy
+from codexproxy.access.origins import OriginPolicy, RequestOrigin
+from codexproxy.planning.official_instructions import KnownInstructions, inject_instructions
 from codexproxy.protocol.request import Turn
 from tests.growth.measuring import Work, check
 
-OFFICIAL = OfficialTexts(["official"])
+OFFICIAL = KnownInstructions(["official"])
 RING = KeyRing(api_key="the key, which nobody guesses")
 POLICY = OriginPolicy(cors_allow_origins=("https://app.example",))
 # Every header that is asked for before or just behind the key.
@@ -56,8 +55,8 @@ def test_a_header_costs_what_it_is_long(header: str, value: str) -> None:
 
 @pytest.mark.parametrize("value", VALUES)
 def test_hosts_and_origins_cost_what_they_are_long(value: str) -> None:
-    check(lambda n: lambda: POLICY.check(Approach(VALUES[value](n), None)), 500)
-    check(lambda n: lambda: POLICY.check(Approach("localhost", "https://" + VALUES[value](n))), 500)
+    check(lambda n: lambda: POLICY.check(RequestOrigin(VALUES[value](n), None)), 500)
+    check(lambda n: lambda: POLICY.check(RequestOrigin("localhost", "https://" + VALUES[value](n))), 500)
     check(lambda n: lambda: POLICY.cors_headers("https://" + VALUES[value](n), preflight=True), 500)
     check(lambda n: lambda: _preflight(VALUES[value](n)), 500)
 
@@ -84,6 +83,8 @@ def test_recognising_a_client_costs_what_its_request_is_long(name: str) -> None:
 def test_completing_a_request_costs_what_it_is_long() -> None:
     def build(size: int) -> Work:
         items = [{"type": "message", "role": "user", "content": "x"}] * size
-        return lambda: complete(Turn("m", {"model": "m", "instructions": "mine", "input": items}), "official", OFFICIAL)
+        return lambda: inject_instructions(
+            Turn("m", {"model": "m", "instructions": "mine", "input": items}), "official", OFFICIAL
+        )
 
     check(build, 500)

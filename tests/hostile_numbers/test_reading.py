@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from codexproxy.access.authorization import Allowance, Identity
-from codexproxy.access.limits.rate_limits import Limiter, open_storage
+from codexproxy.access.authorization import Identity, KeyLimits
+from codexproxy.access.rate_limits import Limiter, open_storage
 from codexproxy.apis.openai_chat.options import total, usage_of
 from codexproxy.apis.openai_responses.response_builder import _whole_usage
 from codexproxy.errors import RateLimited
@@ -121,7 +121,7 @@ def test_a_host_without_a_clock_counts_all_the_same(seconds: float) -> None:
     clock = SimpleNamespace(now=seconds)
     storage = open_storage("memory://")
     limiter = Limiter(storage, storage, clock=lambda: clock.now)
-    ann = Identity("ann", keyed=True, limits=Allowance(tokens_per_day=10))
+    ann = Identity("ann", keyed=True, limits=KeyLimits(tokens_per_day=10))
     assert limiter.admit(ann).headers()["x-ratelimit-remaining-tokens"] == "10"
     limiter.spend(ann, MOST)
     with pytest.raises(RateLimited):

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from codexproxy.access.concurrency.slots import Slots
 from codexproxy.access.keys import hash_key
+from codexproxy.access.slots import Slots
 from codexproxy.simulator.client import SimulatorClient
 from tests.patience import patient
 from tests.service import Answer, Service, wait_until

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from limits.storage import MemoryStorage
 
-from codexproxy.access.authorization import Allowance, Identity
-from codexproxy.access.limits.rate_limits import Limiter
+from codexproxy.access.authorization import Identity, KeyLimits
+from codexproxy.access.rate_limits import Limiter
 from codexproxy.errors import ProxyError
 from codexproxy.observability.metrics import Metrics
 from codexproxy.server.settlement import Settlement
@@ -19,7 +19,7 @@ from codexproxy.storage.turn_journal import Account, Journal
 
 ROW = TurnRecord(1.5, "ann", "cursor", "chat", "gpt-5.2", "high", "one", 200, "", 70, 0, 30, 0, 12, 40, "")
 ANN = Account("0190-ann", 1000)
-WHO = Identity("ann", id=ANN.owner, limits=Allowance(tokens_per_day=ANN.tokens_per_day))
+WHO = Identity("ann", id=ANN.owner, limits=KeyLimits(tokens_per_day=ANN.tokens_per_day))
 
 
 class Left:

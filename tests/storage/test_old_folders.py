@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from codexproxy.access.limits.limit_store import SQLiteStorage, storage_uri
+from codexproxy.access.limits.rate_limits import Limiter
 
 from codexproxy.access.key_file import KeyFile
 from codexproxy.access.keys import KeyRing
-from codexproxy.access.limits.limit_store import SQLiteStorage, storage_uri
-from codexproxy.access.limits.rate_limits import Limiter
 from codexproxy.data_dir import DataDir
 from codexproxy.login.tokens.external_store import LinkedTokenStore
 from codexproxy.storage.ledger import Ledger, TurnRecord

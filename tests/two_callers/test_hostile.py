@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from codexproxy.access.concurrency.slots import Slots
+from codexproxy.access.slots import Slots
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.process import SimulatorProcess
 from tests.growth.conversations import CHAT as GROWING

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from codexproxy.access.concurrency.slots import Slots
+from codexproxy.access.slots import Slots
 from codexproxy.simulator.client import SimulatorClient
 from tests.patience import patient
 from tests.service import Service, wait_until

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from codexproxy.access.fetch_addresses import is_public_address
 from codexproxy.errors import BodyTooLarge, InvalidRequest
 from codexproxy.protocol.request import Turn
-from codexproxy.upstream.image_fetch import ImageFetcher, is_own_address, media_type
+from codexproxy.upstream.image_fetch import ImageFetcher, is_own_address, is_public_address, media_type
 from codexproxy.upstream.image_inliner import Inliner, inlined
 from tests.fakes.serving import serving
 from tests.patience import patient

@@ -5,8 +5,7 @@ from urllib.parse import parse_qs
 
 from flask import Blueprint, Response, request
 
-from codexproxy.access.origins import is_loopback_address
-from codexproxy.access.proxies import proxy_mark
+from codexproxy.access.origins import is_loopback_address, proxy_mark
 from codexproxy.errors import InvalidRequest
 from codexproxy.login.oauth.callback import Callback, parse_pasted
 from codexproxy.protocol.events import encode_json

@@ -15,7 +15,7 @@ from pathlib import Path  # noqa: E402
 
 import gevent  # noqa: E402
 
-from codexproxy.access.concurrency.slots import Slots  # noqa: E402
+from codexproxy.access.slots import Slots  # noqa: E402
 from codexproxy.errors import ProxyError  # noqa: E402
 from codexproxy.protocol.deadlines import TimeLimits  # noqa: E402
 from codexproxy.protocol.request import Turn  # noqa: E402

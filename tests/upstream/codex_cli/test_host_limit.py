@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from codexproxy.access.concurrency.slots import Slots
+from codexproxy.access.slots import Slots
 from tests.contracts.backend_stages import CliStage, eventually, processes_of_home
 from tests.patience import patient
 

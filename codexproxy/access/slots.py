@@ -1,17 +1,19 @@
-"""A fixed number of places for all workers of a host, and one fair queue for them.
+"""A semaphore for all workers of a host, with one fair queue.
 
-A place is a locked file, and so is a ticket in the queue: a process that dies
-gives back both. Tickets are named by their round and the host's monotonic
-clock; only the first one may take a place, so nobody overtakes, in whatever
-worker they wait. Each owner has one ticket in a round, so that whoever asks
-a hundred times keeps another who asks once waiting for one turn, not for all.
-Waiting is a loop of non-blocking attempts and sleeps; those further back sleep longer.
-Each attempt touches the ticket: a process that hangs is passed over until it goes on.
-A request of several turns has one ticket and takes its places all at once, so that
-two of them cannot wait for each other's.
-The queue is bounded: whoever would have to stand behind too many is told so at once.
+A slot is a locked file, and so is a ticket in the queue: both are freed when
+their process dies. The files of slots stay open, since each waiting turn tries
+them again and again. Tickets are named by their round and the host's monotonic
+clock; only the first one may take a slot, so no turn overtakes another, in
+whatever worker it waits. Each owner has one ticket in a round: an owner with a
+hundred requests delays another one's single request by one turn, not by all.
+Waiting is a loop of non-blocking attempts and sleeps; tickets further back sleep
+longer. Each attempt touches the ticket: a process that hangs is passed over until
+it continues. A request of several turns has one ticket and takes its slots all at
+once, so that two such requests cannot wait for each other. The queue is bounded:
+a request that would stand behind too many is refused at once.
 """
 
+import fcntl
 import itertools
 import os
 import time
@@ -21,10 +23,93 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from codexproxy.access.concurrency.lock_slots import Places
 from codexproxy.errors import InvalidRequest, Overloaded, RateLimited
 from codexproxy.storage.atomic_file import make_private_folder
 from codexproxy.storage.locks import try_lock
+
+
+class LockFileSlots:
+    """Some places; whoever names the same folder shares them.
+
+    Args:
+        folder: Where the files are.
+        count: How many places there are.
+    """
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self._folder = folder
+        self._count = count
+        self._process = os.getpid()
+        self._files: dict[int, int] = {}
+        self._ours: dict[int, object] = {}
+
+    def take(self) -> int | None:
+        """Takes a place and returns its number; None when all are taken."""
+        return next(iter(self.take_all(1)), None)
+
+    def take_all(self, count: int) -> list[int]:
+        """Takes so many places and returns their numbers; takes none, ``[]``, when not so many are free."""
+        self._notice_fork()
+        taken: list[int] = []
+        try:
+            for number in range(self._count):
+                if self._try(number):
+                    taken.append(number)
+                if len(taken) == count:
+                    return taken
+        except BaseException:
+            self._free_all(taken)
+            raise
+        self._free_all(taken)
+        return []
+
+    def free(self, number: int) -> None:
+        """Gives back a place that was taken."""
+        # Unlocked by name, since a forked child may hold a copy of the descriptor for a moment.
+        fcntl.flock(self._files[number], fcntl.LOCK_UN)
+        self._ours.pop(number, None)
+
+    def _free_all(self, numbers: list[int]) -> None:
+        for number in numbers:
+            self.free(number)
+
+    def busy(self) -> int:
+        """How many are taken."""
+        self._notice_fork()
+        untaken = [number for number in range(self._count) if self._try(number)]
+        for number in untaken:
+            self.free(number)
+        return self._count - len(untaken)
+
+    def _try(self, number: int) -> bool:
+        # The lock does not keep out other threads of this process, but the first to write its claim does.
+        claim = object()
+        if self._ours.setdefault(number, claim) is not claim:
+            return False
+        try:
+            taken = try_lock(self._open(number))
+        except BaseException:
+            self._ours.pop(number, None)
+            raise
+        if not taken:
+            self._ours.pop(number, None)
+        return taken
+
+    def _open(self, number: int) -> int:
+        descriptor = self._files.get(number)
+        if descriptor is None:
+            descriptor = os.open(self._folder / str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._files[number] = descriptor
+        return descriptor
+
+    def _notice_fork(self) -> None:
+        # A child shares its parent's locks; it begins with files of its own.
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            for descriptor in self._files.values():
+                os.close(descriptor)
+            self._files, self._ours = {}, {}
+
 
 # Sleep of the first in the queue, in seconds, and the longest sleep of anybody.
 NEXT_SLEEP = 0.01
@@ -93,7 +178,7 @@ class Slots:
         self._clock = clock
         # Looked up at each call, since gevent may patch it later.
         self._sleep = sleep or (lambda seconds: time.sleep(seconds))
-        self._places = Places(folder / "places", limit)
+        self._places = LockFileSlots(folder / "places", limit)
         self._queue = folder / "queue"
         for path in (folder / "places", self._queue):
             make_private_folder(path)
@@ -163,7 +248,7 @@ class Slots:
             if places or left <= 0 or gone():
                 return places
             # Whoever is in the queue stays in it.
-            if not admitted and self._is_beyond(ticket):
+            if not admitted and self._queue_is_full(ticket):
                 raise self._full()
             admitted = True
             self._sleep(min(NEXT_SLEEP * (1 + position), LONGEST_SLEEP, left))
@@ -178,7 +263,7 @@ class Slots:
                 return max(1, names.index(ticket) - place) if ticket in names else 1
         return 0
 
-    def _is_beyond(self, ticket: str) -> bool:
+    def _queue_is_full(self, ticket: str) -> bool:
         """Whether as many as may wait stand before this ticket."""
         before = [name for name in self._tickets() if name < ticket]
         # What dead owners left is looked for only when it matters, since it costs a look at every ticket.

@@ -1,14 +1,126 @@
-"""Which client asks, by the marks of its request."""
+"""Detects which client sent a request, from its headers and its system text.
+
+``PROFILES`` is the table of clients; ``MARKS`` and ``PROOFS`` say when one is what it claims to be.
+"""
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
-from codexproxy.access.clients.headers import Headers, values_of
-from codexproxy.access.clients.profiles import BY_NAME, CLAUDE_CLI, CODEX_CLI, PROFILES, UNKNOWN, Profile
-from codexproxy.access.instructions.catalog import OfficialTexts
+from codexproxy.planning.official_instructions import KnownInstructions
+
+
+class Headers(Protocol):
+    """A request's headers by name.
+
+    Werkzeug's are asked in any case; a plain dict holds its names in lower case.
+    """
+
+    def get(self, name: str, /) -> str | None:
+        """The header's value, None when the request does not carry it."""
+
+
+def values_of(headers: Headers, name: str) -> tuple[str, ...]:
+    """A header's values, each once.
+
+    ``session_id`` and ``session-id`` reach a WSGI application under one name,
+    joined by a comma when both were sent.
+    """
+    value = headers.get(name)
+    if not value:
+        return ()
+    parts = (part.strip() for part in value.split(","))
+    return tuple(dict.fromkeys(part for part in parts if part))
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One client.
+
+    Attributes:
+        name: As in ``allowedClients`` and in logs.
+        user_agents: First words of its ``User-Agent`` or ``originator``, in lower case, up to ``/`` or a blank.
+        headers: Names of headers that only it sends.
+        titles: Values of ``X-Title`` or beginnings of ``HTTP-Referer``, in lower case.
+        phrases: Words near the beginning of its system text.
+    """
+
+    name: str
+    user_agents: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
+
+
+CODEX_CLI = "codex-cli"
+CLAUDE_CLI = "claude-cli"
+
+# The first row that has any mark of the request wins; editors and front ends
+# stand before the libraries they are built with.
+PROFILES: tuple[Profile, ...] = (
+    Profile(
+        CODEX_CLI,
+        user_agents=(
+            "codex_cli_rs",
+            "codex_exec",
+            "codex-tui",
+            "codex_vscode",
+            "codex_app",
+            "codex_sdk_ts",
+            "codex desktop",
+        ),
+    ),
+    Profile(CLAUDE_CLI, user_agents=("claude-cli", "claude-code"), phrases=("You are Claude Code,",)),
+    Profile(
+        "cursor",
+        user_agents=("cursor",),
+        headers=("x-cursor-client-version",),
+        titles=("cursor", "https://cursor.com"),
+        phrases=("You operate in Cursor", "running in Cursor", "Cursor IDE"),
+    ),
+    Profile(
+        "roo-code",
+        user_agents=("roocode", "roo-code"),
+        titles=("roo code", "https://github.com/roovetgit"),
+        phrases=("You are Roo,",),
+    ),
+    Profile(
+        "cline",
+        user_agents=("cline",),
+        headers=("x-cline-version",),
+        titles=("cline", "https://cline.bot"),
+        phrases=("You are Cline",),
+    ),
+    Profile(
+        "open-webui",
+        user_agents=("openwebui", "open-webui"),
+        headers=("x-openwebui-chat-id", "x-openwebui-user-id", "x-openwebui-user-name"),
+        titles=("open webui", "https://openwebui.com"),
+    ),
+    Profile("zed", user_agents=("zed",)),
+    Profile(
+        "vscode",
+        user_agents=("githubcopilotchat", "vscode", "visual-studio-code"),
+        headers=("x-vscode-user-agent-library-version", "editor-plugin-version"),
+    ),
+    Profile("n8n", user_agents=("n8n",), headers=("x-n8n-workflow-id",), titles=("n8n", "https://n8n.io")),
+    Profile("continue", user_agents=("continue",), headers=("x-continue-unique-id",)),
+    Profile("opencode", user_agents=("opencode",), titles=("opencode", "https://opencode.ai")),
+    Profile("aider", user_agents=("aider",), titles=("aider", "https://aider.chat")),
+    Profile("xcode", user_agents=("xcode",)),
+    Profile("raycast", user_agents=("raycast",)),
+    Profile("jetbrains", user_agents=("jetbrains", "intellij")),
+    Profile("litellm", user_agents=("litellm",), titles=("litellm", "https://litellm.ai")),
+    Profile("vercel-ai", user_agents=("ai-sdk", "ai")),
+    Profile("openai-sdk", user_agents=("openai", "asyncopenai", "agents")),
+    Profile("curl", user_agents=("curl",)),
+)
+UNKNOWN = Profile("unknown")
+
+BY_NAME: dict[str, Profile] = {profile.name: profile for profile in PROFILES}
+
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _CLAUDE_USER = re.compile(r'_session_[0-9a-f-]{36}$|"session_id"')
@@ -66,7 +178,7 @@ class Request:
     instructions: str
     developer: tuple[str, ...]
     metadata: Any
-    official: OfficialTexts
+    official: KnownInstructions
 
     @property
     def opening(self) -> str:
@@ -74,7 +186,7 @@ class Request:
         return self.instructions[:_OPENING] or " ".join(self.developer)[:_OPENING]
 
 
-def detect(headers: Headers, body: Mapping[str, Any], official: OfficialTexts) -> Client:
+def detect(headers: Headers, body: Mapping[str, Any], official: KnownInstructions) -> Client:
     """Recognises the client behind a request.
 
     Args:
@@ -107,7 +219,7 @@ def session_of(headers: Headers) -> str | None:
     return None
 
 
-def _request(headers: Headers, body: Mapping[str, Any], official: OfficialTexts) -> Request:
+def _request(headers: Headers, body: Mapping[str, Any], official: KnownInstructions) -> Request:
     instructions = body.get("instructions")
     metadata = body.get("metadata")
     return Request(

@@ -1,4 +1,4 @@
-"""How much a key may ask: requests per minute, of each key and of all, and tokens per day."""
+"""Rate limits: requests per minute of each key and of all keys, tokens per day, and the quota a key must leave."""
 
 import math
 import time
@@ -11,16 +11,17 @@ from limits.storage import Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
 
 from codexproxy.access.authorization import Identity
-from codexproxy.access.concurrency.slots import too_many_answers
-from codexproxy.access.limits.limit_store import SCHEME, SQLiteStorage
-from codexproxy.errors import RateLimited
+from codexproxy.access.limit_store import SCHEME, SQLiteStorage
+from codexproxy.access.slots import too_many_answers
+from codexproxy.errors import RateLimited, local_time
+from codexproxy.protocol.quota import QuotaWindow, Tell
 
 # The identifier under which requests of all keys are counted; no key can have it, since names are not empty.
 EVERYBODY = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class LimitWindow:
     """How one limit stands.
 
     Attributes:
@@ -35,11 +36,11 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RateLimitStatus:
     """How a caller's limits stand; None where there is no limit."""
 
-    requests: Window | None = None
-    tokens: Window | None = None
+    requests: LimitWindow | None = None
+    tokens: LimitWindow | None = None
 
     def headers(self) -> dict[str, str]:
         """The ``x-ratelimit-*`` headers, in the form of the OpenAI API."""
@@ -106,7 +107,7 @@ class Limiter:
         self._per_minute = per_minute
         self._clock = clock
 
-    def admit(self, identity: Identity, count: int = 1) -> Standing:
+    def admit(self, identity: Identity, count: int = 1) -> RateLimitStatus:
         """Counts the turns of one request; one that is refused is not counted.
 
         Args:
@@ -138,7 +139,7 @@ class Limiter:
             item = _PerDay(identity.limits.tokens_per_day)
             self._tokens.hit(item, identity.owner, self._day(), cost=tokens)
 
-    def standing(self, identity: Identity) -> Standing:
+    def standing(self, identity: Identity) -> RateLimitStatus:
         """How the caller's limits stand; of two limits the tighter one."""
         windows = []
         own = self._own_rate(identity)
@@ -147,16 +148,16 @@ class Limiter:
         if self._per_minute:
             windows.append(self._window(_PerMinute(self._per_minute), EVERYBODY))
         requests = min(windows, key=lambda window: (window.remaining, window.limit), default=None)
-        return Standing(requests, self._token_window(identity))
+        return RateLimitStatus(requests, self._token_window(identity))
 
     def _own_rate(self, identity: Identity) -> RateLimitItem | None:
         allowed = identity.limits.rate_per_minute
         return _PerMinute(allowed) if allowed else None
 
-    def _window(self, item: RateLimitItem, owner: str) -> Window:
+    def _window(self, item: RateLimitItem, owner: str) -> LimitWindow:
         stats = self._rates.get_window_stats(item, owner)
         used_any = stats.remaining < item.amount
-        return Window(item.amount, max(0, stats.remaining), max(0.0, stats.reset_time - self._clock()) * used_any)
+        return LimitWindow(item.amount, max(0, stats.remaining), max(0.0, stats.reset_time - self._clock()) * used_any)
 
     def _too_many(self, item: RateLimitItem, owner: str, name: str) -> RateLimited:
         seconds = max(1, math.ceil(self._window(item, owner).reset))
@@ -175,12 +176,12 @@ class Limiter:
                 retry_after=math.ceil(window.reset),
             )
 
-    def _token_window(self, identity: Identity) -> Window | None:
+    def _token_window(self, identity: Identity) -> LimitWindow | None:
         allowed = identity.limits.tokens_per_day
         if not allowed:
             return None
         stats = self._tokens.get_window_stats(_PerDay(allowed), identity.owner, self._day())
-        return Window(allowed, stats.remaining, self._seconds_left_today())
+        return LimitWindow(allowed, stats.remaining, self._seconds_left_today())
 
     def _day(self) -> str:
         return self._now().date().isoformat()
@@ -207,3 +208,31 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes}m{rest}s" if hours else f"{minutes}m{rest}s"
+
+
+def check_reserve(identity: Identity, window: QuotaWindow | None, now: float, tell: Tell = local_time) -> None:
+    """Refuses a turn that would eat into the reserve; a quota that is not known refuses nothing.
+
+    Args:
+        identity: Who asks.
+        window: The long window of the account with most left.
+        now: Epoch seconds.
+        tell: Writes a moment.
+
+    Raises:
+        RateLimited: ``insufficient_quota``.
+    """
+    reserve = identity.limits.reserve_weekly_percent
+    if not reserve or window is None:
+        return
+    used = window.used_now(now)
+    if used < 100 - reserve:
+        return
+    left = window.resets_at - now if window.resets_at is not None else None
+    when = f" It starts again at {tell(window.resets_at)}." if window.resets_at is not None else ""
+    raise RateLimited(
+        f"The {window.label} quota is {used:g} % used, and the key '{identity.name}' must leave {reserve:g} % of it."
+        f"{when}",
+        code="insufficient_quota",
+        retry_after=math.ceil(left) if left is not None else None,
+    )

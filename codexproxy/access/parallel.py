@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from codexproxy.access.authorization import Identity
-from codexproxy.access.concurrency.slots import Slot, too_many_answers
+from codexproxy.access.slots import Slot, too_many_answers
 from codexproxy.errors import RateLimited
 from codexproxy.storage.atomic_file import make_private_folder
 from codexproxy.storage.locks import try_lock

@@ -1,1 +1,0 @@
-"""Detects which client sent a request."""

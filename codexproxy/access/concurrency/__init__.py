@@ -1,1 +1,0 @@
-"""Limits concurrent turns, of one key and of the whole host."""

@@ -1,1 +1,0 @@
-"""Recognises official instructions, and adds them where a request needs them."""

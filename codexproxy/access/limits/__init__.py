@@ -1,1 +1,0 @@
-"""Rate limits, token budgets and quota reserves of keys."""
