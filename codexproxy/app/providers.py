@@ -19,7 +19,7 @@ from codexproxy.upstream.chatgpt.client import ChatGptBackend
 from codexproxy.upstream.chatgpt.sse import untold
 from codexproxy.upstream.chatgpt.transport import Transport
 from codexproxy.upstream.codex_cli import CodexCliBackend, CodexCliOptions, is_local_url
-from codexproxy.upstream.codex_cli.process.concurrency import Permits
+from codexproxy.upstream.codex_cli.process.pool import Permits
 from codexproxy.upstream.openai_compatible import RelayAddress, RelayBackend
 from codexproxy.upstream.provider import Provider, UnavailableBackend
 from codexproxy.upstream.quota_store import QuotaBook

@@ -19,7 +19,7 @@ from codexproxy.upstream.base import Backend
 from codexproxy.upstream.chatgpt.client import ChatGptBackend
 from codexproxy.upstream.chatgpt.transport import Transport
 from codexproxy.upstream.codex_cli import CodexCliBackend, CodexCliOptions
-from codexproxy.upstream.codex_cli.process.environment import RUN
+from codexproxy.upstream.codex_cli.process.run_folder import RUN
 from codexproxy.upstream.openai_compatible import RelayAddress, RelayBackend
 from tests.fakes.codex_cli import FakeCli
 from tests.patience import patient

@@ -24,8 +24,8 @@ from codexproxy.protocol.quota import limit_text
 from codexproxy.protocol.usage import read_usage
 from codexproxy.upstream.chatgpt.error_mapping import seconds_in
 from codexproxy.upstream.chatgpt.quota import quota_from_event, quota_from_headers, quota_from_usage
-from codexproxy.upstream.codex_cli.decode.model_list import _window
 from codexproxy.upstream.codex_cli.decode.progress import usage_of as cli_usage
+from codexproxy.upstream.codex_cli.queries import _window
 from codexproxy.upstream.router.retry_policy import seconds_until_reset
 from tests.hostile_numbers.numbers import VALUES
 

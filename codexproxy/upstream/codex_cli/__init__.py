@@ -5,7 +5,7 @@ app-server`` streams. Both are told the same ``Job`` and give the same events.
 """
 
 from codexproxy.upstream.codex_cli.backend import CodexCliBackend
-from codexproxy.upstream.codex_cli.options import CodexCliOptions
-from codexproxy.upstream.codex_cli.security.loopback import is_local_url
+from codexproxy.upstream.codex_cli.run_spec import CodexCliOptions
+from codexproxy.upstream.codex_cli.security.local_only import is_local_url
 
 __all__ = ["CodexCliBackend", "CodexCliOptions", "is_local_url"]

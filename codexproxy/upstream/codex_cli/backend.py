@@ -15,17 +15,14 @@ from codexproxy.protocol.request import Turn
 from codexproxy.protocol.stream import Answerer, EventStream, Source
 from codexproxy.provider_types import CODEX_CLI
 from codexproxy.upstream.base import Backend
-from codexproxy.upstream.codex_cli.options import CodexCliOptions
 from codexproxy.upstream.codex_cli.process.app_transport import AppTransport
-from codexproxy.upstream.codex_cli.process.argv import exec_argv
-from codexproxy.upstream.codex_cli.process.concurrency import Permits
-from codexproxy.upstream.codex_cli.process.exec_transport import ExecTransport
+from codexproxy.upstream.codex_cli.process.exec_transport import ExecTransport, exec_argv
 from codexproxy.upstream.codex_cli.process.launch import Launcher, Surroundings
+from codexproxy.upstream.codex_cli.process.pool import Permits
 from codexproxy.upstream.codex_cli.process.run_folder import sweep
 from codexproxy.upstream.codex_cli.queries import Inquiries
-from codexproxy.upstream.codex_cli.run_spec import Job, job_of, tools_of
-from codexproxy.upstream.codex_cli.security.permission_profile import Places
-from codexproxy.upstream.codex_cli.security.sandbox import DANGER, check_access
+from codexproxy.upstream.codex_cli.run_spec import CodexCliOptions, Job, job_of, tools_of
+from codexproxy.upstream.codex_cli.security.sandbox import DANGER, Places, check_access
 
 # How long, in seconds, a CLI that has no app-server is not asked for one again.
 EXEC_FOR = 300.0

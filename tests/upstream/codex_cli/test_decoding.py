@@ -14,9 +14,8 @@ from codexproxy.protocol.aggregate import fold
 from codexproxy.protocol.events import Batch, Event
 from codexproxy.upstream.codex_cli.decode.app_events import AppDecoder
 from codexproxy.upstream.codex_cli.decode.event_builder import Composer
-from codexproxy.upstream.codex_cli.decode.exec_events import ExecDecoder
-from codexproxy.upstream.codex_cli.decode.lines import Lines
-from codexproxy.upstream.codex_cli.decode.turn_reporter import Reporter
+from codexproxy.upstream.codex_cli.decode.exec_events import ExecDecoder, Lines
+from codexproxy.upstream.codex_cli.decode.progress import Reporter
 from tests.simulator.event_schemas import flaws
 
 # One line of each kind (docs/reference/codex-cli.md#its-json-lines).

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexproxy.upstream.codex_cli.security.loopback import is_local_url, local_host
+from codexproxy.upstream.codex_cli.security.local_only import is_local_url, local_host
 
 LOCAL = [
     # names

@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 
 from codexproxy.errors import UpstreamFailed
-from codexproxy.upstream.codex_cli.process.environment import RUN
-from codexproxy.upstream.codex_cli.process.orphan_processes import processes_of
 from codexproxy.upstream.codex_cli.process.process import CliProcess
-from codexproxy.upstream.codex_cli.process.run_folder import PREFIX, RunFolder, remove_tree, sweep
+from codexproxy.upstream.codex_cli.process.run_folder import PREFIX, RUN, RunFolder, processes_of, remove_tree, sweep
 from tests.contracts.backend_stages import eventually
 from tests.patience import patient
 

@@ -8,8 +8,7 @@ import pytest
 
 from codexproxy.errors import InvalidRequest
 from codexproxy.upstream.codex_cli.security.config_file import config_of
-from codexproxy.upstream.codex_cli.security.local_only import require_local
-from codexproxy.upstream.codex_cli.security.redirects import REMEMBERED, Redirects
+from codexproxy.upstream.codex_cli.security.local_only import REMEMBERED, Redirects, require_local
 from tests.fakes.clock import Clock
 
 

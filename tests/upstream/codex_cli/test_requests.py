@@ -12,13 +12,11 @@ from hypothesis import strategies as st
 
 from codexproxy.errors import InvalidRequest, ModelNotFound, PermissionRefused
 from codexproxy.protocol.request import Caller, CliPermit, PassThrough, Turn
-from codexproxy.upstream.codex_cli.options import CodexCliOptions
-from codexproxy.upstream.codex_cli.process.app_requests import thread_params, turn_params
-from codexproxy.upstream.codex_cli.process.argv import exec_argv, overrides, toml_value
-from codexproxy.upstream.codex_cli.process.environment import of_commands, without_userinfo
-from codexproxy.upstream.codex_cli.run_spec import Job, job_of
-from codexproxy.upstream.codex_cli.security.permission_profile import Places, confined
-from codexproxy.upstream.codex_cli.security.sandbox import Sandbox, decide_sandbox
+from codexproxy.upstream.codex_cli.process.app_server import thread_params, turn_params
+from codexproxy.upstream.codex_cli.process.exec_transport import exec_argv, overrides, toml_value
+from codexproxy.upstream.codex_cli.process.launch import of_commands, without_userinfo
+from codexproxy.upstream.codex_cli.run_spec import CodexCliOptions, Job, job_of
+from codexproxy.upstream.codex_cli.security.sandbox import Places, Sandbox, confined, decide_sandbox
 from codexproxy.upstream.codex_cli.x_codex import Wishes, wishes_of
 
 PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from codexproxy.errors import InvalidRequest
-from codexproxy.upstream.codex_cli.security.workdir import resolve_workdir
+from codexproxy.upstream.codex_cli.security.sandbox import resolve_workdir
 
 
 @pytest.fixture

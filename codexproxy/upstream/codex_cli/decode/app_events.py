@@ -11,8 +11,7 @@ from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.observability.redaction import Redactor
 from codexproxy.protocol.events import Batch
 from codexproxy.upstream.codex_cli.decode.event_builder import Composer
-from codexproxy.upstream.codex_cli.decode.progress import Progress, object_of, usage_of
-from codexproxy.upstream.codex_cli.decode.turn_reporter import Reporter
+from codexproxy.upstream.codex_cli.decode.progress import Progress, Reporter, object_of, usage_of
 
 Json = dict[str, Any]
 

@@ -1,5 +1,6 @@
 """How one turn of the CLI goes, whichever protocol tells of it. Pure."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -102,3 +103,168 @@ def usage_of(counts: Json, names: Sequence[str]) -> Json:
 def object_of(value: Any) -> Json:
     """An object of a message; empty where the CLI wrote something else."""
     return value if isinstance(value, dict) else {}
+
+
+# Most characters of a command's output that are told.
+OUTPUT_SHOWN = 4000
+
+_CAPITAL = re.compile(r"(?<=[a-z0-9])([A-Z])")
+
+
+def activity_of(item: Json) -> Json | None:
+    """The item in its plain form, when it reports an activity."""
+    plain = _plain(item)
+    return plain if plain.get("type") in _WORDS else None
+
+
+def began(activity: Json) -> str:
+    """What is told when it begins."""
+    return _WORDS[activity["type"]][0](activity)
+
+
+def ended(activity: Json) -> str:
+    """What is told when it has ended."""
+    return _WORDS[activity["type"]][1](activity)
+
+
+def _plain(item: Json) -> Json:
+    plain = {_snake(key): value for key, value in item.items()}
+    return {**plain, "type": _snake(str(item.get("type", "")))}
+
+
+def _snake(name: str) -> str:
+    return _CAPITAL.sub(lambda found: "_" + found[1].lower(), name)
+
+
+def _command(item: Json) -> str:
+    return f"$ {_text(item.get('command'))}\n"
+
+
+def _command_end(item: Json) -> str:
+    output, status = _text(item.get("aggregated_output")), item.get("exit_code")
+    shown = output[-OUTPUT_SHOWN:]
+    dropped = f"[{len(output) - len(shown)} characters left out]\n" if len(output) > len(shown) else ""
+    newline = "" if not shown or shown.endswith("\n") else "\n"
+    ending = f"[exit {status}]" if status is not None else _status(item)
+    return f"{dropped}{shown}{newline}{ending}"
+
+
+def _changes(item: Json) -> str:
+    changes = item.get("changes")
+    lines = [_change(change) for change in changes if isinstance(change, dict)] if isinstance(changes, list) else []
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _change(change: Json) -> str:
+    # The app-server says {"kind": {"type": "add"}}.
+    kind = change.get("kind")
+    word = kind.get("type") if isinstance(kind, dict) else kind
+    return f"{_text(word)} {_text(change.get('path'))}"
+
+
+def _status(item: Json) -> str:
+    return f"[{_text(item.get('status')) or 'done'}]"
+
+
+def _tool(item: Json) -> str:
+    return f"tool {_text(item.get('server'))}.{_text(item.get('tool'))}\n"
+
+
+def _search(item: Json) -> str:
+    return f"web search: {_text(item.get('query'))}\n"
+
+
+def _todo(item: Json) -> str:
+    entries = item.get("items")
+    steps = [step for step in entries if isinstance(step, dict)] if isinstance(entries, list) else []
+    return "".join(f"[{'x' if step.get('completed') else ' '}] {_text(step.get('text'))}\n" for step in steps)
+
+
+def _nothing(item: Json) -> str:
+    return ""
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else str(value)
+
+
+# Type of an item -> what is told when it begins and what is added at its end.
+_WORDS: dict[str, tuple[Callable[[Json], str], Callable[[Json], str]]] = {
+    "command_execution": (_command, _command_end),
+    "file_change": (_changes, _status),
+    "mcp_tool_call": (_tool, _status),
+    "collab_tool_call": (_tool, _status),
+    "collab_agent_tool_call": (_tool, _status),
+    "web_search": (_nothing, _search),
+    "todo_list": (_nothing, _todo),
+}
+
+
+COMMENTARY = "commentary"
+FINAL = "final_answer"
+
+
+class Reporter:
+    """Tells a composer what happened.
+
+    Args:
+        composer: Makes the events.
+        json_answer: Whether nothing but the answer may be told as a message.
+        include_activity: Whether commands and file changes are told.
+    """
+
+    def __init__(self, composer: Composer, *, json_answer: bool = False, include_activity: bool = False) -> None:
+        self._composer = composer
+        self._json_answer = json_answer
+        self._include_activity = include_activity
+        self._begun: set[str] = set()
+        self._held: tuple[str, str] | None = None
+
+    def hold(self, key: str, text: str) -> Batch:
+        """A whole message of which nobody knows yet whether it is the answer."""
+        events = self.release(COMMENTARY)
+        self._held = (key, text)
+        return events
+
+    def release(self, phase: str) -> Batch:
+        """The message that was held back, now that its phase is known."""
+        if self._held is None:
+            return []
+        (key, text), self._held = self._held, None
+        return self.message(key, text, phase)
+
+    def delta(self, key: str, text: str, phase: str | None) -> Batch:
+        """Further text of a message whose phase is known, or does not matter."""
+        if self._json_answer and phase != FINAL:
+            return []
+        return self.release(COMMENTARY) + self._composer.message_delta(key, text, phase)
+
+    def message(self, key: str, text: str, phase: str | None) -> Batch:
+        """A message at its end."""
+        if self._json_answer and phase == COMMENTARY:
+            return []
+        return self.release(COMMENTARY) + self._composer.message_done(key, text, phase)
+
+    def knows_better(self, phase: str | None) -> bool:
+        """Whether a finished message has to be held back."""
+        return self._json_answer and phase is None
+
+    def activity(self, item: Json, *, finished: bool) -> Batch:
+        """A command, a file change and the like: told as reasoning, so that no client takes it for a call."""
+        activity = activity_of(item) if self._include_activity else None
+        if activity is None:
+            return []
+        key = f"activity:{activity.get('id')}"
+        events: Batch = []
+        if key not in self._begun:
+            self._begun.add(key)
+            events += self._composer.reasoning_delta(key, 0, began(activity))
+        if not finished:
+            return events
+        self._begun.discard(key)
+        events += self._composer.reasoning_delta(key, 0, ended(activity))
+        return events + self._composer.reasoning_done(key, [], activity)
+
+    def complete(self, usage: Json | None) -> Batch:
+        """The end of the answer."""
+        return self.release(FINAL) + self._composer.complete(usage)

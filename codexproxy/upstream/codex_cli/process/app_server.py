@@ -5,14 +5,18 @@ See docs/reference/codex-cli.md#asking-for-its-models.
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from codexproxy.errors import UpstreamFailed, UpstreamTimeout
 from codexproxy.observability.redaction import Redactor
 from codexproxy.protocol.events import decode_object, encode_json
 from codexproxy.upstream.codex_cli.decode.error_mapping import failure_of_exit, failure_of_text
+from codexproxy.upstream.codex_cli.process.exec_transport import run_settings
 from codexproxy.upstream.codex_cli.process.process import CliProcess
+from codexproxy.upstream.codex_cli.run_spec import Job
+from codexproxy.upstream.codex_cli.security.sandbox import DANGER, Places
 
 Json = dict[str, Any]
 
@@ -125,3 +129,22 @@ class AppServer:
 
     def _send(self, message: Json) -> None:
         self.process.send(encode_json(message) + b"\n")
+
+
+def thread_params(job: Job, places: Places, restraints: Mapping[str, Any]) -> Json:
+    """``thread/start``: a fresh thread that nobody keeps and that asks nobody for approval."""
+    return {
+        "model": job.model,
+        "cwd": str(places.workdir),
+        "ephemeral": True,
+        "approvalPolicy": "never",
+        **({"sandbox": DANGER} if job.sandbox.mode == DANGER else {}),
+        "config": run_settings(job, places, restraints),
+    }
+
+
+def turn_params(thread: str, job: Job, images: Iterable[Path]) -> Json:
+    """``turn/start``: the images in order, then the prompt, as ``codex exec`` sends them."""
+    pictures = [{"type": "localImage", "path": str(path)} for path in images]
+    params: Json = {"threadId": thread, "input": [*pictures, {"type": "text", "text": job.prompt.text}]}
+    return params if job.schema is None else {**params, "outputSchema": job.schema}

@@ -10,13 +10,12 @@ from codexproxy.errors import ProxyError, UpstreamTimeout
 from codexproxy.protocol.deadlines import Deadlines
 from codexproxy.upstream.codex_cli.decode.app_events import AppDecoder, thread_of
 from codexproxy.upstream.codex_cli.decode.event_builder import Composer
-from codexproxy.upstream.codex_cli.decode.turn_reporter import Reporter
-from codexproxy.upstream.codex_cli.process.app_requests import thread_params, turn_params
-from codexproxy.upstream.codex_cli.process.app_server import AppServer
-from codexproxy.upstream.codex_cli.process.argv import overrides
+from codexproxy.upstream.codex_cli.decode.progress import Reporter
+from codexproxy.upstream.codex_cli.process.app_server import AppServer, thread_params, turn_params
+from codexproxy.upstream.codex_cli.process.exec_transport import overrides
 from codexproxy.upstream.codex_cli.process.launch import Launcher, Surroundings
-from codexproxy.upstream.codex_cli.process.orphan_processes import processes_of
 from codexproxy.upstream.codex_cli.process.pool import Pool
+from codexproxy.upstream.codex_cli.process.run_folder import processes_of
 from codexproxy.upstream.codex_cli.run_spec import Job
 from codexproxy.upstream.codex_cli.source import CliSource
 

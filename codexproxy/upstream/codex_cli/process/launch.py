@@ -3,24 +3,25 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from codexproxy.errors import InvalidRequest, RateLimited
 from codexproxy.observability.redaction import Redactor
 from codexproxy.storage.atomic_file import make_private_folder
-from codexproxy.upstream.codex_cli.options import CodexCliOptions
-from codexproxy.upstream.codex_cli.process.concurrency import Permits, Unlimited
-from codexproxy.upstream.codex_cli.process.environment import LOGIN, PROXIES, of_commands, reduced, userinfo_of
+from codexproxy.upstream.codex_cli.process.pool import Permits, Unlimited
 from codexproxy.upstream.codex_cli.process.process import CliProcess
-from codexproxy.upstream.codex_cli.process.run_folder import RunFolder
-from codexproxy.upstream.codex_cli.run_spec import Job
+from codexproxy.upstream.codex_cli.process.run_folder import RUN, RunFolder
+from codexproxy.upstream.codex_cli.run_spec import CodexCliOptions, Job
 from codexproxy.upstream.codex_cli.security.config_file import CliConfig, ConfigFile, Stamp
 from codexproxy.upstream.codex_cli.security.landlock import landlocked
 from codexproxy.upstream.codex_cli.security.local_only import (
+    PROXIES,
+    Redirects,
     local_pins,
     local_ports,
     require_local,
@@ -28,9 +29,93 @@ from codexproxy.upstream.codex_cli.security.local_only import (
     walled_in,
     without_helpers,
 )
-from codexproxy.upstream.codex_cli.security.permission_profile import Places, is_hidden
-from codexproxy.upstream.codex_cli.security.redirects import Redirects
-from codexproxy.upstream.codex_cli.security.sandbox import DANGER, WORKSPACE_WRITE
+from codexproxy.upstream.codex_cli.security.sandbox import DANGER, WORKSPACE_WRITE, Places, is_hidden
+
+# Names handed on when they are set. Our own keys and tokens are not among them.
+NEEDED = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CODEX_CA_CERTIFICATE",
+    *PROXIES,
+    "NO_PROXY",
+    "no_proxy",
+)
+
+# The CLI's own ways to be let in besides its login.
+LOGIN = ("CODEX_API_KEY", "CODEX_ACCESS_TOKEN")
+
+
+def reduced(
+    environment: Mapping[str, str], secrets: Iterable[str], home: Path, temporary: Path, run: str
+) -> dict[str, str]:
+    """What the CLI gets to see.
+
+    Args:
+        environment: What there is.
+        secrets: Further names that its configuration reads keys from.
+        home: The CLI's own folder.
+        temporary: Folder for temporary files of this run.
+        run: Identity of this run.
+    """
+    names = dict.fromkeys([*NEEDED, *LOGIN, *secrets])
+    kept = {name: environment[name] for name in names if name in environment}
+    return {**kept, "CODEX_HOME": str(home), "TMPDIR": str(temporary), RUN: run}
+
+
+def of_commands(environment: Mapping[str, str], secrets: Iterable[str], excluded: object, home: Path) -> dict[str, Any]:
+    """Configuration of the environment of the commands a model runs: a shell's few names, and no key.
+
+    By itself the CLI hands all of its environment on, its provider's key included, and starts a login shell, whose
+    profile may add keys again. What the owner sets for commands in config.toml stays.
+
+    Args:
+        environment: The CLI's own.
+        secrets: Names that hold keys.
+        excluded: What the CLI's configuration excludes already.
+        home: The CLI's own folder.
+    """
+    already = [name for name in excluded if isinstance(name, str)] if isinstance(excluded, list) else []
+    proxies = {name: without_userinfo(environment[name]) for name in PROXIES if name in environment}
+    direct = {name: environment[name] for name in ("NO_PROXY", "no_proxy") if name in environment}
+    given = {**proxies, **direct, "CODEX_HOME": str(home)}
+    return {
+        "allow_login_shell": False,
+        "shell_environment_policy.inherit": "core",
+        "shell_environment_policy.include_only": [],
+        "shell_environment_policy.exclude": list(dict.fromkeys([*already, *LOGIN, *secrets])),
+        **{f"shell_environment_policy.set.{name}": value for name, value in given.items()},
+    }
+
+
+def without_userinfo(url: str) -> str:
+    """A proxy's URL without its user and password; empty when it cannot be read."""
+    scheme, mark, rest = url.rpartition("://")
+    try:
+        parts = urlsplit(f"{scheme or 'http'}://{rest}")
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+        place = host if parts.port is None else f"{host}:{parts.port}"
+    except ValueError:
+        return ""
+    if "@" in place or not place:
+        return ""
+    return urlunsplit((scheme, place, "", "", "")) if mark else place
+
+
+def userinfo_of(url: str) -> str:
+    """The password of a proxy's URL, or its user where there is no password; empty when it has neither."""
+    userinfo = url.rpartition("://")[2].rpartition("@")[0]
+    return userinfo.partition(":")[2] or userinfo
+
 
 _ALWAYS: dict[str, Any] = {
     # Otherwise the owner's shell profile runs once more for every turn, and may outlive it.

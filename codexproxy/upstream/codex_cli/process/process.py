@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from codexproxy.errors import UpstreamFailed
-from codexproxy.upstream.codex_cli.decode.lines import Lines
-from codexproxy.upstream.codex_cli.process.orphan_processes import kill_leftovers
+from codexproxy.upstream.codex_cli.decode.exec_events import Lines
+from codexproxy.upstream.codex_cli.process.run_folder import kill_leftovers
 
 READ_SIZE = 262144
 WRITE_SIZE = 65536

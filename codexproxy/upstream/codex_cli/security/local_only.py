@@ -10,15 +10,176 @@ each turn, servers of tools) is switched off. Where the kernel can, it holds the
 CLI and all that it starts to the port of the local server (``landlocked``).
 """
 
+import http.client
+import ipaddress
 import re
+import ssl
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from codexproxy.errors import InvalidRequest
-from codexproxy.upstream.codex_cli.process.environment import PROXIES
 from codexproxy.upstream.codex_cli.security.config_file import BUILT_IN, CliConfig
-from codexproxy.upstream.codex_cli.security.loopback import local_host
+
+# Where requests go by; such a URL may hold a user and a password.
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+
+
+_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
+_SCHEMES = frozenset({"http", "https", "ws", "wss"})
+
+# Names that every resolver answers by itself; ``x.localhost`` is asked of DNS by some.
+_NAMES = frozenset({"localhost"})
+
+_NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+", re.IGNORECASE | re.ASCII)
+_PORT = re.compile(r"[0-9]{0,5}", re.ASCII)
+
+
+def is_local_url(url: str) -> bool:
+    """Whether requests to this URL stay on this machine."""
+    return local_host(url) is not None
+
+
+def local_host(url: str) -> str | None:
+    """The local host a URL names, written plainly; None when it is not local for certain."""
+    if not url.isascii() or "\\" in url or any(ord(character) <= 32 or ord(character) == 127 for character in url):
+        return None
+    found = _URL.fullmatch(url)
+    if found is None or found["scheme"].lower() not in _SCHEMES:
+        return None
+    host = _host_of(found["authority"])
+    return _plain(host.lower()) if host else None
+
+
+def _host_of(authority: str) -> str | None:
+    userinfo, _, place = authority.rpartition("@")
+    if "@" in userinfo or "%" in place:
+        return None
+    host, port = _split_port(place)
+    return host if _PORT.fullmatch(port) and int(port or 0) <= 65535 else None
+
+
+def _split_port(place: str) -> tuple[str, str]:
+    if place.startswith("["):
+        host, bracket, port = place.partition("]")
+        whole = bracket and (not port or port[0] == ":")
+        return (host + bracket, port[1:]) if whole else ("", "")
+    host, _, port = place.partition(":")
+    return host, port
+
+
+def _plain(host: str) -> str | None:
+    if host.startswith("["):
+        return _plain_v6(host[1:-1])
+    name = host.removesuffix(".")
+    if name in _NAMES:
+        return name
+    address = _v4(name)
+    return str(address) if address is not None and _stays(address) else None
+
+
+def _plain_v6(text: str) -> str | None:
+    try:
+        address = ipaddress.IPv6Address(text)
+    except ValueError:
+        return None
+    if "%" in text or not _stays(address.ipv4_mapped or address):
+        return None
+    return f"[{address}]"
+
+
+def _stays(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    # A connection to the unspecified address is one to this machine.
+    return address.is_loopback or address.is_unspecified
+
+
+def _v4(host: str) -> ipaddress.IPv4Address | None:
+    """An IPv4 host of one to four numbers, decimal, octal or hexadecimal; the last one fills the rest."""
+    parts = host.split(".")
+    if len(parts) > 4 or not all(_NUMBER.fullmatch(part) for part in parts):
+        return None
+    try:
+        *firsts, last = (_number(part) for part in parts)
+    except ValueError:
+        return None
+    if any(number > 255 for number in firsts) or last >= 256 ** (4 - len(firsts)):
+        return None
+    return ipaddress.IPv4Address(last + sum(number << (24 - 8 * place) for place, number in enumerate(firsts)))
+
+
+def _number(text: str) -> int:
+    if text[:2].lower() == "0x":
+        return int(text[2:] or "0", 16)
+    return int(text, 8) if len(text) > 1 and text[0] == "0" else int(text)
+
+
+# How long, in seconds, an answer counts, and how long we wait for one.
+REMEMBERED = 60.0
+PATIENCE = 3.0
+
+# As many hops as the CLI's client follows.
+MOST_HOPS = 10
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class Redirects:
+    """Asks local servers where they lead, each once in a while.
+
+    Args:
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[str, tuple[float, bool]] = {}
+
+    def leads_elsewhere(self, base_url: str) -> bool:
+        """Whether requests to this local URL end on another machine, as far as the server tells."""
+        asked, elsewhere = self._known.get(base_url, (float("-inf"), False))
+        if self._clock() - asked >= REMEMBERED:
+            elsewhere = _leads_elsewhere(f"{base_url.rstrip('/')}/responses")
+            self._known[base_url] = (self._clock(), elsewhere)
+        return elsewhere
+
+
+def _leads_elsewhere(url: str) -> bool:
+    for _ in range(MOST_HOPS):
+        if not is_local_url(url):
+            return True
+        target = _redirect_of(url)
+        if target is None:
+            return False
+        url = urljoin(url, target)
+    return True
+
+
+def _redirect_of(url: str) -> str | None:
+    """Where one request is sent on to; None when it is answered, or by nobody."""
+    parts = urlsplit(url.replace("ws", "http", 1) if url.lower().startswith("ws") else url)
+    connection = _connection(parts.scheme.lower(), parts.hostname or "", parts.port)
+    try:
+        # Nothing of anybody's is in this request.
+        connection.request("POST", parts.path or "/", body=b"{}", headers={"content-type": "application/json"})
+        response = connection.getresponse()
+        return response.getheader("location") if response.status in _REDIRECTS else None
+    except (OSError, http.client.HTTPException):
+        # Whatever is wrong with it, the CLI will tell.
+        return None
+    finally:
+        connection.close()
+
+
+def _connection(scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
+    if scheme == "https":
+        # Whose certificate it is does not matter for where it leads.
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return http.client.HTTPSConnection(host, port, timeout=PATIENCE, context=context)
+    return http.client.HTTPConnection(host, port, timeout=PATIENCE)
+
 
 # Built-in providers that serve open models on this machine, at a fixed address.
 _LOCAL_BUILT_IN = {"ollama": "http://localhost:11434/v1", "lmstudio": "http://localhost:1234/v1"}
