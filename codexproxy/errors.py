@@ -39,7 +39,7 @@ def local_time(moment: float) -> str:
     try:
         return datetime.fromtimestamp(moment).strftime("%a %d %b, %H:%M")
     except (OverflowError, ValueError, OSError):
-        return "a time beyond all calendars"
+        return "an unknown time"
 
 
 class ProxyError(Exception):

@@ -111,7 +111,7 @@ def repairs() -> Iterator[str]:
 def answers() -> Iterator[str]:
     """What was seen of conversations and answers."""
     yield "## Answers\n"
-    yield "".join(sentences(ROOT / "tests" / "web" / name) for name in ("test_fidelity.py", "test_emulation.py"))
+    yield "".join(sentences(ROOT / "tests" / "server" / name) for name in ("test_fidelity.py", "test_emulation.py"))
 
 
 def sentences(path: Path) -> str:

@@ -93,7 +93,7 @@ def test_a_name_that_is_taken_or_empty_is_refused(keys: Keys, name: str) -> None
     keys.add("ann")
     done = keys.run("add", name)
     assert done.returncode == 1
-    assert "name of its own" in done.stderr
+    assert "another one for the key" in done.stderr
     assert len(keys.listed()) == 1
 
 

@@ -30,7 +30,7 @@ def test_the_use_is_shown_below_the_windows(tmp_path: Path, sim: SimulatorClient
     (tmp_path / "tokens.json").write_text(json.dumps(sim.login()))
     environ = {"CODEX_BACKEND_URL": sim.backend_url, "CODEX_AUTH_ISSUER": sim.issuer_url, "DATA_DIR": str(tmp_path)}
     shown = run(tmp_path, "usage", **environ).stdout
-    assert "weekly" in shown and shown.endswith("Nothing was used yet.\n")
+    assert "weekly" in shown and shown.endswith("Nothing has been used yet.\n")
     told = json.loads(run(tmp_path, "usage", "--json", **environ).stdout)
     assert told["quota"][0]["windows"][0]["used_percent"] == 12
 

@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 def test_without_a_ledger_nothing_was_used(tmp_path: Path) -> None:
     done = run(tmp_path)
     assert done.exit_code == 0
-    assert done.output.endswith("Nothing was used yet.\n")
+    assert done.output.endswith("Nothing has been used yet.\n")
     assert "codexproxy login" in done.output
     assert not list(tmp_path.iterdir())
 

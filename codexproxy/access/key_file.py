@@ -105,7 +105,7 @@ class KeyFile:
         check_new_name(name)
         with self._changing() as records:
             if any(record["name"] == name for record in records):
-                raise ValueError(f"A key needs a name of its own; {name!r} is taken.")
+                raise ValueError(f"The name {name!r} is taken; choose another one for the key.")
             # Without an id, as older files have it, a key owns what its name owns.
             record = {"name": name, "id": uuid7(time.time()), "apiKeyHash": hash_key(key), "isEnabled": True, **fields}
             _user(record)

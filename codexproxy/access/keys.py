@@ -122,7 +122,7 @@ class KeyRing:
             # The same tuple as before, while nothing was changed.
             return tuple(self._source.users()) if self._source else ()
         except (ValueError, OSError) as error:
-            log.error("nobody is let in, since the keys cannot be read: %s", error)
+            log.error("every caller is refused, because the keys cannot be read: %s", error)
             raise ProxyError(_UNREADABLE) from error
 
 
@@ -176,7 +176,7 @@ def check_user_name(name: str) -> None:
         ValueError: The name is empty, or that of the one key or of callers without any.
     """
     if not name.strip() or name in (OWNER, ANONYMOUS):
-        raise ValueError(f"A key needs a name of its own; {name!r} cannot be used.")
+        raise ValueError(f"The name {name!r} is empty or reserved; choose another one for the key.")
 
 
 def check_new_name(name: str) -> None:
@@ -212,7 +212,7 @@ def check_cli_level(level: str) -> None:
         raise ValueError(f"What a key may do with the local CLI must be one of {', '.join(CLI_LEVELS)}.")
 
 
-_UNREADABLE = "The keys of this service cannot be read, so nobody is let in; 'codexproxy keys list' says why."
+_UNREADABLE = "The keys of this service cannot be read, so every caller is refused; 'codexproxy keys list' says why."
 _NEXT_STEP = "Send the key as 'Authorization: Bearer KEY', 'x-api-key' or 'api-key'."
 _MISSING = f"This service needs an API key, and the request holds none. {_NEXT_STEP}"
 _WRONG = (

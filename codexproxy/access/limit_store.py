@@ -174,7 +174,7 @@ class SQLiteStorage(Storage, MovingWindowSupport):
             return []
 
     def _counts_alone(self, error: ProxyError) -> None:
-        log.warning("this process alone counts what keys use: %s", error.message)
+        log.warning("use by keys is counted in this process only: %s", error.message)
 
     def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
         self._writes += 1

@@ -73,7 +73,7 @@ class OriginPolicy:
             return
         if not self.allow_unauthenticated and (reason := _foreign(request_origin)):
             raise PermissionRefused(
-                f"{reason}. Without an API key this service answers this machine alone. Set PROXY_API_KEY (or run "
+                f"{reason}. Without an API key this service only answers this machine. Set PROXY_API_KEY (or run "
                 "'codexproxy keys add NAME') and send that key, or call http://127.0.0.1 directly.",
                 code="origin_not_allowed",
             )
@@ -296,7 +296,7 @@ def proxy_mark(environ: Mapping[str, object]) -> str:
     for name in environ:
         if name[:_LETTERS] in _FIRST and (name in _SPELLED or name.startswith(_BEGINNINGS)):
             header = _SPELLED.get(name) or name.removeprefix("HTTP_").replace("_", "-").lower()
-            return f"The request came through a proxy, as its header '{header}' tells"
+            return f"The request came through a proxy, as its header '{header}' shows"
     if environ.get("SERVER_PROTOCOL") in ("HTTP/1.0", "HTTP/0.9"):
         return f"The request uses {environ.get('SERVER_PROTOCOL')}, {_AS_NGINX}"
     if "close" in str(environ.get("HTTP_CONNECTION", "")).lower().replace(",", " ").split():

@@ -59,12 +59,12 @@ class ParallelTurns:
         try:
             slot = self._on_disk(identity.owner, allowed, count)
         except OSError as error:
-            log.warning("this process alone counts the turns of a key: %s", error.strerror)
+            log.warning("the turns of a key are counted in this process only: %s", error.strerror)
             slot = self._in_process(identity.owner, allowed, count)
         if slot is not None:
             return slot
         raise RateLimited(
-            f"The key '{identity.name}' may run {allowed} turns at the same time, and does. "
+            f"The key '{identity.name}' has reached its limit of {allowed} concurrent turns. "
             "Please wait for one of them to end.",
             retry_after=1,
         )

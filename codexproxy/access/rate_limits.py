@@ -162,7 +162,8 @@ class Limiter:
     def _too_many(self, item: RateLimitItem, owner: str, name: str) -> RateLimited:
         seconds = max(1, math.ceil(self._window(item, owner).reset))
         return RateLimited(
-            f"{_whose(name)} may ask {item.amount} times per minute, and has. Please try again in {seconds} s.",
+            f"{_whose(name)} has reached its limit of {item.amount} requests per minute. "
+            f"Please try again in {seconds} s.",
             retry_after=seconds,
         )
 
@@ -170,8 +171,8 @@ class Limiter:
         window = self._token_window(identity)
         if window is not None and window.remaining == 0:
             raise RateLimited(
-                f"The key '{identity.name}' may use {window.limit} tokens a day, and has. "
-                f"It may go on at 00:00 UTC, in {duration(window.reset)}.",
+                f"The key '{identity.name}' has used its {window.limit} tokens of the day. "
+                f"It starts again at 00:00 UTC, in {duration(window.reset)}.",
                 code="insufficient_quota",
                 retry_after=math.ceil(window.reset),
             )

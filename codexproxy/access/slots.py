@@ -329,7 +329,7 @@ class Slots:
 
     def _timed_out(self) -> RateLimited:
         return RateLimited(
-            f"All {self.limit} places are taken, and none became free within {self._timeout:g} seconds. "
+            f"All {self.limit} slots are in use, and none became free within {self._timeout:g} seconds. "
             "Please try again in a moment.",
             code="queue_timeout",
             retry_after=max(1.0, min(self._timeout, 30.0)),
@@ -337,7 +337,7 @@ class Slots:
 
     def _full(self) -> Overloaded:
         return Overloaded(
-            f"All {self.limit} places are taken, and {self._most_waiting} others wait for one already. "
+            f"All {self.limit} slots are in use and {self._most_waiting} requests are queued already. "
             f"Please try again in {COME_BACK:g} seconds.",
             code="queue_full",
             retry_after=COME_BACK,

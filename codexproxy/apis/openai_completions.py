@@ -41,7 +41,7 @@ FIELDS = table(
     Field("prompt_cache_key", MAPPED, "As in chat."),
     Field("service_tier", MAPPED, "As in chat."),
     Field("best_of", IGNORED, "Every answer is delivered.", (1,)),
-    Field("logprobs", IGNORED, "The backend gives none.", (0, False)),
+    Field("logprobs", IGNORED, "The backend does not return them.", (0, False)),
     Field("temperature", IGNORED, _SAMPLING, (1,)),
     Field("top_p", IGNORED, _SAMPLING, (1,)),
     Field("frequency_penalty", IGNORED, _SAMPLING, (0,)),
@@ -138,7 +138,7 @@ class CompletionsApi:
         prompts, suffix = read_prompts(fields.get("prompt")), fields.get("suffix", "")
         count, stop, cap = len(prompts) * read_count(fields), read_stop(fields.get("stop")), read_cap(fields)
         if count > MOST_ANSWERS:
-            raise bad_value("prompt", f"The request asks for {count} answers; at most {MOST_ANSWERS} are given.")
+            raise bad_value("prompt", f"The request asks for {count} answers; the maximum is {MOST_ANSWERS}.")
         render = TextRenderOptions(
             id=self._identify(),
             created=int(self._clock()),

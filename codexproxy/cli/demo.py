@@ -80,4 +80,4 @@ def _play(folder: Path, port: int, once: bool) -> None:
             return
         click.echo("Serving until you press Ctrl-C.")
         status = stage.service.wait()
-        raise StepFailed(f"the server ended by itself (status {status}).\n{stage.tail('service')}")
+        raise StepFailed(f"the server stopped unexpectedly (status {status}).\n{stage.tail('service')}")

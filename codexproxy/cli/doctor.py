@@ -31,7 +31,7 @@ _LOG_LINES = 200
 @click.option("--deep", "thorough", is_flag=True, help="Ask real questions, too; they cost a few tokens.")
 @click.option("--url", help="The public address of the server, to see whether what is before it holds streams back.")
 @click.option("--origin", default="https://app.example", show_default=True, help="A web page, for the CORS check.")
-@click.option("--model", help="Which model to ask (the first listed one).")
+@click.option("--model", help="Model to use (default: the first listed one).")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.option("--bundle", type=click.Path(dir_okay=False, path_type=Path), help="Write a redacted support file.")
 def doctor(thorough: bool, url: str | None, origin: str, model: str | None, as_json: bool, bundle: Path | None) -> None:

@@ -44,7 +44,7 @@ class Request:
 @click.command()
 @click.argument("file", type=click.File("rb"))
 @click.option("--route", type=click.Choice(list(ROUTES)), help="The request's kind, where its fields do not tell.")
-@click.option("-H", "--header", "given", multiple=True, metavar="NAME:VALUE", help="A header of the client's.")
+@click.option("-H", "--header", "given", multiple=True, metavar="NAME:VALUE", help="A header that the client sends.")
 @click.option("--url", metavar="URL", help="Ask a running server instead, with its catalogue and its settings.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(file: BinaryIO, route: str | None, given: tuple[str, ...], url: str | None, as_json: bool) -> None:

@@ -56,7 +56,7 @@ _OPTIONS = (
     ),
     click.option("--client", "allowedClients", multiple=True, help="Client it is for, such as codex-cli; repeatable."),
     click.option("--group", "providerGroup", help="Group of providers its turns go to."),
-    click.option("--model", "models", multiple=True, help="Model it may ask, or a pattern: 'gpt-5*'; repeatable."),
+    click.option("--model", "models", multiple=True, help="Model it may use, or a pattern: 'gpt-5*'; repeatable."),
     click.option("--rate", "ratePerMinute", type=click.IntRange(1), help="Requests per minute."),
     click.option("--tokens", "tokensPerDay", type=click.IntRange(1), help="Tokens per day, in and out."),
     click.option("--parallel", "maxParallel", type=click.IntRange(1), help="Turns at the same time."),
@@ -91,7 +91,7 @@ def add(name: str, as_json: bool, **fields: Any) -> None:
 @keys.command()
 @click.argument("name")
 @_fields
-@click.option("--no-limit", "limits", type=click.Choice(LIMITS), multiple=True, help="Limit to lift; repeatable.")
+@click.option("--no-limit", "limits", type=click.Choice(LIMITS), multiple=True, help="Limit to remove; repeatable.")
 @as_json
 def change(name: str, as_json: bool, limits: tuple[str, ...], **fields: Any) -> None:
     """Change what a key may do; the key itself, and all else about it, stays."""
@@ -151,7 +151,7 @@ def _show_key(name: str, key: str, as_json: bool) -> None:
 
 
 def _done(name: str, as_json: bool) -> None:
-    click.echo(json.dumps({"name": name, "done": True}) if as_json else "Done; a running service knows it already.")
+    click.echo(json.dumps({"name": name, "done": True}) if as_json else "Done; a running service uses it already.")
 
 
 def _simple(name: str, what: str, change: Callable[[KeyFile, str], None]) -> None:
@@ -186,7 +186,7 @@ def _told() -> Iterator[None]:
 
 def _refuse_taken(name: str, settings: Settings) -> None:
     if any(user.name == name for user in settings.users):
-        raise ValueError(f"A key needs a name of its own; {name!r} is a user of the config file.")
+        raise ValueError(f"The name {name!r} belongs to a user of the config file; choose another one for the key.")
 
 
 def _warn_of_group(group: str | None, settings: Settings) -> None:

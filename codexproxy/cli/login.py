@@ -118,7 +118,7 @@ def _welcome(account: "Login", as_json: bool) -> None:
         return
     plan = f" (plan {status.plan})" if status.plan else ""
     click.echo(f"Signed in as {status.email or status.account_id or 'an account without a name'}{plan}.")
-    click.echo(f"The login is kept in {status.source}. A running codexproxy knows it already.", err=True)
+    click.echo(f"The login is kept in {status.source}. A running codexproxy uses it already.", err=True)
 
 
 def _synchronise(settings: Settings, profile: str) -> None:

@@ -29,4 +29,6 @@ def logout(profile: str, as_json: bool) -> None:
     elif done.revoked:
         click.echo("Signed out.")
     else:
-        click.echo("Signed out here. The login service could not be told, so the login ends there by itself later.")
+        click.echo(
+            "Signed out here. The login service could not be reached, so the login stays valid there until it expires."
+        )

@@ -46,9 +46,9 @@ class Line:
 
 @click.command()
 @click.option(
-    "--days", type=click.IntRange(1, 3650), default=30, show_default=True, help="So many days, today included."
+    "--days", type=click.IntRange(1, 3650), default=30, show_default=True, help="Number of days, today included."
 )
-@click.option("--by", "dimension", type=click.Choice(list(DIMENSIONS)), help="One table instead of all.")
+@click.option("--by", "dimension", type=click.Choice(list(DIMENSIONS)), help="Print this table only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the tables as JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one table as CSV (by day unless --by says otherwise).")
 def usage(days: int, dimension: str | None, as_json: bool, as_csv: bool) -> None:
@@ -137,7 +137,7 @@ def _print_csv(table: list[Line]) -> None:
 
 def _print_text(tables: dict[str, list[Line]], unpriced: list[str]) -> None:
     if not any(tables.values()):
-        click.echo("Nothing was used yet.")
+        click.echo("Nothing has been used yet.")
         return
     for dimension, table in tables.items():
         click.echo(f"{dimension:<24}" + "".join(f"{title:>12}" for title in _HEAD))

@@ -70,9 +70,9 @@ class Sweeper:
             if self._office is None or self._office.is_leader():
                 self._store.sweep()
         except (ProxyError, OSError) as error:
-            log.warning("%s were not swept: %s", self._what, error)
+            log.warning("%s were not cleaned up: %s", self._what, error)
         except Exception:  # a bug must not end the sweeping for as long as the process lives
-            log.exception("the sweep of %s stumbled", self._what)
+            log.exception("unexpected error while cleaning up %s", self._what)
 
 
 class Sweepers:

@@ -58,7 +58,7 @@ class MetricsFolder:
             self._sweep(Path(tempfile.gettempdir()))
             self._folder = Path(tempfile.mkdtemp(prefix=f"{self.NAME}{os.getpid()}-"))
         if self._folder is None:
-            server.log.warning("No folder for metrics can be made: /metrics shows one worker at a time.")
+            server.log.warning("The folder for metrics cannot be created: /metrics shows one worker at a time.")
             os.environ.pop(self.VARIABLE, None)
             return
         os.environ[self.VARIABLE] = str(self._folder)

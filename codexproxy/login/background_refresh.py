@@ -83,7 +83,7 @@ class BackgroundRefresh:
         except ProxyError as failure:
             log.debug("The login was not renewed ahead of time: %s", failure)
         except Exception:  # a bug must not end the watch for as long as the process lives
-            log.exception("The watch over the login stumbled.")
+            log.exception("Unexpected error while renewing the login in the background.")
         return LONGEST_SLEEP
 
     def _renew_in_time(self) -> float:

@@ -88,7 +88,7 @@ class Metrics:
         )
         self.refreshes = Counter("codexproxy_token_refreshes_total", "Renewals of the login.", ["outcome"], **here)
         self.skipped_events = Counter(
-            "codexproxy_skipped_events_total", "Events of upstream's that are not JSON.", ["backend"], **here
+            "codexproxy_skipped_events_total", "Upstream events that are not JSON.", ["backend"], **here
         )
 
     @_harmless

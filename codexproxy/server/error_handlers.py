@@ -46,10 +46,10 @@ def _from_http(error: HTTPException) -> Response:
     ):
         return render(absent)
     if isinstance(error, NotFound):
-        return render(errors.UnknownRoute(f"There is nothing at {request.method} {path}. See /v1/models for a start."))
+        return render(errors.UnknownRoute(f"Unknown route: {request.method} {path}. See /v1/models for a start."))
     if isinstance(error, MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or ()))
-        response = render(errors.MethodNotAllowed(f"{request.method} does not work on {path}. Allowed: {allowed}."))
+        response = render(errors.MethodNotAllowed(f"{request.method} is not allowed on {path}. Allowed: {allowed}."))
         response.headers["Allow"] = allowed
         return response
     return render(errors.InvalidRequest(error.description or error.name, status=error.code or 400))

@@ -92,7 +92,7 @@ def bounded(batches: Iterable[tuple[int, Batch]], most: int = MOST_BYTES) -> Ite
         most -= sum(len(event.raw) for event in batch)
         if most < 0:
             raise UpstreamFailed(
-                "Upstream's answer did not come to an end within 256 MiB. Ask again, or ask for a stream.",
+                "Upstream's answer is larger than 256 MiB. Please ask again, or request a stream.",
                 code="upstream_truncated",
                 retryable=False,
             )

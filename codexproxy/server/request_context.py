@@ -257,7 +257,7 @@ def _free(close: Callable[[], object]) -> None:
     try:
         close()
     except (ProxyError, OSError) as error:
-        log.warning("not everything about a request was noted: %s", error)
+        log.warning("some records of a request were lost: %s", error)
     except Exception:  # a bug, which must not become the answer
         log.exception("A bug interrupted the end of a request.")
 

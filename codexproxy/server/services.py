@@ -58,7 +58,7 @@ class Services:
         watch: Renews the logins ahead of time.
         quota: How much of the accounts is used, and by whom.
         max_body_bytes: Largest request, before and after unpacking.
-        heartbeat_seconds: Silence after which a stream says so.
+        heartbeat_seconds: Silence in a stream after which a heartbeat is sent.
         turn_seconds: What a request may take, the writing of a stream included; None without a limit.
         reverse_names: Whether each model is listed by its reversed name, too.
         responses: Where answers are kept.

@@ -23,7 +23,7 @@ class Absent:
     why: str = "the Codex backend has no such thing"
 
 
-_NOT_KEPT = "nothing of that kind is kept"
+_NOT_KEPT = "nothing of that kind is stored"
 _PLATFORM = "Please use the OpenAI platform with an API key of its own for that."
 _TEXT = "Please send a turn to /v1/responses or /v1/chat/completions instead."
 _STORED = "Please continue a stored response by its id: see /v1/responses."

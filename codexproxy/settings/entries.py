@@ -14,11 +14,11 @@ CLI_LEVELS = ("none", "read", "write")
 class Provider:
     """One place where turns can run."""
 
-    name: str = row("name", None, p.text, doc="How it is called, in logs and headers.")
+    name: str = row("name", None, p.text, doc="Its name in logs and headers.")
     type: str = row("providerType", None, p.choice(*PROVIDER_TYPES), CODEX.type, "`codex`, `codex-cli` or `openai`.")
     group: str = row("groupTag", None, p.text, "default", "The group of providers it belongs to.")
     enabled: bool = row("isEnabled", None, p.flag, True, "Whether turns may go there.")
-    priority: int = row("priority", None, p.integer(0), 0, "Lower ones are asked first.")
+    priority: int = row("priority", None, p.integer(0), 0, "Lower values are tried first.")
     weight: int = row("weight", None, p.integer(1), 1, "Share among providers of the same priority.")
     profile: str = row("profile", None, p.text, "default", "The login it uses.")
     models: tuple[str, ...] = row("models", None, p.names, ("*",), "Models it may serve.")
@@ -43,13 +43,17 @@ class User:
     name: str = row("name", None, p.user_name, doc="Shown in logs instead of the key.")
     api_key_hash: str | None = row("apiKeyHash", None, p.key_hash, None, "Salted hash of the key.", secret=True)
     role: str = row(
-        "role", None, p.choice(*ROLES), "user", "`user`: turns; `metrics`: `/metrics` only; `admin`: all the owner may."
+        "role",
+        None,
+        p.choice(*ROLES),
+        "user",
+        "`user`: turns; `metrics`: `/metrics` only; `admin`: everything the owner may do.",
     )
     allowed_clients: tuple[str, ...] = row(
         "allowedClients", None, p.names, (), "Clients the guard checks for: `codex-cli`, `claude-cli`; none: no check."
     )
     provider_group: str = row("providerGroup", None, p.text, "default", "Where this user's turns go.")
-    models: tuple[str, ...] = row("models", None, p.names, ("*",), "Models this user may ask.")
+    models: tuple[str, ...] = row("models", None, p.names, ("*",), "Models this user may use.")
     rate_per_minute: int | None = row("ratePerMinute", None, p.integer(1), None, "Turns per minute.")
     tokens_per_day: int | None = row("tokensPerDay", None, p.integer(1), None, "Tokens per day.")
     max_parallel: int | None = row("maxParallel", None, p.integer(1), None, "Turns at the same time.")

@@ -34,17 +34,25 @@ class Settings:
     )
     workers: int = row("server.workers", "WEB_CONCURRENCY", p.integer(1, 256), 1, "Worker processes.")
     heartbeat_seconds: float = row(
-        "server.heartbeatSeconds", "HEARTBEAT_SECONDS", p.number(0.05), 15.0, "Silence after which a stream says so."
+        "server.heartbeatSeconds",
+        "HEARTBEAT_SECONDS",
+        p.number(0.05),
+        15.0,
+        "Silence in a stream after which a heartbeat is sent.",
     )
     send_timeout_seconds: float = row(
         "server.sendTimeoutSeconds",
         "SEND_TIMEOUT_SECONDS",
         p.number(0.05),
         60.0,
-        "Longest time a client reads nothing.",
+        "Longest time a client may read nothing.",
     )
     cors_allow_origins: tuple[str, ...] = row(
-        "server.corsAllowOrigins", "CORS_ALLOW_ORIGINS", p.origins, (), "Web pages that may ask; `*` allows all."
+        "server.corsAllowOrigins",
+        "CORS_ALLOW_ORIGINS",
+        p.origins,
+        (),
+        "Web pages that may call the service; `*` allows all.",
     )
     max_body_bytes: int = row(
         "server.maxBodyBytes", "MAX_BODY_BYTES", p.integer(1), 64 * 2**20, "Largest request, in bytes, unpacked."
@@ -68,10 +76,14 @@ class Settings:
         "Where the browser returns after the login.",
     )
     oauth_scope: str = row(
-        "oauth.scope", "CODEX_OAUTH_SCOPE", p.text, "openid profile email offline_access", "What the login asks for."
+        "oauth.scope",
+        "CODEX_OAUTH_SCOPE",
+        p.text,
+        "openid profile email offline_access",
+        "Scopes that the login requests.",
     )
     oauth_issuer: str = row(
-        "oauth.issuer", "CODEX_AUTH_ISSUER", p.secure_url, "https://auth.openai.com", "Who signs the user in."
+        "oauth.issuer", "CODEX_AUTH_ISSUER", p.secure_url, "https://auth.openai.com", "Issuer that signs the user in."
     )
     callback_host: str = row(
         "oauth.localServerHost", "CODEX_CALLBACK_HOST", p.host, "127.0.0.1", "Address of the login's callback."
@@ -80,7 +92,7 @@ class Settings:
         "oauth.localServerPort", "CODEX_CALLBACK_PORT", p.integer(0, 65535), 1455, "Port of the login's callback."
     )
     login_timeout_seconds: float = row(
-        "oauth.loginTimeoutSeconds", "CODEX_LOGIN_TIMEOUT", p.number(60), 300.0, "How long a login is waited for."
+        "oauth.loginTimeoutSeconds", "CODEX_LOGIN_TIMEOUT", p.number(60), 300.0, "How long a login may take."
     )
 
     backend_url: str = row(
@@ -109,7 +121,11 @@ class Settings:
         parse_file=p.milliseconds,
     )
     client_version: str = row(
-        "backend.clientVersion", "CODEX_CLIENT_VERSION", p.secret, "0.169.0", "Codex version that models are asked for."
+        "backend.clientVersion",
+        "CODEX_CLIENT_VERSION",
+        p.secret,
+        "0.169.0",
+        "Version of the Codex CLI sent when asking for models.",
     )
     originator: str = row(
         "backend.originator", "CODEX_ORIGINATOR", p.secret, "codex_cli_rs", "Name of the client sent upstream."
@@ -138,7 +154,11 @@ class Settings:
         "logging.keepDays", "LOG_KEEP_DAYS", p.integer(1, 3650), 14, "Days that log files are kept."
     )
     log_max_bytes: int = row(
-        "logging.maxBytes", "LOG_MAX_BYTES", p.integer(2**20), 2**30, "Most bytes of all log files; the oldest go."
+        "logging.maxBytes",
+        "LOG_MAX_BYTES",
+        p.integer(2**20),
+        2**30,
+        "Most bytes of all log files; the oldest are deleted.",
     )
 
     codex_mode: str = row(
@@ -192,7 +212,7 @@ class Settings:
         shown="{}",
     )
     models_strict: bool = row(
-        "models.strict", "CODEX_MODELS_STRICT", p.flag, False, "Refuse names the catalogue does not hold."
+        "models.strict", "CODEX_MODELS_STRICT", p.flag, False, "Refuse names that are not in the catalogue."
     )
     models_refresh_seconds: float = row(
         "models.refreshSeconds",
@@ -206,7 +226,7 @@ class Settings:
         "auth.apiKey", "PROXY_API_KEY", p.secret, None, "The key callers must present.", secret=True
     )
     allow_unauthenticated: bool = row(
-        "auth.allowUnauthenticated", "ALLOW_UNAUTHENTICATED", p.flag, False, "Serve everybody who can reach us."
+        "auth.allowUnauthenticated", "ALLOW_UNAUTHENTICATED", p.flag, False, "Serve everyone who can reach the service."
     )
 
     rate_per_minute: int | None = row(
@@ -243,10 +263,10 @@ class Settings:
         "CODEX_STORE_MAX_AGE_DAYS",
         p.number(0.01),
         30.0,
-        "Days a conversation is kept for after its last turn.",
+        "Days a conversation is kept after its last turn.",
     )
     store_max_bytes: int = row(
-        "responses.maxBytes", "CODEX_STORE_MAX_BYTES", p.integer(2**20), 2**30, "Most bytes of all that is kept."
+        "responses.maxBytes", "CODEX_STORE_MAX_BYTES", p.integer(2**20), 2**30, "Most bytes of all stored responses."
     )
     resume_grace_seconds: float = row(
         "responses.resumeGraceSeconds",

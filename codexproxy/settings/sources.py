@@ -72,7 +72,7 @@ def _foreign(status: os.stat_result) -> str | None:
     if status.st_uid not in (os.geteuid(), 0):
         return "belongs to another user, so its settings are not used; start elsewhere, or make it your own file."
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return "can be written by other users, so its settings are not used; `chmod go-w .env` mends that."
+        return "can be written by other users, so its settings are not used; `chmod go-w .env` fixes that."
     return None
 
 

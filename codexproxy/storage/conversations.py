@@ -78,7 +78,7 @@ class Conversations:
                     connection.execute(_SWEEP, (now - LASTS, self._most))
                 return str(connection.execute(_FIND, (start,)).fetchone()[0])
         except ProxyError as error:
-            log.warning("conversations of other processes are not known: %s", error.message)
+            log.warning("conversations of other processes cannot be read: %s", error.message)
             return start
 
 

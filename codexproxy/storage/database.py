@@ -214,7 +214,7 @@ class Database:
                 self._opened = (identity, connection)
                 return connection
             connection.close()
-        raise DatabaseFailed(f"{self.path.name} in the data folder cannot be used: it is replaced again and again.")
+        raise DatabaseFailed(f"{self.path.name} in the data folder cannot be used: it keeps being replaced.")
 
     def _identity(self) -> tuple[int, ...]:
         # Neither a connection from before a fork nor one to a deleted file may be used.
@@ -251,7 +251,7 @@ class Database:
         with self._making.held(self._timeout):
             if self._identity() != ruined:
                 return  # another process has just done it
-            log.error("%s in the data folder is ruined; it is kept as %s.ruined.", self.path.name, self.path.name)
+            log.error("%s in the data folder is corrupt; it was renamed to %s.ruined.", self.path.name, self.path.name)
             for companion in _COMPANIONS:
                 with suppress(FileNotFoundError):
                     os.replace(f"{self.path}{companion}", f"{self.path}{companion}.ruined")

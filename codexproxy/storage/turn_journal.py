@@ -175,7 +175,7 @@ class Journal:
         with suppress(IndexError):
             return self._free.pop()
         if self._used == self._most:
-            self._complain(f"{self._most} turns are noted at a time, and no more")
+            self._complain(f"{self._most} turns at a time are recorded at most")
             return 0
         self._used += 1
         return self._used
@@ -215,7 +215,7 @@ class Journal:
     def _complain(self, reason: str) -> None:
         if self._clock() >= self._retry_at:
             self._retry_at = self._clock() + PAUSE
-            log.warning("turns are not noted that would be lost if this worker was killed: %s", reason)
+            log.warning("turns are not recorded and would be lost if this worker was killed: %s", reason)
 
     def _watch(self) -> None:
         try:
@@ -234,7 +234,7 @@ class Journal:
             if look is not None:
                 look()
         except Exception:  # a bug about one turn must not keep the others from being noted
-            log.exception("a turn was not noted")
+            log.exception("a turn was not recorded")
             self._watched.pop(number, None)
 
 

@@ -106,7 +106,7 @@ class ImageFetcher:
             ) from refusal
         kind = media_type(data)
         if kind is None:
-            message = f"What {_shown(url)} holds is no PNG, JPEG, GIF or WebP image."
+            message = f"{_shown(url)} is not a PNG, JPEG, GIF or WebP image."
             raise InvalidRequest(message, code="unsupported_content", param=param)
         return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 

@@ -85,4 +85,4 @@ class LiveCatalogue:
         except ProxyError as error:
             self._due = self._clock() + min(RETRY_AFTER, self._refresh_seconds)
             self._is_worth_waiting_for = not self._catalogue.is_live and self._clock() - began < QUICK
-            log.info("the live catalogue cannot be had, the last known one stays in use: %s", error.message)
+            log.info("the live catalogue cannot be fetched; the last known one stays in use: %s", error.message)

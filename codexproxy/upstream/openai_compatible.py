@@ -102,7 +102,7 @@ class RelayBackend(Backend):
         answer = self._json("GET", "/models")
         rows = answer.get("models") or answer.get("data")
         if not isinstance(rows, list):
-            raise UpstreamFailed("Upstream's list of models has an unknown form.")
+            raise UpstreamFailed("Upstream's list of models has an unexpected format.")
         named = [{"slug": row.get("slug") or row.get("id"), **row} for row in rows if isinstance(row, dict)]
         return [row for row in named if isinstance(row["slug"], str)]
 

@@ -23,7 +23,7 @@ class Provider:
     Attributes:
         backend: Runs the turns.
         group: The group it belongs to.
-        priority: Lower ones are asked first.
+        priority: Lower values are tried first.
         weight: Share among providers of the same priority.
         models: Models it serves; ``*`` and other shell patterns.
         account: What encrypted reasoning is bound to; the provider's own name when empty.

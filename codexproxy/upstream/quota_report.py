@@ -21,7 +21,7 @@ STALE = 90.0
 # Use is told since the long window began; for this many seconds where there is none.
 SPAN = 7 * 86_400.0
 # What others than the owner are told, since upstream's own words may name the account.
-UNKNOWN = "The quota of this provider is not known now; its owner sees why."
+UNKNOWN = "The quota of this provider is not available now; its owner can see why."
 
 
 # Seconds for which all callers get the same report of upstream's, and for which they get the same failure.
@@ -92,7 +92,7 @@ class QuotaReport:
         Raises:
             ProxyError: None has.
         """
-        failure: ProxyError = NotOffered("No provider of yours has quota windows.")
+        failure: ProxyError = NotOffered("None of your providers has quota windows.")
         members = (provider for provider in self._providers if provider.group == group)
         for provider in sorted(members, key=lambda provider: provider.priority):
             try:
@@ -161,7 +161,7 @@ class QuotaReport:
         try:
             return list(self._used(since))
         except ProxyError as error:
-            log.warning("use by key is not known: %s", error.message)
+            log.warning("use by key cannot be read: %s", error.message)
             return []
 
     def _seen_at(self, provider: Provider) -> float:

@@ -49,7 +49,7 @@ class QuotaBook:
             with self._database.transaction() as connection:
                 connection.execute(_NOTE, (provider, _encode(quota)))
         except ProxyError as error:
-            log.warning("a quota is known to this process only: %s", error.message)
+            log.warning("a quota could not be saved for other processes: %s", error.message)
 
     def of(self, provider: str) -> Quota | None:
         """The freshest quota that any process heard."""
@@ -59,7 +59,7 @@ class QuotaBook:
         try:
             rows = self._database.rows("SELECT quota FROM quotas WHERE provider = ?", (provider,))
         except ProxyError as error:
-            log.warning("quotas of other processes are not known: %s", error.message)
+            log.warning("quotas seen by other processes cannot be read: %s", error.message)
             return own
         shared = _decode(rows[0][0]) if rows else None
         found = [quota for quota in (own, shared) if quota is not None]

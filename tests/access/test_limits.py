@@ -135,7 +135,7 @@ def test_another_limit_gives_nobody_the_tokens_and_requests_of_the_day_again(
     generous = key(tokens_per_day=1000, rate_per_minute=5)
     assert answers(limits, generous, 4) == 4
     limits.spend(generous, 900)
-    with pytest.raises(RateLimited, match="800 tokens a day"):
+    with pytest.raises(RateLimited, match="its 800 tokens of the day"):
         limits.admit(key(tokens_per_day=800))
     assert limits.standing(key(tokens_per_day=1200)).headers()["x-ratelimit-remaining-tokens"] == "300"
     assert answers(limits, key(rate_per_minute=4), 1) == 0
@@ -229,7 +229,7 @@ def test_a_storage_that_cannot_be_used_says_so_and_counts_in_this_process(tmp_pa
     assert limits.standing(ann).headers()["x-ratelimit-remaining-requests"] == "0"
     clock.now += 61
     limits.spend(ann, 100)
-    with pytest.raises(RateLimited, match="100 tokens a day"):
+    with pytest.raises(RateLimited, match="its 100 tokens of the day"):
         limits.admit(ann)
 
 

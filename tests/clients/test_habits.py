@@ -1,4 +1,4 @@
-"""Habits of clients that cannot be installed here, as raw requests (the numbers are traps of the list of clients)."""
+"""Habits of clients that cannot be installed here, as raw requests (docs/reference/clients.md)."""
 
 import json
 from collections.abc import Callable

@@ -45,7 +45,7 @@ def _check_bytes(encoded: str, path: str) -> None:
     if not start:
         raise bad_value(path, "The image is empty.")
     if not start.startswith(_MAGIC):
-        raise unsupported(path, "The image's data is none of PNG, JPEG, GIF and WebP. Please convert it.")
+        raise unsupported(path, "The image is not a PNG, JPEG, GIF or WebP file. Please convert it.")
 
 
 def as_data_url(data: str, media_type: str) -> str:
@@ -173,8 +173,8 @@ def _file(part: Part, path: str) -> Part:
     return {"type": "input_file", **known}
 
 
-_AUDIO = "The backend takes no audio. Please send a transcript as text."
-_VIDEO = "The backend takes no video. Please send single frames as images."
+_AUDIO = "The backend does not accept audio. Please send a transcript as text."
+_VIDEO = "The backend does not accept video. Please send single frames as images."
 _UNSUPPORTED = {"input_audio": _AUDIO, "audio": _AUDIO, "video_url": _VIDEO, "input_video": _VIDEO, "video": _VIDEO}
 _PUBLIC = frozenset({"text", "image_url", "file", "refusal"})
 

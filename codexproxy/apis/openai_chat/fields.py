@@ -91,8 +91,8 @@ PLATFORM = (
     Field("presence_penalty", IGNORED, _SAMPLING, (0,)),
     Field("logit_bias", IGNORED, _SAMPLING, ({},)),
     Field("seed", IGNORED, _SAMPLING),
-    Field("logprobs", IGNORED, "The backend gives none.", (False, 0)),
-    Field("top_logprobs", IGNORED, "The backend gives none.", (0,)),
+    Field("logprobs", IGNORED, "The backend does not return them.", (False, 0)),
+    Field("top_logprobs", IGNORED, "The backend does not return them.", (0,)),
     Field("prediction", IGNORED, "The backend has no predicted outputs."),
     Field("user", IGNORED, "The backend knows the account only."),
     Field("safety_identifier", IGNORED, "The backend knows the account only."),
@@ -100,7 +100,7 @@ PLATFORM = (
     Field("prompt_cache_options", IGNORED, "The backend decides.", ({},)),
     Field("moderation", IGNORED, "The backend has no such step."),
     Field("modalities", REFUSED, "Text only; audio is refused.", (["text"],)),
-    Field("audio", REFUSED, "The backend speaks no audio."),
+    Field("audio", REFUSED, "The backend does not support audio."),
 )
 
 RESPONSES = (
@@ -121,7 +121,7 @@ RESPONSES = (
 
 CLIENT = (
     Field("reasoning", MAPPED, "effort and summary; enabled and exclude as OpenRouter has them."),
-    Field("reasoning_summary", MAPPED, "As reasoning.summary; `none` asks for none, whatever the owner decided."),
+    Field("reasoning_summary", MAPPED, "As reasoning.summary; `none` turns it off, whatever the owner configured."),
     Field("reasoning_compat", EMULATED, "How reasoning is shown, for this request."),
     Field("include_reasoning", EMULATED, "false shows no reasoning.", (True,)),
     Field("thinking", MAPPED, "disabled is effort none; a budget becomes the nearest effort."),

@@ -97,7 +97,9 @@ class Conversation:
 
     def _add_assistant(self, message: Item, path: str) -> None:
         if message.get("audio") is not None:
-            raise unsupported(f"{path}.audio", "The backend takes no audio. Please send its transcript as content.")
+            raise unsupported(
+                f"{path}.audio", "The backend does not accept audio. Please send its transcript as content."
+            )
         parts = output_parts(message.get("content"), f"{path}.content", self._pause)
         if isinstance(message.get("refusal"), str) and message["refusal"]:
             parts.append({"type": "refusal", "refusal": message["refusal"]})
@@ -193,7 +195,7 @@ def read_messages(messages: list[Any], customs: frozenset[str], pause: Pause = n
 
 
 _NO_REFERENCES = (
-    "Chat answers are not kept, so an item cannot be referred to by its id here. "
+    "Chat answers are not stored, so items cannot be referenced by id here. "
     "Please send the item itself, or the request to /v1/responses."
 )
 

@@ -109,7 +109,7 @@ def _metadata(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def _refuse_audio(draft: Draft) -> None:
     if "audio" in draft.fields:
-        raise unsupported("audio", "The backend speaks no audio. Please leave out `audio`.")
+        raise unsupported("audio", "The backend does not support audio. Please leave `audio` out.")
     if any(kind != "text" for kind in draft.fields.get("modalities", [])):
         raise unsupported("modalities", "The backend answers in text only. Please ask for the modality 'text'.")
 

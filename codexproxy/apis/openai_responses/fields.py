@@ -112,7 +112,7 @@ FIELDS: dict[str, Field] = {
     "reasoning": Field(
         Fate.MAPPED,
         OBJECT,
-        note="Effort clamped to what the model has; summary as asked, and none where none is asked for.",
+        note="Effort clamped to what the model has; summary only when it was asked for.",
     ),
     "include": Field(Fate.MAPPED, TEXT_LIST, note="Joined to what is always asked for."),
     "text": Field(
@@ -131,7 +131,7 @@ FIELDS: dict[str, Field] = {
     "client_metadata": Field(Fate.MAPPED, OBJECT, note="Passed on."),
     "stream": Field(Fate.EMULATED, FLAG, note="Events as they come, or one object."),
     "store": Field(Fate.EMULATED, FLAG, note="Kept here, so that it can be fetched and continued."),
-    "background": Field(Fate.EMULATED, FLAG, note="Goes on here while nobody waits."),
+    "background": Field(Fate.EMULATED, FLAG, note="Runs on after the request has ended."),
     "previous_response_id": Field(Fate.EMULATED, TEXT, note="The stored conversation is put before the input."),
     "max_output_tokens": Field(
         Fate.EMULATED, INTEGER, note="The answer is cut here by an estimate of its tokens; reasoning is not counted."
@@ -139,7 +139,7 @@ FIELDS: dict[str, Field] = {
     "metadata": Field(Fate.EMULATED, TEXT_MAP, note="Handed back with the answer; never sent upstream."),
     "temperature": Field(Fate.IGNORED, NUMBER, plain=(1,), note="The backend samples by its own settings."),
     "top_p": Field(Fate.IGNORED, NUMBER, plain=(1,), note="The backend samples by its own settings."),
-    "top_logprobs": Field(Fate.IGNORED, INTEGER, plain=(0,), note="The backend gives none."),
+    "top_logprobs": Field(Fate.IGNORED, INTEGER, plain=(0,), note="The backend does not return them."),
     "truncation": Field(Fate.IGNORED, TEXT, plain=("disabled",), note="The backend decides."),
     "max_tool_calls": Field(Fate.IGNORED, INTEGER, note="The backend decides."),
     "user": Field(Fate.IGNORED, TEXT, note="The backend knows the account only."),

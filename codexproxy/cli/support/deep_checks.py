@@ -143,7 +143,9 @@ def judge(name: str, arrivals: Sequence[float]) -> Finding:
         return Finding(name, OK, text)
     if last < 1.0:
         return Finding(name, SKIPPED, f"{text}: too quick to tell")
-    return Finding(name, WARN, text, "Something on the way gathers the stream: switch its buffering off (see docs).")
+    return Finding(
+        name, WARN, text, "Something on the way buffers the stream: turn its buffering off (see docs/deployment.md)."
+    )
 
 
 def cors(target: Target, origin: str) -> Finding:

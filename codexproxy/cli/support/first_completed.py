@@ -124,4 +124,6 @@ class Arrivals:
         except ProxyError as failure:
             self._arrived.put(failure)
         except Exception as error:  # a bug in this thread must not leave the person waiting
-            self._arrived.put(UpstreamFailed(f"The login stumbled over {type(error).__name__}. Please try again."))
+            self._arrived.put(
+                UpstreamFailed(f"The login failed with an unexpected error ({type(error).__name__}). Please try again.")
+            )

@@ -153,8 +153,8 @@ def _size(turn: Turn, memory: Memory, most: int, pause: Pause) -> int:
     size += sum(sizes.get(id, 0) for id in named)
     if size > most:
         raise BodyTooLarge(
-            f"What this request refers to is about {size} bytes, more than the {most} that a request may have "
-            "(MAX_BODY_BYTES). Please continue a shorter conversation, or compact this one first.",
+            f"The conversation that this request continues is about {size} bytes, more than the {most} that a "
+            "request may have (MAX_BODY_BYTES). Please continue a shorter conversation, or compact this one first.",
             param=PREVIOUS if not named else "input",
         )
     return size

@@ -114,7 +114,7 @@ class LoginFlow:
         try:
             return known is not None and self._attempts.is_pending(known)
         except ProxyError as failure:
-            log.warning("Whether a login waits is not known: %s", failure)
+            log.warning("Cannot tell whether a login is waiting: %s", failure)
             return False
 
     def newest_pending(self) -> str | None:
@@ -122,7 +122,7 @@ class LoginFlow:
         try:
             return self._attempts.newest()
         except ProxyError as failure:
-            log.warning("Which login waits is not known: %s", failure)
+            log.warning("Cannot tell which login is waiting: %s", failure)
             return None
 
     def receive(self, callback: Callback) -> Tokens:

@@ -33,7 +33,7 @@ _ADVICE = {
     "state_mismatch": "If a login is still waiting, it goes on: use the address it showed last.",
     "missing_codex_entitlement": "With more than one workspace, run `codexproxy login` again and choose another one.",
     "upstream_unavailable": "Check that this machine reaches the internet, then run `codexproxy login` again.",
-    "storage_failed": "Mend that first, then run `codexproxy login` again. Your earlier login is still there.",
+    "storage_failed": "Fix that first, then run `codexproxy login` again. Your earlier login is still there.",
 }
 _USUAL_ADVICE = "Run `codexproxy login` again, or begin a new login where you began this one."
 
@@ -121,7 +121,7 @@ class Reception:
 _COOKIE = "codexproxy-login"
 # Seconds; the app itself is gone sooner.
 _COOKIE_AGE = 60
-_NOT_YOURS = "Forbidden: a login is cancelled by whoever began it, with ?state= and the state of its address."
+_NOT_YOURS = "Forbidden: only the program that began a login can cancel it, with ?state= and the state of its address."
 _WAITING = "The sign-in is still waiting for you. Go back to the page of the login service and finish it there."
 
 
@@ -172,7 +172,7 @@ def _refused(redirect_host: str | None) -> Response | None:
     host = request.headers.get("host")
     if is_loopback_host(host) or (redirect_host is not None and host_name(host) == redirect_host):
         return None
-    return Response("Forbidden: no login leads to this name.", HTTPStatus.FORBIDDEN, content_type="text/plain")
+    return Response("Forbidden: no login uses this host name.", HTTPStatus.FORBIDDEN, content_type="text/plain")
 
 
 def _only_look() -> Response | None:
@@ -192,4 +192,4 @@ def _from_http(error: HTTPException) -> Response:
 
 def _from_bug(error: Exception) -> Response:
     log.exception("bug in the callback app")
-    return failure_page(ProxyError("Something went wrong on this side. The log of codexproxy tells more."))
+    return failure_page(ProxyError("Something went wrong in codexproxy. Its log says more."))

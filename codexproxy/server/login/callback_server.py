@@ -162,7 +162,7 @@ class _Server(ThreadedWSGIServer):
         except TimeoutError:
             return
         except OSError as error:  # the client went away, or there is no descriptor left
-            log.debug("no connection taken: %s", error)
+            log.debug("cannot accept a connection: %s", error)
             time.sleep(seconds)
             return
         self.process_request(connection, address)
@@ -212,7 +212,7 @@ def ask_to_leave(host: str, port: int, digest: str | None) -> None:
         connection.request("GET", path, headers={"Host": f"localhost:{port}"})
         connection.getresponse().read(1024)
     except (OSError, http.client.HTTPException) as error:
-        log.debug("port %d's holder did not answer: %s", port, type(error).__name__)
+        log.debug("the program on port %d did not answer: %s", port, type(error).__name__)
     finally:
         connection.close()
 

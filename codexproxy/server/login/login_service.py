@@ -137,7 +137,7 @@ class LoginDesk:
         try:
             return self._login.attempts.pending() > 0
         except ProxyError as failure:
-            log.warning("Whether another login waits is not known: %s", failure)
+            log.warning("Cannot tell whether another login is waiting: %s", failure)
             return False
 
     def _told(self, ended: Ended) -> None:

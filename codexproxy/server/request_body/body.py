@@ -51,7 +51,7 @@ def read_body(environ: dict[str, Any], limit: int) -> Body:
         )
     encodings = environ.get("HTTP_CONTENT_ENCODING", "").lower().split(",")
     if len(encodings) > _MOST_ENCODINGS:
-        raise UnsupportedEncoding(f"The body is packed more than {_MOST_ENCODINGS} times over. Please pack it once.")
+        raise UnsupportedEncoding(f"The body is compressed more than {_MOST_ENCODINGS} times. Please compress it once.")
     for encoding in reversed(encodings):
         body = unpack(body, encoding.strip(), limit)
     return body

@@ -58,10 +58,12 @@ def _collected(pieces: Iterator[bytes], encoding: str, limit: int, plausible: in
         if len(whole) > limit:
             raise too_large(limit)
         if len(whole) > plausible:
-            raise BodyTooLarge(f"The body unpacks to more than {MOST_RATIO} times its size. Please send it as it is.")
+            raise BodyTooLarge(
+                f"The body expands to more than {MOST_RATIO} times its size. Please send it uncompressed."
+            )
         if count > MOST_PIECES + len(whole) // PIECE:
             raise InvalidRequest(
-                f"The body's {encoding} data is in too many small pieces. Please pack it in one.",
+                f"The body's {encoding} data consists of too many small pieces. Please compress it in one.",
                 code="invalid_encoding",
             )
         let_others_run()

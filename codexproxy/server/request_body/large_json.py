@@ -115,7 +115,7 @@ class _Reader:
             end - self._stack[-1].parsed > _LONGEST_GAP
             and end - max(self._key[1], self._stack[-1].start) > _LONGEST_GAP
         ):
-            raise NotJSON("too many blanks, or too long a number", end)
+            raise NotJSON("too much whitespace, or a number that is too long", end)
         return end
 
     def _count(self) -> None:

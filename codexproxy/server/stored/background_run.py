@@ -123,7 +123,7 @@ class BackgroundRun:
             self._stop_watching()
             self._offer(self._record.give_up())
         except Exception:  # A bug must still end the answer with a reason.
-            log.exception("bug while an answer was made")
+            log.exception("bug while a response was running")
             self._fail(internal_error(self._requestlog.request_id))
         finally:
             self._stop_watching()

@@ -22,7 +22,7 @@ class Limits:
     Attributes:
         max_age: Seconds that a conversation is kept after its last turn.
         max_responses: Most responses.
-        max_bytes: Most bytes of all that is kept.
+        max_bytes: Most bytes of all stored responses.
         log_age: Seconds that a finished response's events can still be resumed.
         lease: Seconds after which a response whose maker is silent counts as abandoned.
     """

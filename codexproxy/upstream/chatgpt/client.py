@@ -103,7 +103,7 @@ class ChatGptBackend(Backend):
         """See ``Backend.models`` (docs/reference/models.md#the-catalogue)."""
         models = self._json("GET", f"/codex/models?client_version={self._identity.version}").get("models")
         if not isinstance(models, list):
-            raise UpstreamFailed("Upstream's list of models has an unknown form.")
+            raise UpstreamFailed("Upstream's list of models has an unexpected format.")
         return [model for model in models if isinstance(model, dict) and isinstance(model.get("slug"), str)]
 
     def usage(self) -> dict[str, Any]:

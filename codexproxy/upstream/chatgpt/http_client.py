@@ -85,7 +85,7 @@ class Exchange:
     def refused(self, response: requests.Response) -> bytes:
         """The words of a refusal, as far as they come; frees the connection."""
         try:
-            with self._alarm(REFUSAL_SECONDS, UpstreamTimeout("The refusal did not end.")):
+            with self._alarm(REFUSAL_SECONDS, UpstreamTimeout("The error response did not end.")):
                 return response.raw.read(MAX_BODY_BYTES, decode_content=True)
         except (HTTPError, OSError, UpstreamTimeout):
             return b""

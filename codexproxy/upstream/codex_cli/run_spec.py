@@ -210,7 +210,7 @@ def _folder_of(turn: Turn, options: CodexCliOptions, wanted: str | None) -> tupl
 def _model_of(body: Json) -> str:
     model = str(body.get("model") or "").removeprefix(MODEL_PREFIX)
     if not _MODEL.fullmatch(model):
-        raise ModelNotFound("The name of the model is none that the Codex CLI could know.", param="model")
+        raise ModelNotFound("This is not a valid model name for the Codex CLI.", param="model")
     return model
 
 

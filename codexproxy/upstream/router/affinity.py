@@ -93,7 +93,7 @@ class HostAffinity:
         try:
             rows = self._database.rows("SELECT account FROM conversations WHERE id = ?", (conversation,))
         except ProxyError as error:
-            log.warning("conversations of other processes are not known: %s", error.message)
+            log.warning("conversations of other processes cannot be read: %s", error.message)
             return self._own.recall(conversation)
         return str(rows[0][0]) if rows else None
 
@@ -108,7 +108,7 @@ class HostAffinity:
                 if self._writes % SWEEP_EVERY == 0:
                     connection.execute(SWEEP, (now - REMEMBERED_SECONDS,))
         except ProxyError as error:
-            log.warning("a conversation's account is known to this process only: %s", error.message)
+            log.warning("the account of a conversation could not be saved for other processes: %s", error.message)
 
     def close(self) -> None:
         """Closes the file."""

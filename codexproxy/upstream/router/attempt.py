@@ -136,7 +136,7 @@ def failure_among(held: Batch) -> tuple[ProxyError | None, bool]:
     if failure is not None:
         return failure, True
     if first.type in (COMPLETED, "response.done") and is_lost(fold([held])):
-        return UpstreamFailed("Upstream completed the answer without anything in it.", code="empty_response"), False
+        return UpstreamFailed("Upstream completed the turn with an empty answer.", code="empty_response"), False
     return None, False
 
 

@@ -85,7 +85,7 @@ class RemedyBook:
                 connection.execute(_KEEP, row)
                 connection.execute(_FORGET, (now - LASTS, MOST))
         except ProxyError as error:
-            log.warning("this process alone knows of it: %s", error.message)
+            log.warning("the fix could not be saved for other processes: %s", error.message)
 
     def all(self) -> list[tuple[str, Remedy, float]]:
         """Model, remedy and epoch seconds of all that is known, newest first; for status."""
@@ -114,7 +114,7 @@ class RemedyBook:
         try:
             rows = self._database.rows(_ALL)
         except ProxyError as error:
-            log.warning("what other processes learned is not known: %s", error.message)
+            log.warning("fixes found by other processes cannot be read: %s", error.message)
             return
         self._known = {}
         for provider, model, kind, remedy, detail, learned in rows:

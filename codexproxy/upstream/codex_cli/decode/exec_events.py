@@ -46,7 +46,7 @@ class Lines:
     def _keep(self, data: bytes) -> list[bytes]:
         self._size += len(data)
         if self._size > self._longest:
-            raise UpstreamFailed("The Codex CLI wrote a line without an end.", code="codex_cli_failed")
+            raise UpstreamFailed("The Codex CLI wrote a line that does not end.", code="codex_cli_failed")
         if data:
             self._pending.append(data)
         return []
