@@ -29,6 +29,7 @@ from codexproxy.bundled_instructions import load_family_prompts
 from codexproxy.data_dir import DataDir
 from codexproxy.errors import ProxyError
 from codexproxy.gunicorn.fast_writer import SendLimits
+from codexproxy.gunicorn.inflight import Underway
 from codexproxy.gunicorn.janitor import Sweepers
 from codexproxy.observability.log import configure_logging
 from codexproxy.observability.metrics import Metrics
@@ -42,6 +43,7 @@ from codexproxy.server.codex_routes import codex_routes
 from codexproxy.server.login.auth_routes import auth_routes
 from codexproxy.server.login.login_service import LoginDesk
 from codexproxy.server.path_aliases import CanonicalPaths
+from codexproxy.server.planner import Planner
 from codexproxy.server.quota_route import quota_routes
 from codexproxy.server.request_body.fairness import let_others_run
 from codexproxy.server.services import Services
@@ -117,16 +119,18 @@ def make_services(settings: Settings, environ: Mapping[str, str]) -> Services:
         refresh_seconds=settings.models_refresh_seconds,
     )
     healing = make_healing(settings, library, catalogue)
+    router = make_router(settings, providers, healing, quotas)
     return Services(
         apis={
             "/chat/completions": ChatApi(settings.reasoning_compat, pause=let_others_run),
             "/responses": ResponsesApi(let_others_run),
             "/completions": CompletionsApi(),
         },
-        router=make_router(settings, providers, healing, quotas),
+        router=router,
+        planner=Planner(
+            catalogue, make_policy(settings, library, stand_ins), router, _inliner(settings), let_others_run
+        ),
         gate=replace(make_gate(settings, library, quotas, providers), refresh=catalogue.current),
-        catalogue=catalogue,
-        policy=make_policy(settings, library, stand_ins),
         pause=let_others_run,
         keys=make_keys(settings),
         origins=OriginPolicy(settings.allow_unauthenticated, settings.cors_allow_origins),
@@ -143,9 +147,8 @@ def make_services(settings: Settings, environ: Mapping[str, str]) -> Services:
         responses=make_responses(settings),
         max_body_bytes=settings.max_body_bytes,
         heartbeat_seconds=settings.heartbeat_seconds,
-        turn_seconds=settings.turn_timeout,
+        inflight=Underway(settings.turn_timeout),
         reverse_names=settings.reverse_names,
-        inline_images=_inliner(settings),
         quota=make_report(settings, providers, quotas),
         observer=make_observer(settings, metrics, quotas, providers, slots),
     )
@@ -157,6 +160,7 @@ def assemble(services: Services) -> Flask:
     app.url_map.strict_slashes = False
     hooks.register(app, services)
     error_handlers.register(app)
+    app.extensions["codexproxy.underway"] = services.inflight
     app.extensions["codexproxy.observation"] = services.observer
     app.extensions["codexproxy.keys"] = services.keys
     app.extensions["codexproxy.watch"] = services.watch

@@ -95,7 +95,8 @@ def ask_here(settings: Settings, request: Request) -> tuple[int, Json]:
 
     table = Catalogue(None, settings.model_aliases)
     keys = KeyRing(api_key=None, users=(), allow_unauthenticated=True)
-    services = replace(make_services(settings, os.environ), catalogue=_BuiltIn(table), keys=keys)
+    services = make_services(settings, os.environ)
+    services = replace(services, planner=replace(services.planner, catalogue=_BuiltIn(table)), keys=keys)
     client = assemble(services).test_client()
     answer = client.post(request.path, data=request.content, headers=dict(request.headers))
     return answer.status_code, answer.get_json()

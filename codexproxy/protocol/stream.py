@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from codexproxy.errors import UpstreamFailed
+from codexproxy.errors import ProxyError, UpstreamFailed
+from codexproxy.protocol.error_mapping import failure_of
 from codexproxy.protocol.events import ERROR, PREAMBLE, TERMINAL, Batch, Event
 
 # A ``response.failed`` may follow a bare ``error`` event (seen in recordings);
@@ -61,6 +62,11 @@ class EventStream:
         self._source = source
         self._held: Batch = []
         self._closers: list[Callable[[], object]] = []
+
+    @property
+    def failure(self) -> ProxyError | None:
+        """The failure that the terminal event tells of; None before it, and for an answer that succeeded."""
+        return failure_of(self.terminal) if self.terminal is not None else None
 
     def on_close(self, close: Callable[[], object]) -> None:
         """Frees something else together with the stream; called once."""

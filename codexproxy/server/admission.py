@@ -106,7 +106,7 @@ class Gate:
         check_model(held.identity, turn.model, turn.routing.family, str(turn.body.get("model") or ""))
 
     def admit(
-        self, held: Pass, turns: Sequence[Turn], on_end: Callable[[Callable[[], object]], None]
+        self, held: Pass, turns: Sequence[Turn], on_end: Callable[[Callable[[], object]], object]
     ) -> RateLimitStatus:
         """Lets a request's planned turns in, and takes their places until the request ends.
 

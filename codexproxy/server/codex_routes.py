@@ -1,10 +1,11 @@
 """What the Codex CLI asks of its own backend, so that we can stand in for it (docs/reference/requests.md#endpoints)."""
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
 
 from codexproxy.access.authorization import Right
 from codexproxy.server.codex_models import codex_models
 from codexproxy.server.codex_request import CODEX, WHAM
+from codexproxy.server.request_context import current
 from codexproxy.server.responses import json_reply
 from codexproxy.server.services import Services
 from codexproxy.upstream.chatgpt.codex_passthrough import ACCOUNT, accounts, usage_told
@@ -16,13 +17,13 @@ def codex_routes(services: Services) -> Blueprint:
 
     @blueprint.get(f"{CODEX}/models")
     def models() -> Response:
-        return codex_models(services.models_for(g.identity))
+        return codex_models(services.planner.models_for(current().identity))
 
     @blueprint.get(f"{WHAM}/usage")
     def usage() -> Response:
-        held = services.gate.recognise(g.identity, request.headers, {}, request.path)
+        held = services.gate.recognise(current().identity, request.headers, {}, request.path)
         report = services.quota.usage(held.route.group)
-        return json_reply(usage_told(report, whole=g.identity.may(Right.OWN)))
+        return json_reply(usage_told(report, whole=current().identity.may(Right.OWN)))
 
     @blueprint.get(f"{WHAM}/accounts/check")
     def check() -> Response:

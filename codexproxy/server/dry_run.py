@@ -3,12 +3,29 @@
 from collections.abc import Sequence
 from typing import Any
 
+from flask import Response
+
 from codexproxy.protocol.request import Turn
+from codexproxy.server.prepare import PreparedRequest
+from codexproxy.server.request_context import RequestContext
+from codexproxy.server.responses import json_reply
+from codexproxy.server.services import Services
 from codexproxy.upstream.provider import Provider
 from codexproxy.upstream.router.candidates import Route
 from codexproxy.upstream.router.router import Router
 
 HEADER = "x-codexproxy-dry-run"
+
+
+def reply(prepared: PreparedRequest, services: Services, context: RequestContext) -> Response:
+    """What would be sent for a prepared request; nothing runs, so nothing is recorded.
+
+    Raises:
+        ModelNotFound: The key is not for this model, so that its caller may not learn what the name stands for.
+    """
+    services.gate.check_model(prepared.access, prepared.turn)
+    context.detach_turn()
+    return json_reply(explain(prepared.turns, services.router, prepared.access.route))
 
 
 def explain(turns: Sequence[Turn], router: Router, route: Route) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 import logging
 import math
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from codexproxy import errors
 from codexproxy.server.bug_errors import internal_error
 from codexproxy.server.codex_request import error_reply
+from codexproxy.server.request_context import current
 from codexproxy.server.unsupported_routes import absent_at
 
 NOT_IMPLEMENTED = 501
@@ -26,7 +27,7 @@ def register(app: Flask) -> None:
 
 def render(error: errors.ProxyError) -> Response:
     """The error as an HTTP answer of the OpenAI API."""
-    g.log.failed(error)
+    current().failed(error)
     response = error_reply(error)
     if error.resets_at is not None or error.status == NOT_IMPLEMENTED:
         # The SDKs would try twice more, at once (docs/reference/clients.md#unexplained-limits).
@@ -61,4 +62,4 @@ def _from_depth(error: Exception) -> Response:
 
 def _from_bug(error: Exception) -> Response:
     log.exception("bug while answering")
-    return render(internal_error(g.log.request_id))
+    return render(internal_error(current().request_id))

@@ -1,8 +1,9 @@
-"""How a turn comes in: read, recognised, planned, admitted."""
+"""How a turn comes in: read, authorised, parsed, planned, admitted, opened."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from flask import Response, g, request
+from flask import request
 
 from codexproxy.apis.base import Api
 from codexproxy.errors import BodyTooLarge, RateLimited
@@ -10,12 +11,11 @@ from codexproxy.metering.charge import spread
 from codexproxy.observability.bodies import log_body
 from codexproxy.protocol.json_encoding import LARGE, paused
 from codexproxy.protocol.request import Turn
-from codexproxy.server import dry_run as dryrun
 from codexproxy.server.admission import Pass
-from codexproxy.server.codex_request import meet
+from codexproxy.server.codex_request import adapt_codex_request
 from codexproxy.server.request_body.body import parse_object, read_body
 from codexproxy.server.request_context import RequestContext
-from codexproxy.server.responses import json_reply
+from codexproxy.server.running_turn import RunningTurn
 from codexproxy.server.services import Services
 from codexproxy.server.upstream_call import UpstreamCall
 from codexproxy.storage.turn_journal import Account
@@ -24,15 +24,15 @@ from codexproxy.upstream.provider import share_slots
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PreparedRequest:
     """A turn request that was understood and not begun yet.
 
     Attributes:
-        held: Who asks, and where the turn goes.
+        access: Who asks, and where the turns may go.
         turns: What is sent, one turn per answer the caller wants.
     """
 
-    held: Pass
+    access: Pass
     turns: list[Turn]
 
     @property
@@ -41,7 +41,7 @@ class Entry:
         return self.turns[0]
 
 
-def read_entry(api: Api, services: Services) -> Entry:
+def prepare(api: Api, services: Services, context: RequestContext, running: RunningTurn) -> PreparedRequest:
     """The current request's turns, planned.
 
     Raises:
@@ -49,21 +49,22 @@ def read_entry(api: Api, services: Services) -> Entry:
         BodyTooLarge: It is too large, or stands for what is.
         PermissionRefused: The key is bound to clients, and this is none of them.
     """
-    g.log.dialect = api.name
     body = read_body(request.environ, services.max_body_bytes)
     payload = parse_object(body)
     log_body("request body", payload)
-    held = services.gate.recognise(g.identity, request.headers, payload, request.path)
+    access = services.gate.recognise(context.identity, request.headers, payload, request.path)
     wishes = payload.pop("x_codex", None)
     wishes_of(wishes)  # refused here, whichever backend answers
-    turn = meet(api.parse(payload, held.caller), services.models_for(held.identity))
+    turn = api.parse(payload, access.caller)
+    turn = adapt_codex_request(turn, services.planner.models_for(access.identity), context)
     turn = replace(turn, passthrough=replace(turn.passthrough, x_codex=wishes)) if wishes else turn
     turn = paused(turn, services.pause) if len(body) > LARGE else turn
     _check_copies(len(body), turn.count, services.max_body_bytes)
-    turns = services.plan(api, services.responses.recall(turn) if api.stateful else turn, held.identity)
-    g.log.turn = turns[0]
+    turn = services.responses.recall(turn) if api.stateful else turn
+    turns = services.planner.plan(api, turn, access.identity)
+    running.planned = turns[0]
     log_body("upstream body", turns[0].body)
-    return Entry(held, turns)
+    return PreparedRequest(access, turns)
 
 
 def _check_copies(size: int, count: int, most: int) -> None:
@@ -76,44 +77,35 @@ def _check_copies(size: int, count: int, most: int) -> None:
         )
 
 
-def dry_run(entry: Entry, services: Services) -> Response | None:
-    """What would be sent, for those who only want to see that.
-
-    Raises:
-        ModelNotFound: The key is not for this model, so that what its name stands for is none of its business.
-    """
-    if request.headers.get(dryrun.HEADER) != "1":
-        return None
-    services.gate.check_model(entry.held, entry.turn)
-    g.log.dialect = ""
-    return json_reply(dryrun.explain(entry.turns, services.router, entry.held.route))
-
-
-def admit(entry: Entry, services: Services, context: RequestContext) -> None:
-    """Lets a turn in; its place is free again when ``requestlog`` ends.
+def admit(prepared: PreparedRequest, services: Services, context: RequestContext, running: RunningTurn) -> None:
+    """Takes what the turns need of the limits; their use is counted when the turn ends.
 
     Raises:
         ModelNotFound: The key is not for this model.
         RateLimited: A limit of the key, or the reserve, is reached.
     """
-    held = entry.held  # Not the entry: whatever waits for the end keeps what it knows, conversations included.
+    # Not the prepared request: what waits for the end keeps what it knows, conversations included.
+    gate, access = services.gate, prepared.access
 
-    def close() -> None:
-        services.gate.close(held, context.tokens)
-        context.charged()
+    def settle() -> None:
+        gate.close(access, running.tokens)
+        running.charged()
 
-    context.on_end(close)
-    context.note(g.log, Account(held.identity.owner, held.identity.limits.tokens_per_day))
+    running.exits.callback(settle)
+    running.admitted(Account(access.identity.owner, access.identity.limits.tokens_per_day))
     try:
-        g.log.headers = services.gate.admit(entry.held, entry.turns, context.on_end).headers()
+        context.headers = gate.admit(access, prepared.turns, running.exits.callback).headers()
     except RateLimited:
-        g.log.headers = services.gate.standing(entry.held).headers()
+        context.headers = gate.standing(access).headers()
         raise
 
 
-def open_turns(entry: Entry, services: Services, context: RequestContext) -> UpstreamCall:
-    """Begins to open an admitted request's turns; closed when ``requestlog`` ends."""
-    turns, party = share_slots(spread(entry.turns, context.tally))
-    call = UpstreamCall(services.opener(entry.held.route, entry.held.identity), turns, party)
-    context.on_end(call.close)
+def open_call(
+    prepared: PreparedRequest, services: Services, running: RunningTurn, turns: Sequence[Turn] | None = None
+) -> UpstreamCall:
+    """Begins to open an admitted request's turns, or others in their place; closed when the turn ends."""
+    asked, party = share_slots(spread(prepared.turns if turns is None else turns, running.tally))
+    open = services.planner.opener(prepared.access.route, prepared.access.identity)
+    call = UpstreamCall(open, asked, running.answered_by, party)
+    running.exits.callback(call.close)
     return call

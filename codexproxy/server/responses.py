@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Response, g
+from flask import Response
 
 from codexproxy.gunicorn.streamed_response import StreamedResponse
 from codexproxy.protocol.events import encode_json
+from codexproxy.server.request_context import RequestContext
 
 # A comment line, which every SSE client skips (WHATWG HTML §9.2.6).
 HEARTBEAT = b": keepalive\n\n"
@@ -23,8 +24,8 @@ def json_reply(value: Any, status: int = 200) -> Response:
     return Response(encode_json(value), status=status, content_type="application/json")
 
 
-def stream_reply(pieces: Iterator[bytes]) -> Response:
+def stream_reply(pieces: Iterator[bytes], context: RequestContext) -> Response:
     """An answer that is sent piece by piece; the request ends with it."""
     response = StreamedResponse(pieces, headers=STREAM_HEADERS)
-    g.log.follow(response)
+    context.follow(response)
     return response

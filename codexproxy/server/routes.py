@@ -3,10 +3,9 @@
 from functools import partial
 from typing import Any
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
 
 from codexproxy import __version__
-from codexproxy.access.authorization import Identity
 from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.errors import InvalidRequest, ModelNotFound
 from codexproxy.observability.metrics import CONTENT_TYPE
@@ -16,8 +15,9 @@ from codexproxy.protocol.events import encode_json
 from codexproxy.server.codex_models import codex_models
 from codexproxy.server.codex_request import CODEX
 from codexproxy.server.compaction import compact
+from codexproxy.server.request_context import current
 from codexproxy.server.services import Services
-from codexproxy.server.turn_view import answer
+from codexproxy.server.turn_view import handle
 
 # When the models came to be is not told upstream; clients want some whole number.
 CREATED = 1_735_689_600
@@ -27,13 +27,13 @@ def turn_routes(services: Services) -> Blueprint:
     """One POST route per API format."""
     blueprint = Blueprint("turns", __name__)
     for path, api in services.apis.items():
-        blueprint.add_url_rule(path, api.name, partial(answer, api, services), methods=["POST"])
+        blueprint.add_url_rule(path, api.name, partial(handle, api, services), methods=["POST"])
     # The Codex CLI finds its turns below another path, too.
     for base, kind in (("", ""), (CODEX, "native_")):
         path, api = f"{base}/responses", ResponsesApi(services.pause)
         blueprint.add_url_rule(f"{path}/compact", f"{kind}compact", partial(compact, api, services), methods=["POST"])
         blueprint.add_url_rule(path, f"{kind}upgrade", no_upgrade, methods=["GET"], websocket=True)
-    view = partial(answer, ResponsesApi(services.pause), services)
+    view = partial(handle, ResponsesApi(services.pause), services)
     blueprint.add_url_rule(f"{CODEX}/responses", "native_responses", view, methods=["POST"])
     return blueprint
 
@@ -55,7 +55,7 @@ def model_routes(services: Services) -> Blueprint:
 
     @blueprint.get("/models")
     def models() -> Response:
-        catalogue = services.models_for(g.identity)
+        catalogue = services.planner.models_for(current().identity)
         if "client_version" in request.args:
             return codex_models(catalogue)
         names = [spec.slug for spec in catalogue.models]
@@ -66,7 +66,7 @@ def model_routes(services: Services) -> Blueprint:
 
     @blueprint.get("/models/<path:name>")
     def model(name: str) -> Response:
-        catalogue = services.models_for(g.identity)
+        catalogue = services.planner.models_for(current().identity)
         if catalogue.find(name) is None or not _may_use(name, catalogue):
             raise ModelNotFound(f"The model `{name}` does not exist here.{usable(catalogue)}", param="model")
         return _json(model_object(name, catalogue))
@@ -76,7 +76,7 @@ def model_routes(services: Services) -> Blueprint:
 
 def _may_use(name: str, catalogue: Catalogue) -> bool:
     wanted = catalogue.find(name)
-    identity: Identity = g.identity
+    identity = current().identity
     return identity.may_ask(name, catalogue.family(name), wanted.slug if wanted is not None else name)
 
 

@@ -1,42 +1,23 @@
 """What the routes work with, handed in by the composition root."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Protocol
+from dataclasses import dataclass, field
 
-from codexproxy.access.authorization import Identity
 from codexproxy.access.keys import KeyRing
 from codexproxy.access.lockout import Lockout
 from codexproxy.access.origins import OriginPolicy
 from codexproxy.apis.base import Api
-from codexproxy.compat.strict_schema.stream_decode import reshape
-from codexproxy.compat.truncate.truncator import cut
-from codexproxy.errors import ModelNotFound
-from codexproxy.metering.input_tokens import count_input
+from codexproxy.gunicorn.inflight import Underway
 from codexproxy.observability.metrics import Metrics
-from codexproxy.planning.context import Policy
-from codexproxy.planning.model_catalog import Catalogue
-from codexproxy.planning.plan import plan, usable
-from codexproxy.protocol.json_encoding import paused
 from codexproxy.protocol.pacing import Pause, no_pause
-from codexproxy.protocol.request import Turn
-from codexproxy.protocol.stream import EventStream
 from codexproxy.server.admission import Gate
 from codexproxy.server.login.login_service import LoginDesk
 from codexproxy.server.login.refresh_supervisor import LoginWatch
+from codexproxy.server.planner import Planner
 from codexproxy.server.stored.response_service import ResponseService
 from codexproxy.server.turn_observer import TurnObserver
 from codexproxy.upstream.quota_report import QuotaReport
-from codexproxy.upstream.router.candidates import Route
 from codexproxy.upstream.router.router import Router
-
-
-class CatalogueSource(Protocol):
-    """Where the current catalogue comes from."""
-
-    def current(self) -> Catalogue:
-        """The catalogue of this moment; cheap enough for every request."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +28,7 @@ class Services:
         apis: Route -> API format.
         router: Opens turns; retries and fails over before the first event.
         gate: What every turn passes.
-        catalogue: The models.
-        policy: What the owner decided for all turns.
+        planner: Plans turns and opens them.
         keys: Who may ask.
         origins: From where.
         lockout: Who must wait after too many wrong keys.
@@ -59,19 +39,17 @@ class Services:
         quota: How much of the accounts is used, and by whom.
         max_body_bytes: Largest request, before and after unpacking.
         heartbeat_seconds: Silence in a stream after which a heartbeat is sent.
-        turn_seconds: What a request may take, the writing of a stream included; None without a limit.
         reverse_names: Whether each model is listed by its reversed name, too.
         responses: Where answers are kept.
-        observation: Told of every turn.
+        observer: Takes the row of every turn, and counts it.
+        inflight: The requests that this worker serves.
         pause: Lets others run, now and then in a long walk.
-        inline_images: Fetches the remote images of a turn; None leaves that to upstream.
     """
 
     apis: Mapping[str, Api]
     router: Router
     gate: Gate
-    catalogue: CatalogueSource
-    policy: Policy
+    planner: Planner
     keys: KeyRing
     origins: OriginPolicy
     ready: Callable[[], list[str]]
@@ -82,56 +60,8 @@ class Services:
     quota: QuotaReport
     max_body_bytes: int
     heartbeat_seconds: float
-    turn_seconds: float | None = None
     reverse_names: bool = False
     lockout: Lockout = field(default_factory=Lockout)
     observer: TurnObserver = field(default_factory=lambda: TurnObserver(Metrics()))
     pause: Pause = no_pause
-    inline_images: Callable[[Turn], Turn] | None = None
-
-    def models_for(self, identity: Identity) -> Catalogue:
-        """The current catalogue, which lists those models only that a caller may use."""
-        catalogue = self.catalogue.current()
-        return catalogue if identity.uses_all_models else _limited(catalogue, identity.models)
-
-    def plan(self, api: Api, turn: Turn, identity: Identity) -> list[Turn]:
-        """The turns ready to send, one per answer the caller wants."""
-        routing = replace(turn.routing, forwards_failures=api.forwards_failures and turn.stream)
-        catalogue = self.models_for(identity)
-        bodies = api.bodies(turn)
-        # Answers to one and the same question are planned once.
-        planned = {
-            key: plan(replace(turn, body=body, routing=routing), catalogue, self.policy)
-            for key, body in {id(body): body for body in bodies}.items()
-        }
-        return [planned[id(body)] for body in bodies]
-
-    def opener(self, route: Route, identity: Identity) -> Callable[[Turn], EventStream]:
-        """Opens turns upstream; what the backend cannot do is emulated on the stream."""
-
-        def open(turn: Turn) -> EventStream:
-            ready = self.inline_images(turn) if self.inline_images else turn
-            ready = turn if ready is turn else paused(ready, self.pause)
-            try:
-                stream = self.router.open(ready, route)
-            except ModelNotFound as refusal:
-                raise _naming_usable(refusal, ready, self.models_for(identity)) from refusal
-            stream = cut(stream, turn.stop, turn.max_tokens, lambda: count_input(turn.body, self.pause))
-            return stream if turn.restorer is None else reshape(stream, turn.restorer, self.pause)
-
-        return open
-
-
-def _naming_usable(refusal: ModelNotFound, turn: Turn, catalogue: Catalogue) -> ModelNotFound:
-    if refusal.param is not None:  # ours, and complete
-        return refusal
-    message = refusal.message + usable(catalogue, besides=str(turn.body.get("model") or ""))
-    named = ModelNotFound(message, code=refusal.code, status=refusal.status, extra=refusal.extra)
-    named.upstream_status, named.backend = refusal.upstream_status, refusal.backend
-    return named
-
-
-# The same object for each key with the same models, so that what is made of it is made once.
-@lru_cache(maxsize=64)
-def _limited(catalogue: Catalogue, patterns: tuple[str, ...]) -> Catalogue:
-    return catalogue.limited_to(Identity(models=patterns).may_use)
+    inflight: Underway = field(default_factory=Underway)

@@ -59,7 +59,8 @@ def _recorded(events: list[Event]) -> None:
 
 def _kept(events: list[Event]) -> None:
     saver = ResponseSaver(RESPONSES, _responses_turn(), SHELF.of("ann"))
-    list(saver.watch((0, [event]) for event in events))
+    for event in events:
+        saver.note([event])
 
 
 def _cut(events: list[Event]) -> None:

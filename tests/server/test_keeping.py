@@ -1,6 +1,5 @@
 """What is kept of an answer on its way: everything, without a look at its deltas."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.compat.history.continuation import continued
 from codexproxy.protocol.aggregate import STRUCTURE, fold
-from codexproxy.protocol.events import Batch, Event
+from codexproxy.protocol.events import Event
 from codexproxy.protocol.request import Caller
 from codexproxy.server.stored.response_service import ResponseSaver, ResponseService
 from codexproxy.storage.database import DatabaseFailed
@@ -34,10 +33,6 @@ def saver(store: MemoryResponseStore, **body: Any) -> ResponseSaver:
     return kept
 
 
-def numbered(batches: list[Batch]) -> Iterator[tuple[int, Batch]]:
-    return ((0, batch) for batch in batches)
-
-
 @each_recording()
 def test_every_item_can_be_rebuilt_without_deltas(recording: Recording) -> None:
     events = recording.events()
@@ -47,7 +42,7 @@ def test_every_item_can_be_rebuilt_without_deltas(recording: Recording) -> None:
 
 
 @given(cuts=st.lists(st.integers(1, 200)), choice=st.integers(0, 10_000))
-def test_it_passes_everything_on_and_keeps_the_answer_before_its_last_events(cuts: list[int], choice: int) -> None:
+def test_the_answer_is_saved_before_its_last_events_pass(cuts: list[int], choice: int) -> None:
     found = recordings()
     if not found:
         return
@@ -55,13 +50,11 @@ def test_it_passes_everything_on_and_keeps_the_answer_before_its_last_events(cut
     edges = [0, *sorted({cut for cut in cuts if cut < len(events)}), len(events)]
     batches = [events[start:stop] for start, stop in pairwise(edges)]
     store = MemoryResponseStore()
-    passed: Batch = []
-    for number, batch in saver(store).watch(numbered(batches)):
-        assert number == 0
+    kept = saver(store)
+    for batch in batches:
+        kept.note(batch)
         ended = any(event.type in ("response.completed", "response.incomplete") for event in batch)
         assert bool(store.entries) or not ended
-        passed += batch
-    assert passed == events
 
 
 def test_an_answer_is_kept_as_it_is_told() -> None:
@@ -72,21 +65,25 @@ def test_an_answer_is_kept_as_it_is_told() -> None:
         Event.of({"type": "response.completed", "response": {"id": "resp_1", "status": "completed", "output": []}}),
     ]
     store = MemoryResponseStore()
-    list(saver(store, metadata={"a": "b"}).watch(numbered([events])))
+    saver(store, metadata={"a": "b"}).note(events)
     kept = store.get("ann", "resp_1") or {}
     assert (kept["status"], kept["metadata"], kept["output"][0]["id"]) == ("completed", {"a": "b"}, "msg_1")
     history = store.history("ann", "resp_1")
     assert history and history.input[0]["id"].startswith("msg_")
 
 
-def test_an_event_that_is_no_json_passes_and_only_the_keeping_ends() -> None:
+def test_an_event_that_is_no_json_ends_only_the_keeping() -> None:
     broken = Event("response.output_item.done", b"data: {\n\n", b"{")
     end = Event.of({"type": "response.completed", "response": {"id": "resp_1", "output": []}})
     store = MemoryResponseStore()
-    assert [batch for _, batch in saver(store).watch(numbered([[broken], [end]]))] == [[broken], [end]]
+    kept = saver(store)
+    for event in (broken, end):
+        kept.note([event])
     assert store.entries == {}
 
 
 def test_a_full_disk_costs_nobody_the_answer() -> None:
     end = Event.of({"type": "response.completed", "response": {"id": "resp_1", "output": []}})
-    assert [batch for _, batch in saver(FullStore()).watch(numbered([[end]]))] == [[end]]
+    store = FullStore()
+    saver(store).note([end])
+    assert store.entries == {}

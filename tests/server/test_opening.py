@@ -59,7 +59,7 @@ def test_nothing_stays_open_whether_upstream_answers_before_or_after_the_client_
     leaves: Callable[[Upstream, UpstreamCall], None],
 ) -> None:
     upstream = Upstream()
-    call = UpstreamCall(upstream.open, [TURN])
+    call = UpstreamCall(upstream.open, [TURN], list)
     gevent.sleep(0)
     assert upstream.places == 0
     leaves(upstream, call)

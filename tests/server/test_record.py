@@ -69,9 +69,9 @@ def frames(store: FailingStore) -> list[bytes]:
 
 def test_frames_before_the_id_belong_to_the_answer(record: BackgroundWriter, store: FailingStore) -> None:
     first = told(record, LIMITS)
-    assert record.id == "" and record.vouch() and record.keep_up() and not store.entries
+    assert record.id == "" and record.renew_lease() and record.flush() and not store.entries
     rest = told(record, CREATED, DELTA)
-    assert record.id == "r1" and record.vouch()
+    assert record.id == "r1" and record.renew_lease()
     assert frames(store) == [first[0] + rest[0], rest[1]]
     (kept,) = store.entries.values()
     assert kept.response["status"] == "in_progress"
@@ -89,7 +89,7 @@ def test_frames_without_any_numbers_are_counted(record: BackgroundWriter, store:
         {name: value for name, value in event.items() if name != "sequence_number"} for event in (CREATED, DELTA)
     ]
     all = told(record, *unnumbered)
-    assert record.vouch()
+    assert record.renew_lease()
     log = store.log("ann", "r1")
     assert log and log.frames == [(0, all[0]), (1, all[1])]
 
@@ -113,7 +113,7 @@ def test_a_failure_is_kept_with_its_last_words(record: BackgroundWriter, store: 
 def test_giving_up_cancels_unless_somebody_else_ended_it(record: BackgroundWriter, store: FailingStore) -> None:
     told(record, CREATED, DELTA)
     store.cancel("ann", "r1")
-    assert not record.vouch()
+    assert not record.renew_lease()
     (event,) = decoded(record.give_up())
     assert (event.type, event.data["sequence_number"]) == ("response.incomplete", 2)
     assert event.data["response"]["status"] == "cancelled"
@@ -127,7 +127,7 @@ def test_a_store_that_cannot_begin_costs_the_keeping_only(record: BackgroundWrit
     told(record, CREATED, DELTA)
     store.fails = False
     told(record, DONE)
-    assert record.vouch() and record.keep_up()
+    assert record.renew_lease() and record.flush()
     record.end()
     assert store.entries == {} and record.id == ""
 
@@ -136,7 +136,7 @@ def test_what_could_not_be_written_is_written_later(record: BackgroundWriter, st
     all = told(record, CREATED)
     store.fails = True
     all += told(record, DELTA)
-    assert record.vouch()
+    assert record.renew_lease()
     store.fails = False
     all += told(record, DONE)
     record.end()

@@ -4,6 +4,7 @@ import gevent
 import pytest
 from flask import Response
 
+from codexproxy.access.authorization import Identity
 from codexproxy.gunicorn.disconnects import ClientGone
 from codexproxy.gunicorn.inflight import Underway
 from codexproxy.observability.metrics import Metrics
@@ -30,16 +31,17 @@ class Rows:
 def test_all_is_freed_though_the_client_leaves_in_the_middle_of_it() -> None:
     rows, underway, freed = Rows(), Underway(), list[str]()
     request = RequestContext("id", TurnObserver(Metrics(), rows))
-    request.dialect = "chat"
+    request.identity = Identity("ann")
+    turn = request.begin_turn("chat")
 
     def leave() -> None:
         freed.append("stream")
         raise ClientGone
 
-    request.on_end(underway.enter(request))
-    request.on_end(lambda: freed.append("watch"), first=True)
-    request.on_end(lambda: freed.append("place"))
-    request.on_end(leave)
+    request.exits.callback(underway.enter(request))
+    request.stop_watching = lambda: freed.append("watch")
+    turn.exits.callback(lambda: freed.append("place"))
+    turn.exits.callback(leave)
     with pytest.raises(gevent.GreenletExit):
         request.finish()
     assert freed == ["watch", "stream", "place"]
@@ -52,15 +54,16 @@ def test_all_is_freed_though_the_client_leaves_in_the_middle_of_it() -> None:
 def test_a_stream_lets_its_conversation_go_and_still_tells_what_it_was() -> None:
     rows = Rows()
     request = RequestContext("id", TurnObserver(Metrics(), rows))
-    request.dialect = "chat"
+    request.identity = Identity("ann")
+    turn = request.begin_turn("chat")
     body = {"model": "gpt-5.2", "reasoning": {"effort": "high"}, "instructions": "Count.", "input": ["long"] * 100}
-    request.turn = Turn(
+    turn.planned = Turn(
         "fast", body, caller=Caller(client="cursor"), storage=StorageOptions(own_input=body["input"]), adapted=("a",)
     )
     response = Response(iter([b"x"]))
     request.follow(response)
-    assert request.turn.body == {"model": "gpt-5.2", "reasoning": {"effort": "high"}}
-    assert request.turn.storage == StorageOptions()
+    assert turn.planned.body == {"model": "gpt-5.2", "reasoning": {"effort": "high"}}
+    assert turn.planned.storage == StorageOptions()
     response.close()
     assert [(row.client, row.model, row.effort, row.adapted) for row in rows.rows] == [
         ("cursor", "gpt-5.2", "high", "a")

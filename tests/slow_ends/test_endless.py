@@ -4,7 +4,7 @@ import pytest
 
 from codexproxy.errors import UpstreamFailed
 from codexproxy.protocol.events import Event
-from codexproxy.server.non_streaming import bounded
+from codexproxy.server.non_streaming import CollectingSink
 
 
 def batch(size: int) -> list[Event]:
@@ -13,15 +13,18 @@ def batch(size: int) -> list[Event]:
 
 
 def test_an_answer_within_the_bound_is_collected_whole() -> None:
-    said = [(0, batch(40)), (1, []), (1, batch(60))]
-    assert list(bounded(said, most=100)) == said
+    sink = CollectingSink(2, most=100)
+    for number, size in ((0, 40), (1, 60)):
+        assert sink.take(number, batch(size)) == b""
+    assert len(sink.responses()) == 2
 
 
 def test_an_answer_without_an_end_is_left_at_the_bound_of_all_its_streams() -> None:
-    heard = []
-    endless = ((number % 2, batch(10)) for number in range(10**9))
+    taken = 0
+    sink = CollectingSink(2, most=105)
     with pytest.raises(UpstreamFailed, match="larger than 256 MiB") as caught:
-        for number, _ in bounded(endless, most=105):
-            heard.append(number)
+        while True:
+            sink.take(taken % 2, batch(10))
+            taken += 1
     assert caught.value.code == "upstream_truncated"
-    assert len(heard) == 10
+    assert taken == 10

@@ -15,11 +15,13 @@ from codexproxy.observability.metrics import Metrics
 from codexproxy.protocol.events import Batch, Event
 from codexproxy.protocol.request import Caller
 from codexproxy.protocol.stream import EventStream
-from codexproxy.server.request_context import RequestContext
-from codexproxy.server.stored.background_run import MOST_WAITING, BackgroundRun
+from codexproxy.server.running_turn import RunningTurn, Timer
+from codexproxy.server.stored.background import MOST_WAITING, BackgroundRun, Listener
 from codexproxy.server.stored.background_writer import BackgroundWriter
 from codexproxy.server.stored.response_service import ResponseService
+from codexproxy.server.stream_runner import StreamRunner
 from codexproxy.server.turn_observer import TurnObserver
+from codexproxy.server.upstream_call import UpstreamCall
 from codexproxy.storage.database import DatabaseFailed
 from codexproxy.storage.responses.base import Stored
 from tests.fakes.responses import MemoryResponseStore
@@ -58,14 +60,6 @@ class Model:
 
     def close(self) -> None: ...
 
-    # -- what ``BackgroundRun`` asks of an opening ----------------------------------------------
-
-    def wait(self, seconds: float) -> bool:
-        return True
-
-    def streams(self) -> list[EventStream]:
-        return [EventStream(self)]
-
 
 class ClosedStore(MemoryResponseStore):
     """A store that takes nothing."""
@@ -82,26 +76,23 @@ class Made:
         turn = continued(api.parse({"model": "m", "input": "hi", "stream": True}, Caller("ann")), responses.of("ann"))
         self.model, self.ended = Model(), Signal()
         self.record = BackgroundWriter(api, turn, responses.of("ann"))
-        self.log = RequestContext("id", TurnObserver(Metrics()))
-        self.log.on_end(self.ended.set)
-        self.run = BackgroundRun(self.model, api.renderers(turn)[0], self.record, grace, self.log)  # type: ignore[arg-type]
-        self.run.start(Underway())
+        self.turn = RunningTurn("responses", "ann", "id", Timer(), TurnObserver(Metrics()))
+        self.turn.exits.callback(self.ended.set)
+        call = UpstreamCall(lambda turn: EventStream(self.model), [turn], self.turn.answered_by)
+        self.run = BackgroundRun(call, api.renderers(turn)[0], self.record, self.turn, grace)
+        self.run.start(Underway(), logged=False)
 
-    def heard(self) -> list[bytes]:
-        """Everything the client hears, from the run and then from the store."""
-        found: list[bytes] = []
-        last = yield_into(found, self.run.pieces(60.0))
-        if last is not None:
-            found += self.record.reader().read(last, 60.0, self.log)
-        return found
+    def listen(self) -> Iterator[bytes]:
+        """Everything the client reads, from the run and then from the store."""
+        listener = Listener(self.run, self.record)
+        return StreamRunner(listener, listener, self.turn, 60.0).pieces()
 
 
-def yield_into(found: list[bytes], pieces: Any, pause: float = 0.0) -> int | None:
-    """Reads a generator to its end, with a pause after each piece, and returns what it returned."""
+def frames_into(found: list[bytes], frames: Any) -> int | None:
+    """Reads the frames of a run to their end, and returns what it returned."""
     while True:
         try:
-            found.append(next(pieces))
-            gevent.sleep(pause)
+            found += [frame for _, frame in next(frames)[1]]
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
@@ -119,20 +110,21 @@ def test_what_waits_for_a_client_that_does_not_read_is_bounded_and_nothing_is_mi
         made.ended.wait()
         # All of it was made, with nobody reading.
         first: list[bytes] = []
-        last = yield_into(first, made.run.pieces(60.0))
+        last = frames_into(first, made.run.frames(60.0))
         assert sum(map(len, first)) <= MOST_WAITING
         assert last is not None
-        rest = list(made.record.reader().read(last, 60.0, made.log))
+        reader = made.record.reader(last)
+        rest = list(StreamRunner(reader, reader, made.turn, 60.0).pieces())
     assert numbers(first + rest) == list(range(DELTAS + 4))
 
 
 def test_a_client_that_reads_now_and_then_hears_every_event_once() -> None:
     made = Made(MemoryResponseStore(), 60.0)
     with gevent.Timeout(30):
-        found: list[bytes] = []
-        last = yield_into(found, made.run.pieces(60.0), pause=0.002)
-        if last is not None:
-            found += made.record.reader().read(last, 60.0, made.log)
+        found = []
+        for piece in made.listen():
+            found.append(piece)
+            gevent.sleep(0.002)
     assert numbers(found) == list(range(DELTAS + 4))
 
 
@@ -140,7 +132,7 @@ def test_a_client_that_reads_at_once_is_told_by_the_run_alone() -> None:
     made = Made(MemoryResponseStore(), 60.0)
     found: list[bytes] = []
     with gevent.Timeout(20):
-        assert yield_into(found, made.run.pieces(60.0)) is None
+        assert frames_into(found, made.run.frames(60.0)) is None
     assert numbers(found) == list(range(DELTAS + 4))
 
 
@@ -154,7 +146,7 @@ def test_an_answer_that_cannot_be_kept_is_made_as_fast_as_it_is_read() -> None:
             gevent.sleep(0)
         assert made.model.given <= given + 3
         assert not made.ended.is_set()
-        assert numbers(made.heard()) == list(range(DELTAS + 4))
+        assert numbers(list(made.listen())) == list(range(DELTAS + 4))
 
 
 def test_a_client_that_leaves_lets_an_answer_that_cannot_be_kept_go() -> None:
@@ -162,5 +154,5 @@ def test_a_client_that_leaves_lets_an_answer_that_cannot_be_kept_go() -> None:
     with gevent.Timeout(20):
         while made.model.given * SIZE < MOST_WAITING:
             gevent.sleep(0)
-        made.run.leave()
+        made.run.detach()
         made.ended.wait()

@@ -57,7 +57,7 @@ class BackgroundWriter:
         self._lost = False
 
     @property
-    def is_kept(self) -> bool:
+    def is_saved(self) -> bool:
         """Whether the store takes what is noted, so that it can be read there."""
         return self._journal is not None
 
@@ -113,7 +113,7 @@ class BackgroundWriter:
         elif not self._lost:
             self._early.append((frame, number))
 
-    def keep_up(self) -> bool:
+    def flush(self) -> bool:
         """Writes what is due; False when nobody wants the answer any more."""
         journal = self._journal
         if journal is None:
@@ -121,7 +121,7 @@ class BackgroundWriter:
         response = self._news()
         return self._quietly(lambda: journal.keep_up(response), True)
 
-    def vouch(self) -> bool:
+    def renew_lease(self) -> bool:
         """Says that the answer is being made, and writes what waits; False when nobody wants it any more."""
         journal = self._journal
         if journal is None:
@@ -129,7 +129,7 @@ class BackgroundWriter:
         response = self._news()
         return self._quietly(lambda: journal.write(response), True)
 
-    def attended(self) -> float:
+    def last_read_at(self) -> float:
         """When somebody last read along, in epoch seconds; 0 when nobody did."""
         return self._quietly(lambda: self._mine.attended(self.id), None) or 0.0
 
@@ -145,9 +145,9 @@ class BackgroundWriter:
         response = self._response()
         self._finish(failed(response, error) if error else response)
 
-    def reader(self) -> ResumeReader:
-        """Reads what the store was told."""
-        return ResumeReader(self._mine, self.id, is_awaited=False)
+    def reader(self, after: int) -> ResumeReader:
+        """Reads from the store what comes after an event, by its number."""
+        return ResumeReader(self._mine, self.id, after, is_awaited=False)
 
     def give_up(self) -> bytes:
         """Ends the answer as cancelled; one that was cancelled or deleted stays as it is.

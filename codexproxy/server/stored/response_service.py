@@ -1,7 +1,6 @@
 """Stored responses as turns use them: what a request refers to, and what is kept of its answer."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,11 +8,10 @@ from codexproxy.apis.base import Api
 from codexproxy.apis.openai_responses.response_builder import new_id
 from codexproxy.compat.history.continuation import continued, identified
 from codexproxy.errors import InvalidRequest, UpstreamFailed
-from codexproxy.protocol.events import TERMINAL
+from codexproxy.protocol.events import TERMINAL, Batch
 from codexproxy.protocol.pacing import Pause, no_pause
 from codexproxy.protocol.request import Turn
 from codexproxy.protocol.response_recorder import Minutes
-from codexproxy.server.stream_merge import Numbered
 from codexproxy.storage.database import DatabaseFailed
 from codexproxy.storage.responses.base import ResponseStore
 from codexproxy.storage.responses.scoped import OwnedResponses
@@ -90,13 +88,11 @@ class ResponseSaver:
         self._mine = mine
         self._minutes = Minutes()
 
-    def watch(self, batches: Iterator[Numbered]) -> Iterator[Numbered]:
-        """Passes a stream's batches on and keeps the answer when its terminal event comes."""
-        for number, batch in batches:
-            self._minutes.note(batch)
-            if batch and batch[-1].type in TERMINAL:
-                self._save_noted()
-            yield number, batch
+    def note(self, batch: Batch) -> None:
+        """Takes events of the stream; saves the answer when its terminal event comes."""
+        self._minutes.note(batch)
+        if batch[-1].type in TERMINAL:
+            self._save_noted()
 
     def _save_noted(self) -> None:
         try:

@@ -1,6 +1,6 @@
 """What can be done with responses besides asking for them: fetch, follow, list, delete, cancel, count."""
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
 
 from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.apis.openai_responses.stored import (
@@ -14,9 +14,11 @@ from codexproxy.apis.openai_responses.stored import (
 from codexproxy.metering.input_tokens import count_input
 from codexproxy.protocol.request import Caller
 from codexproxy.server.request_body.body import parse_object, read_body
+from codexproxy.server.request_context import current
 from codexproxy.server.responses import json_reply, stream_reply
 from codexproxy.server.services import Services
 from codexproxy.server.stored.resume import ResumeReader
+from codexproxy.server.stream_runner import StreamRunner
 from codexproxy.storage.responses.scoped import OwnedResponses
 
 
@@ -26,15 +28,16 @@ def responses_routes(services: Services) -> Blueprint:
     responses = services.responses
 
     def mine() -> OwnedResponses:
-        return responses.of(g.identity.owner)
+        return responses.of(current().identity.owner)
 
     @blueprint.get("/responses/<id>")
     def retrieve(id: str) -> Response:
         response = found(mine().get(id), id)
         if request.args.get("stream") != "true":
             return json_reply(response)
-        reader = ResumeReader(mine(), id, is_awaited=responses.grace > 0)
-        return stream_reply(reader.read(starting_after(request.args), services.heartbeat_seconds, g.log))
+        reader = ResumeReader(mine(), id, starting_after(request.args), is_awaited=responses.grace > 0)
+        context = current()
+        return stream_reply(StreamRunner(reader, reader, context, services.heartbeat_seconds).pieces(), context)
 
     @blueprint.delete("/responses/<id>")
     def delete(id: str) -> Response:
@@ -54,7 +57,7 @@ def responses_routes(services: Services) -> Blueprint:
     @blueprint.post("/responses/input_tokens")
     def input_tokens() -> Response:
         payload = parse_object(read_body(request.environ, services.max_body_bytes))
-        turn = responses.recall(ResponsesApi(services.pause).parse(payload, Caller(g.identity.owner)))
+        turn = responses.recall(ResponsesApi(services.pause).parse(payload, Caller(current().identity.owner)))
         return json_reply({"object": "response.input_tokens", "input_tokens": count_input(turn.body, services.pause)})
 
     return blueprint
