@@ -13,7 +13,7 @@ LOCK := constraints.txt requirements.txt setup.cfg setup.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test clients check house docs bench bench-quick bench-peers soak lock clean
+.PHONY: help demo run setup test clients check house docs bench bench-quick bench-peers soak lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -27,8 +27,10 @@ run: $(VENV)/.ready ## serve with your own ChatGPT login
 login: $(VENV)/.ready ## sign in to ChatGPT; LOGIN_ARGS=--device for a code, --paste for an address
 	@exec $(PY) -m codexproxy login $(LOGIN_ARGS)
 
-test: $(VENV)/.ready-test clients ## run all tests (loopback only)
-	@exec $(PY) -m pytest $(PYTEST_ARGS)
+setup: $(VENV)/.ready-dev clients ## make the environment of contributors, with all that tests and checks need
+
+test: $(VENV)/.ready-test $(if $(TESTS),,clients) ## run all tests (loopback only), or TESTS=tests/test_settings.py
+	@exec $(PY) -m pytest $(if $(TESTS),$(TESTS),$(PYTEST_ARGS))
 
 clients: $(VENV)/.ready-test ## install the real clients and the two peers that tests drive, below .cache
 	@$(PY) -m tests.clients.installing
