@@ -14,9 +14,17 @@ import pytest
 from click.testing import CliRunner, Result
 
 from codexproxy.cli import main
-from codexproxy.cli.support.checks import callback_port, catalogue, clock, official_texts, token_file
+from codexproxy.cli.support.checks import (
+    Finding,
+    callback_port,
+    catalogue,
+    clock,
+    official_texts,
+    outcome,
+    token_file,
+    worst,
+)
 from codexproxy.cli.support.deep_checks import judge
-from codexproxy.cli.support.findings import Finding, outcome, worst
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.storage.prompts import PromptStore
 from tests.fakes.serving import serving

@@ -14,10 +14,9 @@ import click
 from codexproxy import __version__
 from codexproxy.cli.support import checks
 from codexproxy.cli.support import deep_checks as deep
-from codexproxy.cli.support.findings import FAIL, SKIPPED, Finding, outcome, worst
+from codexproxy.cli.support.checks import FAIL, SKIPPED, Finding, outcome, worst
+from codexproxy.cli.support.command import as_typed, settings_or_exit
 from codexproxy.cli.support.local_server import LocalServer, ServerRefused
-from codexproxy.cli.support.program_name import as_typed
-from codexproxy.cli.support.settings_loading import settings_or_exit
 from codexproxy.observability.redaction import Redactor
 from codexproxy.settings import Settings
 

@@ -12,7 +12,7 @@ import click
 from codexproxy.access.authorization import ADMIN, CLI_LEVELS, OWNER, ROLES, USER
 from codexproxy.access.client_detection import BY_NAME
 from codexproxy.access.key_file import KeyFile
-from codexproxy.cli.support.settings_loading import settings_or_exit
+from codexproxy.cli.support.command import settings_or_exit
 from codexproxy.data_dir import DataDir
 from codexproxy.errors import ProxyError
 from codexproxy.settings import Settings, User

@@ -4,8 +4,7 @@ import json
 
 import click
 
-from codexproxy.cli.support.profiles import login_of, profile_option, told
-from codexproxy.cli.support.settings_loading import settings_or_exit
+from codexproxy.cli.support.command import login_of, profile_option, settings_or_exit, told
 
 
 @click.command()

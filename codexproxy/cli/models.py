@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from codexproxy.cli.support.command import settings_or_exit
 from codexproxy.cli.support.local_server import LocalServer, ServerRefused
-from codexproxy.cli.support.settings_loading import settings_or_exit
 from codexproxy.planning.model_catalog import FALLBACK, ModelSpec
 from codexproxy.settings import Settings
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from codexproxy.cli.support.settings_loading import settings_or_exit
+from codexproxy.cli.support.command import settings_or_exit
 from codexproxy.data_dir import DataDir
 from codexproxy.errors import local_time
 from codexproxy.protocol.quota import span

@@ -10,9 +10,7 @@ from typing import Any
 
 import click
 
-from codexproxy.cli.support.ports import is_taken
-from codexproxy.cli.support.program_name import as_typed
-from codexproxy.cli.support.settings_loading import DOTENV, settings_or_exit
+from codexproxy.cli.support.command import DOTENV, as_typed, is_taken, settings_or_exit
 from codexproxy.cli.support.subprocesses import before_exec
 from codexproxy.settings import Settings, SettingsError, load_settings, refuse_public_bind, refuse_shared_folder
 from codexproxy.settings.loading import NOT_FROM_DOTENV

@@ -9,9 +9,7 @@ from typing import Any
 
 import click
 
-from codexproxy.cli.support.profiles import login_of, profile_option
-from codexproxy.cli.support.program_name import as_typed
-from codexproxy.cli.support.settings_loading import settings_or_exit
+from codexproxy.cli.support.command import as_typed, login_of, profile_option, settings_or_exit
 from codexproxy.data_dir import DataDir
 from codexproxy.errors import local_time
 from codexproxy.login.status import LoginStatus

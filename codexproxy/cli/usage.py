@@ -12,10 +12,10 @@ from pathlib import Path
 import click
 
 from codexproxy.cli.quota import Json, quota_report, window_lines
-from codexproxy.cli.support.prices import AS_OF, PRICES
-from codexproxy.cli.support.settings_loading import settings_or_exit
+from codexproxy.cli.support.command import settings_or_exit
 from codexproxy.data_dir import DataDir
 from codexproxy.errors import ProxyError
+from codexproxy.metering.prices import AS_OF, PRICES
 from codexproxy.storage.ledger import DIMENSIONS, Ledger, Use
 
 _HEAD = ("turns", "failed", "input", "cached", "output", "USD*")

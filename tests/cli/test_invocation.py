@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from codexproxy.cli.support.program_name import NAME, as_typed, program
+from codexproxy.cli.support.command import NAME, as_typed, program
 from tests.patience import patient
 from tests.service import ROOT
 

@@ -10,15 +10,52 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codexproxy.cli.support.findings import FAIL, OK, SKIPPED, WARN, Finding
+from codexproxy.cli.support.command import is_taken
 from codexproxy.cli.support.local_server import LocalServer, ServerRefused
-from codexproxy.cli.support.ports import is_taken
 from codexproxy.data_dir import DataDir
 from codexproxy.settings import Settings, dangers, refuse_shared_folder
 from codexproxy.storage.prompts import PromptStore
 
 if TYPE_CHECKING:
     import requests
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+OK, WARN, FAIL, SKIPPED = "ok", "warn", "fail", "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The outcome of one check.
+
+    Attributes:
+        name: What was checked.
+        state: ``ok``, ``warn``, ``fail`` or ``skipped``.
+        text: What was found.
+        advice: What to do; empty where there is nothing to do.
+    """
+
+    name: str
+    state: str
+    text: str
+    advice: str = ""
+
+
+Check = Callable[[], Finding]
+
+
+def outcome(name: str, check: Check) -> Finding:
+    """A check's finding; a check that breaks is one, too."""
+    try:
+        return check()
+    except Exception as error:  # a doctor that dies of a symptom helps nobody
+        return Finding(name, FAIL, f"the check itself failed: {type(error).__name__}: {error}", "Please report this.")
+
+
+def worst(findings: Iterable[Finding]) -> int:
+    """The exit code: 1 when anything failed."""
+    return int(any(finding.state == FAIL for finding in findings))
+
 
 # A token is renewed five minutes before its end, so a clock may be wrong by less.
 SKEW_WARN, SKEW_FAIL = 30.0, 240.0
@@ -43,7 +80,7 @@ def access(settings: Settings) -> list[Finding]:
 
 def login_found(settings: Settings) -> Finding:
     """Whether there is a login, and whether it can be used."""
-    from codexproxy.cli.support.profiles import login_of
+    from codexproxy.cli.support.command import login_of
 
     account = login_of(settings, "default")
     found = account.status()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from codexproxy.cli.support.findings import FAIL, OK, SKIPPED, WARN, Finding
+from codexproxy.cli.support.checks import FAIL, OK, SKIPPED, WARN, Finding
 
 if TYPE_CHECKING:
     import requests
