@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from codexproxy.apis.visitor import AnswerVisitor, Call, Data, Finish, PartTracker, empty_answer
-from codexproxy.protocol.aggregate import is_all_thought
+from codexproxy.protocol.aggregate import is_reasoning_only
 from codexproxy.protocol.error_mapping import failure_of, text_of
-from codexproxy.protocol.events import Batch, Event, id_of, key_of, written
-from codexproxy.protocol.item_tracker import ADDED, DONE, Places
+from codexproxy.protocol.events import Batch, Event, key_of, written
+from codexproxy.protocol.item_tracker import ADDED, DONE, ItemTracker
 
 CALLS = ("function_call", "custom_tool_call")
 
@@ -38,11 +38,10 @@ class EventDispatcher:
         self.ended = False
         self._sink = sink
         self._reasoning = reasoning
-        self._places = Places()
-        self._parts = PartTracker(sink, asides, self._places)
+        self._tracker = ItemTracker()
+        self._parts = PartTracker(sink, asides, self._tracker)
         self._calls: dict[Any, _Open] = {}
         self._early: dict[Any, list[str]] = {}
-        self._done: dict[Any, Any] = {}
         self._hosted = False
 
     def read(self, batch: Batch) -> None:
@@ -65,9 +64,9 @@ class EventDispatcher:
         type = event.type
         of_parts = _OF_PARTS.get(type) or (_OF_THOUGHT.get(type) if self._reasoning else None)
         if of_parts is not None:
-            of_parts(self._parts, self._places.placed(event))
+            of_parts(self._parts, self._tracker.resolve(event))
         elif type in _OF_ITEMS:
-            _OF_ITEMS[type](self, self._places.placed(event))
+            _OF_ITEMS[type](self, self._tracker.resolve(event))
         elif type in _ENDS:
             _ENDS[type](self, event)
 
@@ -122,7 +121,7 @@ class EventDispatcher:
 
     def _on_added(self, event: Event) -> None:
         item, key = event.data.get("item"), key_of(event.data)
-        if isinstance(item, dict) and key not in self._done:
+        if isinstance(item, dict) and key not in self._tracker.done:
             self._parts.begin_item(key, item)
             if item.get("type") in CALLS:
                 self._open_call(key, item)
@@ -135,9 +134,8 @@ class EventDispatcher:
             self._finish_item(key_of(event.data), item)
 
     def _finish_item(self, key: Any, item: Data) -> None:
-        if key in self._done:
+        if key in self._tracker.done:
             return
-        self._done[key] = id_of({"item": item})
         kind = item.get("type")
         if kind in CALLS:
             opened = self._open_call(key, item)
@@ -150,6 +148,7 @@ class EventDispatcher:
             self._hosted = True
         elif self._reasoning:
             self._parts.end_item(key, item, ("summary", "content"))
+        self._tracker.finish(key, item)
 
     # -- the end ------------------------------------------------------------------
 
@@ -166,7 +165,8 @@ class EventDispatcher:
         if response.get("status") == "failed":
             self._on_failure(Event.of({"type": "response.failed", "response": response}))
             return
-        self._finish_output(response.get("output"))
+        for key, item in self._tracker.unfinished(response.get("output")):
+            self._finish_item(key, item)
         usage = response.get("usage")
         ending = Finish(reason_of(response, type), usage if isinstance(usage, dict) else {}, response)
         if ending.reason == "complete" and self._is_empty(ending.usage):
@@ -178,20 +178,11 @@ class EventDispatcher:
         # What follows is not part of the answer.
         self.ended = True
 
-    def _finish_output(self, output: Any) -> None:
-        items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
-        if len(items) <= len(self._done):
-            return
-        ids = {id for id in self._done.values() if id}
-        for position, item in enumerate(items):
-            if id_of({"item": item}) not in ids:
-                self._finish_item(self._places.known(item, position), item)
-
     def _is_empty(self, usage: Data) -> bool:
         # An answer that was cut here (compat/truncate/truncator.py) may be cut before its first word. One that
         # took tokens may be an item without words; without an item, it may be all thought.
         told = self._calls or self._hosted or self._parts.said or usage.get("estimated")
-        return not (told or (self._done and usage.get("output_tokens")) or is_all_thought(usage))
+        return not (told or (self._tracker.done and usage.get("output_tokens")) or is_reasoning_only(usage))
 
     def _on_failure(self, event: Event) -> None:
         error = failure_of(event)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Protocol
 
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.protocol.events import Event, key_of
-from codexproxy.protocol.item_tracker import Places
+from codexproxy.protocol.item_tracker import ItemTracker
 
 Data = dict[str, Any]
 
@@ -119,14 +119,13 @@ class PartTracker:
         places: Tells which item an event belongs to.
     """
 
-    def __init__(self, sink: AnswerVisitor, asides: bool, places: Places) -> None:
+    def __init__(self, sink: AnswerVisitor, asides: bool, tracker: ItemTracker) -> None:
         self._sink = sink
-        self._places = places
+        self._tracker = tracker
         self._asides = asides
         self._current = Part(TEXT, None)
         self._parts: dict[tuple[str, Any, Any], Part] = {}
         self._phases: dict[Any, Any] = {}
-        self._ended: set[Any] = set()
         self._by_owner: dict[Any, list[Part]] = {}
         # Characters of all texts; those of the part under way are added when it is left.
         self._length = 0
@@ -152,7 +151,7 @@ class PartTracker:
     def _turn_to(self, data: Data) -> Part:
         index = data.get("content_index")
         self._count(self._current)
-        part = self._current = self._part(TEXT, self._places.key(data), index)
+        part = self._current = self._part(TEXT, self._tracker.key(data), index)
         # Without an output index the part must be looked up every time.
         part.item, part.index = data.get("output_index", ()), index
         return part
@@ -179,7 +178,7 @@ class PartTracker:
         data = event.data
         index = data.get("content_index")
         part = self._parts.get((TEXT, key_of(data), index if isinstance(index, int) else 0))
-        if part is not None and part.owner not in self._ended:
+        if part is not None and part.owner not in self._tracker.done:
             self._cite(part, [data.get("annotation")])
 
     # -- ends ---------------------------------------------------------------------
@@ -217,7 +216,6 @@ class PartTracker:
                 if kind in (TEXT, REFUSAL, SUMMARY, THOUGHT):
                     finished = self._finish(kind, key, index, part)
                     self._cite(finished, _list(part.get("annotations"))[finished.cited :])
-        self._ended.add(key)
         for part in self._by_owner.get(key, ()):
             part.closed = True
 
@@ -244,7 +242,7 @@ class PartTracker:
         key = (kind, owner, index if isinstance(index, int) else 0)
         part = self._parts.get(key)
         if part is None:
-            part = self._parts[key] = Part(kind, owner, closed=owner in self._ended)
+            part = self._parts[key] = Part(kind, owner, closed=owner in self._tracker.done)
             self._by_owner.setdefault(owner, []).append(part)
         return part
 

@@ -1,70 +1,197 @@
-"""Events folded into the final Response object.
+"""Aggregates the events of a stream into the Response object of its answer.
 
 The backend may leave ``response.completed.output`` empty although items were
-streamed (docs/reference/stream.md#empty-final-output), so the items are collected on the way: from
-``output_item.done``, else from ``output_item.added`` and its deltas.
+streamed (docs/reference/stream.md#empty-final-output), so the items are
+collected on the way: from ``output_item.done``, else from
+``output_item.added`` and its deltas.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any
 
-from codexproxy.protocol.events import Batch, key_of
-from codexproxy.protocol.item_tracker import Places
+from codexproxy.errors import UpstreamFailed
+from codexproxy.protocol.events import Batch, Event, key_of
+from codexproxy.protocol.item_tracker import ADDED, DONE, ItemTracker, Key
 
 Item = dict[str, Any]
 
+# Deltas that wait unread; a longer text is known again only when its item is done.
+MOST_DELTAS = 20_000
 
-class Fold:
-    """Collects a stream's output items and gives the final Response object."""
+_type = attrgetter("type")
+
+
+class ResponseAggregator:
+    """Collects a stream's output items and gives the Response object.
+
+    Callers that need the answer in any case use ``add``. A stream that passes
+    frames on uses ``defer``: its events stay unread until ``response`` is
+    called, and the deltas of finished items are dropped.
+    """
 
     def __init__(self) -> None:
+        self._tracker = ItemTracker()
         self._items: dict[int, Item] = {}
-        self._next = 0
-        # Pieces of the texts that grow, by the object that holds each and its field; joined when somebody reads.
-        self._growing: dict[tuple[int, str], tuple[Item, list[str]]] = {}
         self._done: set[int] = set()
-        self._indexes: dict[str | None, int] = {}
-        self._places = Places()
-        self._response: dict[str, Any] = {}
+        self._next = 0
+        self._indexes: dict[Key | None, int] = {}
+        self._response: Item = {}
+        # Pieces of the texts that grow, by the object that holds each and its field; joined when they are asked for.
+        self._growing: dict[tuple[int, str], tuple[Item, list[str]]] = {}
+        # What the next delta of the same text says of its place, and the pieces that it extends.
+        self._current: tuple[Any, ...] = ()
+        self._pieces: list[str] = []
+        # Deferred events: those that stay, and those since deltas were dropped last.
+        self._kept: Batch = []
+        self._fresh: Batch = []
+        self._deltas = 0
+        self._open = 0
+        self._broken: UpstreamFailed | None = None
 
-    def add(self, batch: Batch) -> None:
-        """Takes the next events of the stream."""
+    def add(self, batch: Iterable[Event]) -> None:
+        """Takes the next events of the stream.
+
+        Raises:
+            UpstreamFailed: One of the events is not JSON.
+        """
         for event in batch:
-            fold = _FOLDS.get(event.type)
-            if fold is not None:
-                carries_response = fold is Fold._keep_response
-                fold(self, (event if carries_response else self._places.placed(event)).data)
+            if event.type in _CARRIERS:
+                self._keep_response(event.data)
+            handling = _HANDLERS.get(event.type)
+            if handling is None:
+                continue
+            data = event.data
+            delta, index = data.get("delta"), data.get("output_index")
+            place = (event.type, index, data.get("content_index"), data.get("summary_index"))
+            # Nearly every delta is one more of the same text.
+            if place == self._current and type(delta) is str:
+                self._pieces.append(delta)
+                continue
+            self._current, self._pieces = (), []
+            handle, *arguments = handling
+            handle(self, self._tracker.resolve(event).data, *arguments)
+            # A place without an index has to be resolved each time.
+            if self._pieces and isinstance(index, int):
+                self._current = place
+
+    def defer(self, batch: Batch) -> None:
+        """Takes the next events of a stream without reading them."""
+        if STRUCTURE.isdisjoint(map(_type, batch)):
+            self._defer_deltas(batch)
+            return
+        for event in batch:
+            if event.type in STRUCTURE:
+                self._fresh.append(event)
+                self._follow(event.type)
+            else:
+                self._defer_deltas([event])
 
     def response(self) -> dict[str, Any]:
-        """The Response object, its ``output`` rebuilt where upstream left it empty.
+        """The Response object as far as it is known; complete once the terminal event was taken.
 
-        Everything known so far; complete once the terminal event was added.
+        Its ``output`` is built from the items where upstream left it empty.
+
+        Raises:
+            UpstreamFailed: One of the deferred events is not JSON.
         """
-        self._join()
+        self._read_deferred()
         response = dict(self._response)
         if not isinstance(response.get("output"), list) or not response["output"]:
-            response["output"] = [item for _, item in sorted(self._items.items())]
+            response["output"] = self._output()
         return response
+
+    def knows(self, data: dict[str, Any]) -> bool:
+        """Whether the item that an event belongs to was announced, or has a text.
+
+        Args:
+            data: The event's data, with the place of its item.
+        """
+        return self._index(data) in self._items
+
+    def item(self, data: dict[str, Any]) -> Item:
+        """The item that an event belongs to, with its texts so far; a blank message where none was announced.
+
+        Args:
+            data: The event's data, with the place of its item.
+        """
+        self._join()
+        index = self._index(data)
+        if index not in self._items:
+            self._put(index, _copy(_MESSAGE))
+        return self._items[index]
+
+    def ended(self, status: str, usage: dict[str, Any]) -> dict[str, Any]:
+        """The Response object of an answer that ends here, whatever upstream says of it later.
+
+        Args:
+            status: ``completed`` or ``incomplete``.
+            usage: The usage to report.
+        """
+        details = {"reason": "max_output_tokens"} if status == "incomplete" else None
+        told = {"status": status, "output": self._output(), "incomplete_details": details, "usage": usage}
+        return {**self._response, **told}
 
     @property
     def status(self) -> str | None:
-        """The response's status, as far as it was told."""
+        """The response's status; None while upstream did not say it."""
         status = self._response.get("status")
         return status if isinstance(status, str) else None
 
     @property
     def has_id(self) -> bool:
-        """Whether the response's id was told."""
+        """Whether the response's id is known."""
         return bool(self._response.get("id"))
+
+    # -- deferred events --------------------------------------------------------------
+
+    def _defer_deltas(self, batch: Batch) -> None:
+        fits = self._deltas <= MOST_DELTAS
+        self._deltas += len(batch)
+        if self._deltas <= MOST_DELTAS:
+            self._fresh += batch
+        elif fits:
+            self._drop_deltas()
+
+    def _follow(self, type: str) -> None:
+        if type == ADDED:
+            self._open += 1
+        elif type == DONE:
+            self._open = max(0, self._open - 1)
+            if self._deltas and not self._open:
+                self._drop_deltas()
+                self._deltas = 0
+
+    def _drop_deltas(self) -> None:
+        self._kept += [event for event in self._fresh if event.type in STRUCTURE]
+        self._fresh = []
+
+    def _read_deferred(self) -> None:
+        if self._broken is not None:
+            raise self._broken
+        deferred, self._kept, self._fresh = [*self._kept, *self._fresh], [], []
+        try:
+            self.add(deferred)
+        except UpstreamFailed as error:
+            self._broken = error
+            raise
+
+    # -- items --------------------------------------------------------------------------
+
+    def _output(self) -> list[Item]:
+        self._join()
+        return [item for _, item in sorted(self._items.items())]
 
     def _join(self) -> None:
         for (_, field), (holder, pieces) in self._growing.items():
             holder[field] = "".join([_text(holder, field), *pieces])
         self._growing.clear()
+        self._current = ()
 
     def _extend(self, holder: Item, field: str, delta: str) -> None:
         if delta or field not in holder:
-            self._growing.setdefault((id(holder), field), (holder, []))[1].append(delta)
+            self._pieces = self._growing.setdefault((id(holder), field), (holder, []))[1]
+            self._pieces.append(delta)
 
     def _replace(self, holder: Item, field: str, whole: Any) -> None:
         self._growing.pop((id(holder), field), None)
@@ -89,7 +216,7 @@ class Fold:
         if index in self._done:
             return None
         if index not in self._items:
-            self._put(index, {"type": "message", "role": "assistant", "content": []})
+            self._put(index, _copy(_MESSAGE))
         return self._items[index]
 
     def _put(self, index: int, item: Item) -> None:
@@ -184,53 +311,55 @@ def _part_at(parts: list[Item], index: Any, blank: Item) -> Item:
     return parts[wanted]
 
 
+_MESSAGE: Item = {"type": "message", "role": "assistant", "content": []}
 _TEXT: Item = {"type": "output_text", "text": "", "annotations": []}
 _REFUSAL: Item = {"type": "refusal", "refusal": ""}
 _SUMMARY: Item = {"type": "summary_text", "text": ""}
 _REASONING: Item = {"type": "reasoning_text", "text": ""}
 
-_FOLDS: dict[str, Callable[[Fold, dict[str, Any]], None]] = {
-    "response.created": Fold._keep_response,
-    "response.queued": Fold._keep_response,
-    "response.in_progress": Fold._keep_response,
-    "response.completed": Fold._keep_response,
-    "response.done": Fold._keep_response,
-    "response.incomplete": Fold._keep_response,
-    "response.failed": Fold._keep_response,
-    "response.output_item.added": Fold._keep_item,
-    "response.output_item.done": lambda fold, data: fold._keep_item(data, done=True),
-    "response.output_text.annotation.added": lambda fold, data: fold._annotate(data),
-    "response.content_part.added": lambda fold, data: fold._keep_part(data, "content", "content_index"),
-    "response.content_part.done": lambda fold, data: fold._keep_part(data, "content", "content_index"),
-    "response.reasoning_summary_part.added": lambda fold, data: fold._keep_part(data, "summary", "summary_index"),
-    "response.reasoning_summary_part.done": lambda fold, data: fold._keep_part(data, "summary", "summary_index"),
-    "response.output_text.delta": lambda fold, data: fold._grow_part(data, "content", _TEXT),
-    "response.refusal.delta": lambda fold, data: fold._grow_part(data, "content", _REFUSAL),
-    "response.reasoning_text.delta": lambda fold, data: fold._grow_part(data, "content", _REASONING),
-    "response.reasoning_summary_text.delta": lambda fold, data: fold._grow_part(data, "summary", _SUMMARY),
-    "response.output_text.done": lambda fold, data: fold._settle_part(data, "content", _TEXT),
-    "response.refusal.done": lambda fold, data: fold._settle_part(data, "content", _REFUSAL),
-    "response.reasoning_text.done": lambda fold, data: fold._settle_part(data, "content", _REASONING),
-    "response.reasoning_summary_text.done": lambda fold, data: fold._settle_part(data, "summary", _SUMMARY),
-    "response.function_call_arguments.done": lambda fold, data: fold._settle(data, "arguments"),
-    "response.custom_tool_call_input.done": lambda fold, data: fold._settle(data, "input"),
-    "response.function_call_arguments.delta": lambda fold, data: fold._grow(data, "arguments"),
-    "response.custom_tool_call_input.delta": lambda fold, data: fold._grow(data, "input"),
+# Events that carry a Response object.
+_CARRIERS = frozenset(
+    {
+        *("response.created", "response.queued", "response.in_progress"),
+        *("response.completed", "response.done", "response.incomplete", "response.failed"),
+    }
+)
+# Event type -> the method that takes the event's data, and its further arguments.
+_HANDLERS: dict[str, tuple[Any, ...]] = {
+    ADDED: (ResponseAggregator._keep_item,),
+    DONE: (ResponseAggregator._keep_item, True),
+    "response.output_text.annotation.added": (ResponseAggregator._annotate,),
+    "response.content_part.added": (ResponseAggregator._keep_part, "content", "content_index"),
+    "response.content_part.done": (ResponseAggregator._keep_part, "content", "content_index"),
+    "response.reasoning_summary_part.added": (ResponseAggregator._keep_part, "summary", "summary_index"),
+    "response.reasoning_summary_part.done": (ResponseAggregator._keep_part, "summary", "summary_index"),
+    "response.output_text.delta": (ResponseAggregator._grow_part, "content", _TEXT),
+    "response.refusal.delta": (ResponseAggregator._grow_part, "content", _REFUSAL),
+    "response.reasoning_text.delta": (ResponseAggregator._grow_part, "content", _REASONING),
+    "response.reasoning_summary_text.delta": (ResponseAggregator._grow_part, "summary", _SUMMARY),
+    "response.output_text.done": (ResponseAggregator._settle_part, "content", _TEXT),
+    "response.refusal.done": (ResponseAggregator._settle_part, "content", _REFUSAL),
+    "response.reasoning_text.done": (ResponseAggregator._settle_part, "content", _REASONING),
+    "response.reasoning_summary_text.done": (ResponseAggregator._settle_part, "summary", _SUMMARY),
+    "response.function_call_arguments.delta": (ResponseAggregator._grow, "arguments"),
+    "response.custom_tool_call_input.delta": (ResponseAggregator._grow, "input"),
+    "response.function_call_arguments.done": (ResponseAggregator._settle, "arguments"),
+    "response.custom_tool_call_input.done": (ResponseAggregator._settle, "input"),
 }
 
-# The types a whole answer can be rebuilt from: every item is told again when it is done.
-STRUCTURE = frozenset(type for type in _FOLDS if not type.endswith(".delta"))
+# The types a whole answer can be rebuilt from: every item comes again when it is done.
+STRUCTURE = _CARRIERS.union(type for type in _HANDLERS if not type.endswith(".delta"))
 
 
-def fold(batches: list[Batch]) -> dict[str, Any]:
+def aggregate(batches: Iterable[Batch]) -> dict[str, Any]:
     """The final Response object of a whole stream."""
-    folded = Fold()
+    answer = ResponseAggregator()
     for batch in batches:
-        folded.add(batch)
-    return folded.response()
+        answer.add(batch)
+    return answer.response()
 
 
-def is_lost(response: dict[str, Any]) -> bool:
+def is_missing_output(response: dict[str, Any]) -> bool:
     """Whether a completed answer holds nothing, or took tokens for words that never came.
 
     See docs/reference/clients.md#empty-answers.
@@ -245,7 +374,7 @@ def is_lost(response: dict[str, Any]) -> bool:
         return False
     # An answer that was cut here (compat/truncate/truncator.py) may be cut before its first word.
     is_cut = isinstance(usage, dict) and usage.get("estimated") is True
-    return not (is_cut or is_all_thought(usage))
+    return not (is_cut or is_reasoning_only(usage))
 
 
 def _says_something(item: Item) -> bool:
@@ -255,7 +384,7 @@ def _says_something(item: Item) -> bool:
     return any(part.get("text") or part.get("refusal") for part in parts if isinstance(part, dict))
 
 
-def is_all_thought(usage: Any) -> bool:
+def is_reasoning_only(usage: Any) -> bool:
     """Whether tokens were spent, and every one of them on reasoning."""
     if not isinstance(usage, dict):
         return False

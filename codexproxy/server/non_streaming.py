@@ -10,7 +10,7 @@ from typing import Any
 
 from codexproxy.apis.base import Api
 from codexproxy.errors import ProxyError, UpstreamFailed
-from codexproxy.protocol.aggregate import Fold
+from codexproxy.protocol.aggregate import ResponseAggregator
 from codexproxy.protocol.events import Batch
 from codexproxy.protocol.numbers import whole
 from codexproxy.protocol.request import Turn
@@ -35,7 +35,7 @@ class CollectingSink:
     """
 
     def __init__(self, count: int, most: int = MOST_BYTES) -> None:
-        self._folds = [Fold() for _ in range(count)]
+        self._aggregators = [ResponseAggregator() for _ in range(count)]
         self._room = most
 
     def take(self, number: int, batch: Batch) -> bytes:
@@ -51,7 +51,7 @@ class CollectingSink:
                 code="upstream_truncated",
                 retryable=False,
             )
-        self._folds[number].add(batch)
+        self._aggregators[number].add(batch)
         return b""
 
     def silence(self) -> bytes:
@@ -68,7 +68,7 @@ class CollectingSink:
 
     def responses(self) -> list[Json]:
         """The Response object of each answer."""
-        return [fold.response() for fold in self._folds]
+        return [aggregator.response() for aggregator in self._aggregators]
 
 
 def collect(call: UpstreamCall, count: int, running: RunningTurn) -> list[Json]:

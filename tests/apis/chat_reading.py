@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from codexproxy.apis.openai_chat import ChatApi
 from codexproxy.apis.openai_chat.render import ChunkRenderer
-from codexproxy.protocol.aggregate import fold
+from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.events import Batch, Event
 from codexproxy.protocol.request import Caller, Turn
 from tests.data import SCHEMAS
@@ -115,7 +115,7 @@ def streamed(events: Batch, client: str = "unknown", **payload: Any) -> Seen:
 
 def completed(events: Batch, client: str = "unknown", **payload: Any) -> dict[str, Any]:
     """The final object for these events, held to the schema."""
-    told = API.complete(turn_of(client, **payload), [fold([events])])
+    told = API.complete(turn_of(client, **payload), [aggregate([events])])
     assert_valid("CreateChatCompletionResponse", told)
     return told
 

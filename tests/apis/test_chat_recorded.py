@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from codexproxy.compat.history.repair import repair
 from codexproxy.errors import ProxyError
-from codexproxy.protocol.aggregate import fold
+from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.request import Caller
 from codexproxy.upstream.chatgpt.sse import Decoder
 from tests.apis.chat_reading import API, Seen, assert_valid, read, renderer_of, turn_of
@@ -62,7 +62,7 @@ def test_a_recorded_stream_arrives_whole(recording: Recording):
 
 @each_recording()
 def test_a_recorded_answer_is_one_object(recording: Recording):
-    turn, response = turn_of(), fold([recording.events()])
+    turn, response = turn_of(), aggregate([recording.events()])
     if recording.name == FAILED:
         with pytest.raises(ProxyError) as failure:
             API.complete(turn, [response])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from codexproxy.errors import InvalidRequest, UpstreamFailed
-from codexproxy.protocol.aggregate import fold
+from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.events import Batch
 from tests.apis.chat_reading import (
     API,
@@ -111,15 +111,15 @@ def test_calls_and_refusals_are_no_answers_to_validate():
 
 def test_a_second_try_holds_the_answer_and_what_is_wrong_with_it():
     turn = turn_of(response_format=format_of(OPEN))
-    wrong = fold([answered('{"nick": null}')])
+    wrong = aggregate([answered('{"nick": null}')])
     body = API.repair_request(turn, wrong)
     assert body is not None
     *before, said, asked = body["input"]
     assert before == turn.body["input"]
     assert said["content"] == [{"type": "output_text", "text": '{"nick": null}'}]
     assert "name" in asked["content"][0]["text"]
-    assert API.repair_request(turn, fold([answered('{"name": "Ann", "nick": null}')])) is None
-    assert API.repair_request(turn_of(), fold([answered("hi")])) is None
+    assert API.repair_request(turn, aggregate([answered('{"name": "Ann", "nick": null}')])) is None
+    assert API.repair_request(turn_of(), aggregate([answered("hi")])) is None
 
 
 def test_a_reference_that_leads_nowhere_is_refused_with_its_place():

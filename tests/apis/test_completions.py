@@ -9,7 +9,7 @@ from codexproxy.apis.base import DONE
 from codexproxy.apis.openai_chat.fields import EMULATED, IGNORED, MAPPED
 from codexproxy.apis.openai_completions import CONTINUE, FIELDS, FILL, CompletionsApi
 from codexproxy.errors import InvalidRequest, UpstreamFailed
-from codexproxy.protocol.aggregate import fold
+from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.events import Batch
 from codexproxy.protocol.request import Body, Caller, Turn
 from tests.apis.chat_reading import (
@@ -70,7 +70,7 @@ def streamed(batch: Batch, **payload: Any) -> dict[str, Any]:
 
 
 def completed(*batches: Batch, **payload: Any) -> dict[str, Any]:
-    told = API.complete(turn_of(**payload), [fold([batch]) for batch in batches])
+    told = API.complete(turn_of(**payload), [aggregate([batch]) for batch in batches])
     assert_valid("CreateCompletionResponse", told)
     return told
 

@@ -13,7 +13,7 @@ from codexproxy.apis.openai_completions import CompletionsApi
 from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.compat.history.repair import repair
 from codexproxy.compat.truncate.truncator import Cutter
-from codexproxy.protocol.aggregate import fold
+from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.request import Caller
 from codexproxy.upstream.chatgpt.sse import Decoder
 from tests.apis.chat_reading import (
@@ -252,7 +252,7 @@ def test_a_streamed_answer_and_a_whole_one_say_the_same(stream: bytes, style: st
     events = decoder.feed(stream) + decoder.end()
     assume(events[-1].type in ("response.completed", "response.incomplete"))
     seen = read(renderer_of(reasoning_compat=style).render(events))
-    told = API.complete(turn_of(reasoning_compat=style), [fold([events])])["choices"][0]
+    told = API.complete(turn_of(reasoning_compat=style), [aggregate([events])])["choices"][0]
     assert told["finish_reason"] == seen.finish
     assert (told["message"]["content"] or "") == seen.content
     assert told["message"].get("reasoning_content", "") == seen.reasoning

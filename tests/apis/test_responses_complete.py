@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from codexproxy.apis.openai_responses import ResponsesApi
-from codexproxy.protocol.aggregate import fold
+from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.request import Caller
 from tests.apis.recorded import Recording, each_recording
 from tests.data import SCHEMAS
@@ -36,7 +36,7 @@ def complete(response: dict[str, Any], **payload: Any) -> dict[str, Any]:
 
 @each_recording()
 def test_a_recorded_answer_is_complete_and_valid(recording: Recording):
-    response = complete(fold([recording.events()]))
+    response = complete(aggregate([recording.events()]))
     assert complaints(response) == KNOWN_DISAGREEMENTS.get(recording.name, [])
     assert response["model"] == "my-model" and response["id"] == recording.expected["response_id"]
     assert response["status"] == recording.expected["status"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from codexproxy.apis.base import Renderer
 from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.errors import RateLimited, UpstreamFailed
-from codexproxy.protocol.aggregate import fold
+from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.events import Event
 from codexproxy.protocol.request import Caller
 from codexproxy.upstream.chatgpt.sse import Decoder
@@ -192,7 +192,7 @@ def test_for_clients_that_read_the_final_object_it_says_what_was_streamed(record
     seen = decoded(sut.render(recording.events()))
     assert [event.type for event in seen] == [event.type for event in recording.events()]
     if recording.expected["terminal_event"] == "response.completed":
-        assert seen[-1].data["response"]["output"] == fold([recording.events()])["output"]
+        assert seen[-1].data["response"]["output"] == aggregate([recording.events()])["output"]
 
 
 def test_a_failure_of_ours_is_an_error_event_then_response_failed():

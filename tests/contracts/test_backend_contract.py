@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from codexproxy.errors import NotLoggedIn, NotOffered, ProxyError, UpstreamFailed, UpstreamTimeout
-from codexproxy.protocol.aggregate import fold
+from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.error_mapping import failure_of
 from codexproxy.protocol.events import TERMINAL, Batch, Event
 from codexproxy.protocol.request import Turn
@@ -78,7 +78,7 @@ def test_an_answer_begins_and_ends_once_and_says_what_upstream_said(stage: Stage
     kinds = [event.type for event in events]
     assert kinds[:2] == ["response.created", "response.in_progress"]
     assert [kind for kind in kinds if kind in TERMINAL] == ["response.completed"] == kinds[-1:]
-    response = fold([events])
+    response = aggregate([events])
     assert [item["type"] for item in response["output"]] == ["reasoning", "message"]
     assert response["output"][0]["summary"][0]["text"] == "**Plan** it"
     assert response["output"][1]["content"][0]["text"] == "Hello world"
@@ -142,7 +142,7 @@ def test_silence_is_told_and_harms_nothing(stage: Stage) -> None:
             stage.open_gate("go")
     stream.close()
     assert batches.count([]) >= 2
-    assert fold(batches)["output"][-1]["content"][0]["text"] == "Hello world"
+    assert aggregate(batches)["output"][-1]["content"][0]["text"] == "Hello world"
 
 
 REFUSALS: list[tuple[str, dict[str, Any], int, str]] = [
@@ -291,7 +291,7 @@ def test_turns_at_the_same_time_do_not_mix(stage: Stage) -> None:
     backend, texts = stage.backend(), []
 
     def ask() -> None:
-        response = fold([collect(backend.open(turn()))])
+        response = aggregate([collect(backend.open(turn()))])
         texts.append(response["output"][-1]["content"][0]["text"])
 
     threads = [threading.Thread(target=ask) for _ in range(6)]

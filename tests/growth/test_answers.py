@@ -47,7 +47,7 @@ def _rendered(api: Any, turn: Turn) -> Read:
 
 
 def _whole(events: list[Event]) -> None:
-    CHAT.complete(CHAT_TURN, [aggregate.fold([[event] for event in events])])
+    CHAT.complete(CHAT_TURN, [aggregate.aggregate([[event] for event in events])])
 
 
 def _recorded(events: list[Event]) -> None:
@@ -82,8 +82,10 @@ READERS: dict[str, Read] = {
 
 def test_every_type_of_event_is_in_a_row() -> None:
     read = {
-        *aggregate._FOLDS,
-        *truncator._HANDLERS,
+        *aggregate._CARRIERS,
+        *aggregate._HANDLERS,
+        *truncator._OF_ITEMS,
+        *truncator._ENDS,
         *event_dispatcher._OF_PARTS,
         *event_dispatcher._OF_THOUGHT,
         *event_dispatcher._OF_ITEMS,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codexproxy.compat.truncate.truncator import Cutter, cut
-from codexproxy.protocol.aggregate import fold
+from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.events import Batch, Event
 from codexproxy.protocol.stream import EventStream
 from tests.apis.chat_reading import (
@@ -49,7 +49,7 @@ def text_of(batch: Batch) -> str:
 
 
 def folded_text(batch: Batch) -> str:
-    items = [item for item in fold([batch])["output"] if item["type"] == "message"]
+    items = [item for item in aggregate([batch])["output"] if item["type"] == "message"]
     return "".join(part["text"] for item in items for part in item["content"])
 
 
@@ -124,7 +124,7 @@ def test_arguments_count_against_the_cap_and_are_cut_like_text():
     for given_batch in (batch, events(done(call), ended())):
         seen = run(given_batch, cap=4)
         assert seen[-1].type == "response.incomplete"
-        (item,) = fold([seen])["output"]
+        (item,) = aggregate([seen])["output"]
         assert call["arguments"].startswith(item["arguments"]) and item["arguments"] != call["arguments"]
         assert item["status"] == "incomplete"
 
@@ -133,7 +133,7 @@ def test_arguments_that_only_their_end_tells_are_cut_too():
     whole = '{"a":"one two three four five"}'
     end = {"type": "response.function_call_arguments.done", "output_index": 0, "arguments": whole}
     seen = run(events(created(), added(function_call("f")), end, done(function_call("f", whole)), ended()), cap=5)
-    (call,) = fold([seen])["output"]
+    (call,) = aggregate([seen])["output"]
     assert seen[-1].type == "response.incomplete"
     assert whole.startswith(call["arguments"]) and 0 < len(call["arguments"]) < len(whole)
     assert not any(event.type == end["type"] for event in seen)

@@ -7,7 +7,7 @@ import pytest
 
 from codexproxy.compat.strict_schema.encode import fit
 from codexproxy.compat.strict_schema.stream_decode import Reshaper, reshape
-from codexproxy.protocol.aggregate import fold
+from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.events import Event
 from codexproxy.protocol.stream import EventStream
 from tests.fakes.backends import ScriptedSource
@@ -47,7 +47,7 @@ def test_every_event_that_tells_the_text_tells_it_in_the_callers_shape(size: int
     shown = [event for start in range(0, len(raw), size) for event in reshaper.feed(raw[start : start + size])]
     assert "".join(event.data["delta"] for event in shown if event.type.endswith(".delta")) == MEANT
     assert "null" not in b"".join(event.raw for event in shown).decode()
-    assert fold([shown])["output"][0]["content"][0]["text"] == MEANT
+    assert aggregate([shown])["output"][0]["content"][0]["text"] == MEANT
     numbers = [event.data["sequence_number"] for event in shown]
     assert numbers == sorted(set(numbers))
 
@@ -55,7 +55,7 @@ def test_every_event_that_tells_the_text_tells_it_in_the_callers_shape(size: int
 @pytest.mark.parametrize("text", ["Paris, of course.", '{"city":"Par', ""])
 def test_a_text_that_is_no_json_is_told_as_it_is(text: str) -> None:
     shown = Reshaper(RESTORER).feed(events(text, end="response.incomplete"))
-    assert fold([shown])["output"][0]["content"][0]["text"] == text
+    assert aggregate([shown])["output"][0]["content"][0]["text"] == text
 
 
 def test_a_text_without_an_end_of_its_own_is_told_before_the_answers_end() -> None:
@@ -76,4 +76,4 @@ def test_a_silence_is_told_also_while_a_text_is_held() -> None:
     stream = reshape(EventStream(Slow([*deltas, events(WRITTEN)[-4:]]), 10.0), RESTORER, clock=clock)
     batches = list(stream)
     assert batches[0] == []
-    assert json.loads(fold(batches)["output"][0]["content"][0]["text"]) == {"city": "Paris"}
+    assert json.loads(aggregate(batches)["output"][0]["content"][0]["text"]) == {"city": "Paris"}

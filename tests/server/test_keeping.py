@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.compat.history.continuation import continued
-from codexproxy.protocol.aggregate import STRUCTURE, fold
+from codexproxy.protocol.aggregate import STRUCTURE, aggregate
 from codexproxy.protocol.events import Event
 from codexproxy.protocol.request import Caller
 from codexproxy.server.stored.response_service import ResponseSaver, ResponseService
@@ -38,7 +38,7 @@ def test_every_item_can_be_rebuilt_without_deltas(recording: Recording) -> None:
     events = recording.events()
     lean = [event for event in events if event.type in STRUCTURE]
     assert not [event for event in lean if event.type.endswith(".delta")]
-    assert fold([lean]) == fold([events])
+    assert aggregate([lean]) == aggregate([events])
 
 
 @given(cuts=st.lists(st.integers(1, 200)), choice=st.integers(0, 10_000))

@@ -13,7 +13,7 @@ from codexproxy.apis.openai_responses.render import Preamble, ResponsesRenderer
 from codexproxy.apis.openai_responses.response_builder import ResponseBuilder
 from codexproxy.apis.visitor import empty_answer
 from codexproxy.planning.client_quirks import BEGINS_WITH_CREATED, READS_FINAL_OBJECT, quirks_of
-from codexproxy.protocol.aggregate import is_lost
+from codexproxy.protocol.aggregate import is_missing_output
 from codexproxy.protocol.pacing import Pause, no_pause
 from codexproxy.protocol.request import Body, Caller, Turn
 
@@ -64,6 +64,6 @@ class ResponsesApi:
         Raises:
             UpstreamFailed: It says that it is completed, and holds nothing.
         """
-        if responses[0].get("status") == "completed" and is_lost(responses[0]):
+        if responses[0].get("status") == "completed" and is_missing_output(responses[0]):
             raise empty_answer()
         return ResponseBuilder(turn).whole(responses[0])

@@ -20,12 +20,11 @@ from typing import Any
 from codexproxy.apis.openai_responses.response_builder import ResponseBuilder
 from codexproxy.apis.visitor import empty_answer
 from codexproxy.errors import ProxyError, UpstreamFailed
-from codexproxy.protocol.aggregate import is_lost
+from codexproxy.protocol.aggregate import ResponseAggregator, is_missing_output
 from codexproxy.protocol.error_mapping import error_object, impersonal_error, text_of
 from codexproxy.protocol.events import COMPLETED, ERROR, FAILED, INCOMPLETE, RATE_LIMITS, Batch, Event
 from codexproxy.protocol.item_tracker import ADDED
 from codexproxy.protocol.item_tracker import DONE as DONE_ITEM
-from codexproxy.protocol.response_recorder import Minutes
 
 CREATED = "response.created"
 
@@ -103,7 +102,7 @@ class ResponsesRenderer:
         self._envelope = envelope
         self._fills = fills_output
         self._opening = opening
-        self._minutes = Minutes()
+        self._aggregator = ResponseAggregator()
         # Frames of the batch under way: those before one that is broken leave with its failure.
         self._out: list[bytes] = []
         self._last: Event | None = None
@@ -128,7 +127,7 @@ class ResponsesRenderer:
         self._seen += len(batch)
         self._last = batch[-1]
         if self._fills or not self._says:
-            self._minutes.note(batch)
+            self._aggregator.defer(batch)
             self._says = self._says or any(event.type.endswith(".delta") for event in batch)
         if self._watched.isdisjoint(map(_type, batch)):
             return b"".join(map(_raw, batch))
@@ -191,7 +190,7 @@ class ResponsesRenderer:
 
     def _is_lost(self) -> bool:
         try:
-            return is_lost(self._minutes.response())
+            return is_missing_output(self._aggregator.response())
         except UpstreamFailed:
             # A frame that is no JSON was forwarded as it came and may say anything.
             return False
@@ -206,7 +205,7 @@ class ResponsesRenderer:
 
     def _told(self) -> list[Any]:
         try:
-            told: list[Any] = self._minutes.response()["output"]
+            told: list[Any] = self._aggregator.response()["output"]
         except UpstreamFailed:
             # A frame that is no JSON was forwarded as it came and tells nothing.
             return []

@@ -7,9 +7,9 @@ from typing import Any
 from uuid import uuid4
 
 from codexproxy.compat.tool_names import renamed
-from codexproxy.compat.truncate.partial_response import WRITTEN
 from codexproxy.protocol.error_mapping import impersonal_error
 from codexproxy.protocol.events import ERROR, RATE_LIMITS, Event, written
+from codexproxy.protocol.item_tracker import CALL_FIELDS
 from codexproxy.protocol.numbers import whole
 from codexproxy.protocol.request import Turn
 
@@ -193,8 +193,8 @@ class ResponseBuilder:
         # The Codex CLI writes ``"content": null`` into reasoning items, the schema knows no such thing.
         filled = {**_BLANK_ITEMS[kind], **{name: value for name, value in item.items() if value is not None}}
         filled["id"] = filled.get("id") or self._identify(_PREFIXES[kind])
-        if kind in WRITTEN:
-            filled[WRITTEN[kind]] = written(filled[WRITTEN[kind]])
+        if kind in CALL_FIELDS:
+            filled[CALL_FIELDS[kind]] = written(filled[CALL_FIELDS[kind]])
         if isinstance(filled.get("content"), list):
             filled["content"] = [_whole_part(part) for part in filled["content"] if isinstance(part, dict)]
         return filled

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from codexproxy.compat.truncate.partial_response import part_index
 from codexproxy.protocol.events import TERMINAL, Batch, Event, key_of
+from codexproxy.protocol.item_tracker import part_index
 from codexproxy.protocol.pacing import Pause, TooCostly, no_pause
 from codexproxy.protocol.request import TextRestorer
 from codexproxy.protocol.stream import EventStream

@@ -12,25 +12,26 @@ tool arguments count against ``max_tokens``; reasoning, of which only a summary
 is seen, does not.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from codexproxy.compat.truncate.partial_response import (
-    WRITTEN,
-    Data,
-    Key,
-    Transcript,
-    as_list,
-    before,
-    changed,
-    part_index,
-)
 from codexproxy.compat.truncate.stop_sequences import Stopper
 from codexproxy.errors import UpstreamFailed
 from codexproxy.metering.output_tokens import Meter
-from codexproxy.protocol.events import Batch, Event, key_of, written
-from codexproxy.protocol.item_tracker import Places
+from codexproxy.protocol.aggregate import ResponseAggregator
+from codexproxy.protocol.events import Batch, Event, id_of, key_of, written
+from codexproxy.protocol.item_tracker import ADDED, CALL_FIELDS, DONE, Data, ItemTracker, Key, part_index, place_of
 from codexproxy.protocol.stream import EventStream
+
+_TEXT_DELTA = "response.output_text.delta"
+# Key of an item and index of one of its parts; None for what is written into a call.
+_Place = tuple[Key | None, int | None]
+# Field of a call -> the event with a piece of it.
+_FRAGMENTS = {
+    "arguments": "response.function_call_arguments.delta",
+    "input": "response.custom_tool_call_input.delta",
+}
+_BLANK = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
 
 
 def cut(
@@ -83,6 +84,8 @@ class _CutSource:
 
 
 class _Part:
+    # A text, or what the model writes into a call, which has no stop texts.
+
     def __init__(self, stop: tuple[str, ...]) -> None:
         self.stopper = Stopper(stop)
         self.received = 0
@@ -102,10 +105,14 @@ class Cutter:
         self._stop = stop
         self._meter = Meter(max_tokens)
         self._count_input = count_input or _nothing
-        self._said = Transcript()
-        self._parts: dict[tuple[Key, int], _Part] = {}
-        self._place: Any = None
-        self._places = Places()
+        # What was passed on, which is the answer when it is cut.
+        self._answer = ResponseAggregator()
+        self._taken = 0
+        # How many more events went out than came in; later sequence numbers move by it.
+        self._shift = 0
+        self._parts: dict[_Place, _Part] = {}
+        self._place: _Place | None = None
+        self._tracker = ItemTracker()
         self._out: Batch = []
 
     @property
@@ -115,33 +122,32 @@ class Cutter:
 
     def feed(self, batch: Batch) -> Batch:
         """The events to pass on; the last of them is a terminal event when the answer was cut."""
-        self._out = []
+        self._out, self._taken = [], 0
         for event in batch:
-            handler = _HANDLERS.get(event.type, Cutter._pass)
-            about_all = handler in (Cutter._pass, Cutter._on_response, Cutter._on_end)
-            handler(self, event if about_all else self._places.placed(event))
+            handler = _OF_ITEMS.get(event.type)
+            if handler is not None:
+                handler(self, self._tracker.resolve(event))
+            elif event.type in _ENDS:
+                self._on_end(event)
+            else:
+                self._pass(event)
             if self.ended:
-                break
+                return self._out
+        self._take_out()
         return self._out
 
+    def _take_out(self) -> None:
+        self._answer.add(self._out[self._taken :])
+        self._taken = len(self._out)
+
     def _pass(self, event: Event) -> None:
-        self._out.append(self._said.passed(event))
+        if self._shift and isinstance(number := event.data.get("sequence_number"), int):
+            event = _changed(event, {"sequence_number": number + self._shift})
+        self._out.append(event)
 
     def _pass_unless_cut(self, event: Event) -> None:
         if not self.ended:
             self._pass(event)
-
-    # -- what only has to be known ------------------------------------------------------
-
-    def _on_response(self, event: Event) -> None:
-        self._said.note_response(event.data.get("response"))
-        self._pass(event)
-
-    def _on_added(self, event: Event) -> None:
-        item = event.data.get("item")
-        if isinstance(item, dict):
-            self._said.note_item(key_of(event.data), item)
-        self._pass(event)
 
     # -- text -----------------------------------------------------------------------------
 
@@ -152,29 +158,26 @@ class Cutter:
             self._pass(event)
             return
         shown = self._take(key_of(data), index, delta)
-        self._pass(event if shown == delta else changed(event, {"delta": shown, "logprobs": []}))
+        self._pass(event if shown == delta else _changed(event, {"delta": shown, "logprobs": []}))
         self._end_if_cut(data, index)
 
-    def _take(self, key: Key, index: int, text: str, *, last: bool = False) -> str:
+    def _take(self, key: Key | None, index: int, text: str, *, last: bool = False) -> str:
         part = self._part(key, index)
         part.received += len(text)
         shown = self._meter.take(part.stopper.take(text))
         if last and not (part.stopper.hit or self._meter.full):
             shown += self._meter.take(part.stopper.flush())
-        self._said.show(key, index, shown)
         return shown
 
-    def _part(self, key: Key, index: int) -> _Part:
-        part = self._parts.get((key, index))
+    def _part(self, key: Key | None, index: int | None) -> _Part:
+        place = (key, index)
+        part = self._parts.get(place)
         if part is None:
-            part = self._parts[key, index] = _Part(self._stop)
-        self._turn_to((key, index))
-        return part
-
-    def _turn_to(self, place: Any) -> None:
+            part = self._parts[place] = _Part(() if index is None else self._stop)
         if place != self._place:
             self._place = place
             self._meter.part()
+        return part
 
     def _on_text_end(self, event: Event) -> None:
         self._settle(event.data, part_index(event.data), event.data.get("text"))
@@ -186,9 +189,10 @@ class Cutter:
         rest = whole[received:] if isinstance(whole, str) else ""
         shown = self._take(key_of(data), index, rest, last=True)
         if shown:
-            delta = {"type": "response.output_text.delta", "delta": shown, "logprobs": []}
-            self._out.append(self._said.inserted(delta, data, index))
-        self._end_if_cut(before(data), index)
+            delta = {"type": _TEXT_DELTA, "delta": shown, "logprobs": []}
+            self._out += _numbered([{**delta, **_place(data, index)}], _before(data), self._shift)
+            self._shift += 1
+        self._end_if_cut(_before(data), index)
 
     # -- calls and items ------------------------------------------------------------------
 
@@ -199,63 +203,65 @@ class Cutter:
             self._pass(event)
             return
         shown = self._write(key_of(data), delta)
-        self._pass(event if shown == delta else changed(event, {"delta": shown}))
+        self._pass(event if shown == delta else _changed(event, {"delta": shown}))
         self._end_if_cut(data, None)
 
-    def _write(self, key: Key, text: str) -> str:
-        self._turn_to((key, None))
-        shown = self._meter.take(text)
-        self._said.write(key, shown)
-        return shown
+    def _write(self, key: Key | None, text: str) -> str:
+        self._part(key, None).received += len(text)
+        return self._meter.take(text)
 
     def _on_written(self, event: Event) -> None:
-        self._settle_written(event.data, event.data.get("arguments", event.data.get("input")))
+        field = "arguments" if "arguments" in event.data else "input"
+        self._settle_written(event.data, field, event.data.get(field))
         self._pass_unless_cut(event)
 
-    def _settle_written(self, data: Data, whole: Any) -> None:
-        if whole and not self._said.has_written(key_of(data)):
-            self._write(key_of(data), written(whole))
-            self._end_if_cut(before(data), None)
+    def _settle_written(self, data: Data, field: str, whole: Any) -> None:
+        key = key_of(data)
+        if whole and (key, None) not in self._parts:
+            shown = self._write(key, written(whole))
+            if self._meter.full:
+                self._learn(_FRAGMENTS[field], data, delta=shown)
+            self._end_if_cut(_before(data), None)
 
     def _on_item(self, event: Event) -> None:
         item = event.data.get("item")
         if isinstance(item, dict):
             self._settle_item(event.data, item)
+            if not self.ended and (key := key_of(event.data)) is not None:
+                self._tracker.finish(key, item)
         self._pass_unless_cut(event)
 
     def _settle_item(self, data: Data, item: Data) -> None:
-        key = key_of(data)
-        self._said.note_item(key, item)
-        holder = WRITTEN.get(str(item.get("type")))
-        for index, part in enumerate(as_list(item.get("content")) if item.get("type") == "message" else []):
+        field, content = CALL_FIELDS.get(str(item.get("type"))), item.get("content")
+        if not self._answer.knows(data):
+            self._learn(ADDED, data, item={**item, "content": [], **({field: ""} if field else {})})
+        for index, part in enumerate(content if item.get("type") == "message" and isinstance(content, list) else []):
             if not self.ended and isinstance(part, dict) and part.get("type") == "output_text":
                 self._settle(data, index, part.get("text"))
-        if holder:
-            self._settle_written(data, item.get(holder))
-        if not self.ended:
-            self._said.note_item(key, item, done=True)
+        if field:
+            self._settle_written(data, field, item.get(field))
+
+    def _learn(self, type: str, data: Data, **fields: Any) -> None:
+        """Takes down what the answer holds although no event of it was passed on."""
+        self._take_out()
+        self._answer.add([Event(type, b"", b"", {**_place(data, None), **fields})])
 
     # -- the end ----------------------------------------------------------------------------
 
     def _on_end(self, event: Event) -> None:
         response = event.data.get("response")
-        self._said.note_response(response)
-        for position, item in self._said.unseen(response):
+        self._answer.add([event])
+        for key, item in self._tracker.unfinished(response.get("output") if isinstance(response, dict) else None):
             if not self.ended:
-                self._settle_item({**event.data, **self._place_of(item, position)}, item)
+                self._settle_item({**event.data, **place_of(key)}, item)
         self._flush(event.data)
         self._pass_unless_cut(event)
-
-    def _place_of(self, item: Data, position: int) -> Data:
-        key = self._places.known(item, position)
-        return {"output_index": key} if isinstance(key, int) else {"item_id": key}
 
     def _flush(self, data: Data) -> None:
         # Parts whose end never came must not keep what was held back.
         for (key, index), part in self._parts.items():
-            if part.stopper.held and not self.ended:
-                place = {"output_index": key} if isinstance(key, int) else {"item_id": key}
-                self._settle({**data, **place}, index, None)
+            if index is not None and part.stopper.held and not self.ended:
+                self._settle({**data, **place_of(key)}, index, None)
 
     def _end_if_cut(self, data: Data, index: int | None) -> None:
         stopped = index is not None and self._parts[key_of(data), index].stopper.hit
@@ -275,25 +281,67 @@ class Cutter:
             "total_tokens": asked + spent,
             "estimated": True,
         }
-        self._out += self._said.ending(data, index, status, usage)
+        if index is not None:
+            self._learn(_TEXT_DELTA, data, content_index=index, delta="")
+        self._take_out()
+        item = self._answer.item(data)
+        item["status"] = status
+        self._out += _numbered([*_ends(item, data, index), self._final(status, usage)], data, self._shift)
+
+    def _final(self, status: str, usage: Data) -> Data:
+        return {"type": f"response.{status}", "response": self._answer.ended(status, usage)}
 
 
 def _nothing() -> int:
     return 0
 
 
-_HANDLERS: dict[str, Callable[[Cutter, Event], None]] = {
-    "response.created": Cutter._on_response,
-    "response.in_progress": Cutter._on_response,
-    "response.output_item.added": Cutter._on_added,
-    "response.output_text.delta": Cutter._on_text,
+def _ends(item: Data, data: Data, index: int | None) -> Iterator[Data]:
+    content = item.get("content")
+    if index is not None and isinstance(content, list) and content:
+        content[:] = [_filled(part) for part in content]
+        part, place = content[min(index, len(content) - 1)], _place(data, index)
+        yield {"type": "response.output_text.done", "text": part.get("text"), "logprobs": [], **place}
+        yield {"type": "response.content_part.done", "part": part, **place}
+    yield {"type": DONE, "item": item, **_place(data, None)}
+
+
+def _filled(part: Data) -> Data:
+    return {**_BLANK, **part} if part.get("type") == "output_text" else part
+
+
+def _place(data: Data, index: int | None) -> Data:
+    place = {"output_index": data.get("output_index"), "item_id": id_of(data), "content_index": index}
+    return {name: value for name, value in place.items() if value is not None}
+
+
+def _numbered(told: Iterable[Data], data: Data, shift: int) -> Batch:
+    """Events that follow the one whose data is given, with the sequence numbers after it."""
+    number = data.get("sequence_number")
+    if not isinstance(number, int):
+        return [Event.of(each) for each in told]
+    return [Event.of({**each, "sequence_number": number + shift + count}) for count, each in enumerate(told, 1)]
+
+
+def _before(data: Data) -> Data:
+    """The place before an event that is not passed on, since all of it is cut."""
+    number = data.get("sequence_number")
+    return {**data, "sequence_number": number - 1} if isinstance(number, int) else data
+
+
+def _changed(event: Event, change: Data) -> Event:
+    """The event with other data; its sequence number stays."""
+    return Event.of({**event.data, "type": event.type, **change})
+
+
+_OF_ITEMS: dict[str, Callable[[Cutter, Event], None]] = {
+    ADDED: Cutter._pass,
+    DONE: Cutter._on_item,
+    _TEXT_DELTA: Cutter._on_text,
     "response.output_text.done": Cutter._on_text_end,
     "response.function_call_arguments.delta": Cutter._on_fragment,
     "response.custom_tool_call_input.delta": Cutter._on_fragment,
     "response.function_call_arguments.done": Cutter._on_written,
     "response.custom_tool_call_input.done": Cutter._on_written,
-    "response.output_item.done": Cutter._on_item,
-    "response.completed": Cutter._on_end,
-    "response.done": Cutter._on_end,
-    "response.incomplete": Cutter._on_end,
 }
+_ENDS = frozenset({"response.completed", "response.done", "response.incomplete"})

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from codexproxy.apis.base import Api
 from codexproxy.apis.openai_responses.stored import closing, failed
 from codexproxy.errors import ProxyError
-from codexproxy.protocol.aggregate import Fold
+from codexproxy.protocol.aggregate import ResponseAggregator
 from codexproxy.protocol.events import PREAMBLE, Event
 from codexproxy.protocol.pacing import Pause, no_pause
 from codexproxy.protocol.request import Turn
@@ -46,7 +46,7 @@ class BackgroundWriter:
         self._api = api
         self._turn = turn
         self._mine = mine
-        self._fold = Fold()
+        self._fold = ResponseAggregator()
         self._early: list[tuple[bytes, int]] = []
         # Frames without a number go with the next that has one: a reader names the last number it has.
         self._glued: list[bytes] = []

@@ -8,10 +8,10 @@ from codexproxy.apis.base import Api
 from codexproxy.apis.openai_responses.response_builder import new_id
 from codexproxy.compat.history.continuation import continued, identified
 from codexproxy.errors import InvalidRequest, UpstreamFailed
+from codexproxy.protocol.aggregate import ResponseAggregator
 from codexproxy.protocol.events import TERMINAL, Batch
 from codexproxy.protocol.pacing import Pause, no_pause
 from codexproxy.protocol.request import Turn
-from codexproxy.protocol.response_recorder import Minutes
 from codexproxy.storage.database import DatabaseFailed
 from codexproxy.storage.responses.base import ResponseStore
 from codexproxy.storage.responses.scoped import OwnedResponses
@@ -86,17 +86,17 @@ class ResponseSaver:
         self._api = api
         self._turn = turn
         self._mine = mine
-        self._minutes = Minutes()
+        self._aggregator = ResponseAggregator()
 
     def note(self, batch: Batch) -> None:
         """Takes events of the stream; saves the answer when its terminal event comes."""
-        self._minutes.note(batch)
+        self._aggregator.defer(batch)
         if batch[-1].type in TERMINAL:
             self._save_noted()
 
     def _save_noted(self) -> None:
         try:
-            response = self._api.complete(self._turn, [self._minutes.response()])
+            response = self._api.complete(self._turn, [self._aggregator.response()])
         except UpstreamFailed as error:
             # What is no JSON may still mean something to the client; it cannot be kept.
             log.warning("an answer was not kept: %s", error.message)

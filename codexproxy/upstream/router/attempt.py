@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from codexproxy.compat.encrypted_content import has_ciphertext, without_encrypted_reasoning
 from codexproxy.errors import ProxyError, UpstreamFailed, UpstreamTimeout
 from codexproxy.metering.charge import begin_charge, charged
-from codexproxy.protocol.aggregate import fold, is_lost
+from codexproxy.protocol.aggregate import aggregate, is_missing_output
 from codexproxy.protocol.error_mapping import failure_of
 from codexproxy.protocol.events import COMPLETED, PREAMBLE, Batch
 from codexproxy.protocol.request import Turn
@@ -135,7 +135,7 @@ def failure_among(held: Batch) -> tuple[ProxyError | None, bool]:
     failure = failure_of(first)
     if failure is not None:
         return failure, True
-    if first.type in (COMPLETED, "response.done") and is_lost(fold([held])):
+    if first.type in (COMPLETED, "response.done") and is_missing_output(aggregate([held])):
         return UpstreamFailed("Upstream completed the turn with an empty answer.", code="empty_response"), False
     return None, False
 

@@ -19,7 +19,7 @@ from codexproxy.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from codexproxy.protocol.aggregate import fold
+from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.deadlines import TimeLimits
 from codexproxy.protocol.events import Event
 from codexproxy.protocol.request import PassThrough, Turn
@@ -71,7 +71,7 @@ CONFINES = 'if [ "$1" = sandbox ]; then eval echo "\\${$#}"; exit; fi'
 
 
 def text_of(events: list[Event]) -> str:
-    messages = [item for item in fold([events])["output"] if item["type"] == "message"]
+    messages = [item for item in aggregate([events])["output"] if item["type"] == "message"]
     return "".join(part["text"] for item in messages for part in item["content"])
 
 
@@ -166,8 +166,8 @@ def test_activity_is_silent_unless_asked_for(stage: CliStage) -> None:
         {"done": {}},
     )
     backend = stage.backend()
-    assert [item["type"] for item in fold([ask(backend, turn())])["output"]] == ["message"]
-    told = fold([ask(backend, turn(x_codex={"include_activity": True}))])["output"]
+    assert [item["type"] for item in aggregate([ask(backend, turn())])["output"]] == ["message"]
+    told = aggregate([ask(backend, turn(x_codex={"include_activity": True}))])["output"]
     assert [item["summary"][0]["text"] for item in told[:-1]] == ["$ ls\nfile\n[exit 0]", "add /w/a\n[completed]"]
     assert [item["x_codex"]["type"] for item in told[:-1]] == ["command_execution", "file_change"]
 

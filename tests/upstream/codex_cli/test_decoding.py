@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from codexproxy.errors import UpstreamFailed
 from codexproxy.observability.redaction import Redactor
-from codexproxy.protocol.aggregate import fold
+from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.events import Batch, Event
 from codexproxy.upstream.codex_cli.decode.app_events import AppDecoder
 from codexproxy.upstream.codex_cli.decode.event_builder import Composer
@@ -80,12 +80,12 @@ def message_item(text: str, phase: str | None = None, key: str = "m1") -> dict[s
 
 
 def texts(events: list[Event]) -> list[tuple[str | None, str]]:
-    items = fold([events])["output"]
+    items = aggregate([events])["output"]
     return [(item.get("phase"), item["content"][0]["text"]) for item in items if item["type"] == "message"]
 
 
 def summaries(events: list[Event]) -> list[str]:
-    items = fold([events])["output"]
+    items = aggregate([events])["output"]
     return ["".join(part["text"] for part in item["summary"]) for item in items if item["type"] == "reasoning"]
 
 
@@ -115,9 +115,9 @@ def test_a_whole_run_with_its_activity() -> None:
         "tool s.t\n[completed]",
         "[x] one\n",
     ]
-    noted = [item["x_codex"]["type"] for item in fold([events])["output"] if "x_codex" in item]
+    noted = [item["x_codex"]["type"] for item in aggregate([events])["output"] if "x_codex" in item]
     assert noted == ["command_execution", "file_change", "web_search", "mcp_tool_call", "todo_list"]
-    assert not any("call" in item["type"] for item in fold([events])["output"])
+    assert not any("call" in item["type"] for item in aggregate([events])["output"])
 
 
 def test_a_command_is_told_when_it_begins() -> None:

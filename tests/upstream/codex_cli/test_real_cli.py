@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from codexproxy.errors import InvalidRequest, ModelNotFound, RateLimited, UpstreamFailed, UpstreamTimeout
-from codexproxy.protocol.aggregate import fold
+from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.events import Event
 from codexproxy.protocol.request import PassThrough, Turn
 from codexproxy.simulator.client import SimulatorClient
@@ -54,7 +54,7 @@ def ask(backend: CodexCliBackend, asked: Turn) -> list[Event]:
 
 
 def text_of(events: list[Event]) -> str:
-    output = fold([events])["output"]
+    output = aggregate([events])["output"]
     return "".join(part["text"] for item in output if item["type"] == "message" for part in item["content"])
 
 
@@ -66,7 +66,7 @@ def run(sim: SimulatorClient, command: str, *after: dict[str, Any]) -> None:
 
 def activity(events: list[Event]) -> dict[str, Any]:
     """The command that was told."""
-    notes = [item["x_codex"] for item in fold([events])["output"] if "x_codex" in item]
+    notes = [item["x_codex"] for item in aggregate([events])["output"] if "x_codex" in item]
     assert len(notes) == 1
     return dict(notes[0])
 
@@ -192,7 +192,7 @@ def test_a_conversation_reaches_the_model_with_its_roles(stage: RealCliStage, si
 def test_messages_on_the_way_are_told_as_such(stage: RealCliStage, sim: SimulatorClient) -> None:
     sim.script(answer(message("I will look.", phase="commentary"), call("exec_command", {"cmd": "true"})))
     sim.script(answer(message("Done.", phase="final_answer")))
-    output = fold([ask(stage.backend(), turn())])["output"]
+    output = aggregate([ask(stage.backend(), turn())])["output"]
     assert [(item.get("phase"), item["content"][0]["text"]) for item in output] == [
         ("commentary", "I will look."),
         ("final_answer", "Done."),

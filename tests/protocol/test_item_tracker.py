@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from codexproxy.protocol.events import Event, key_of
-from codexproxy.protocol.item_tracker import Places
+from codexproxy.protocol.item_tracker import ItemTracker
 
 Json = dict[str, Any]
 
@@ -25,8 +25,8 @@ def done(id: str | None = None, **place: Any) -> Json:
 
 def keys(*events: Json) -> list[Any]:
     """The place of each event once it is found."""
-    places = Places()
-    return [key_of(places.placed(Event.of(event)).data) for event in events]
+    places = ItemTracker()
+    return [key_of(places.resolve(Event.of(event)).data) for event in events]
 
 
 AGREE: dict[str, list[Json]] = {
@@ -62,13 +62,22 @@ def test_parallel_items_are_kept_apart() -> None:
 
 def test_an_event_that_says_its_place_stays_the_object_it_was() -> None:
     event = Event.of(delta(output_index=0))
-    assert Places().placed(event) is event
-    told = Places().placed(Event.of(delta()))
+    assert ItemTracker().resolve(event) is event
+    told = ItemTracker().resolve(Event.of(delta()))
     assert told.raw == Event.of(delta()).raw
 
 
 def test_an_item_of_the_final_output_is_known_by_its_id() -> None:
-    places = Places()
-    places.placed(Event.of(added("m", output_index=5)))
-    assert places.known({"id": "m"}, 0) == 5
-    assert places.known({"id": "other"}, 1) == places.known({"id": []}, 1) == 1
+    tracker = ItemTracker()
+    tracker.resolve(Event.of(added("m", output_index=5)))
+    output = [{"id": "m"}, {"id": "other"}, {"id": []}, "none"]
+    assert [key for key, _ in tracker.unfinished(output)] == [5, 1, 2]
+
+
+def test_items_that_are_done_are_not_in_the_rest_of_the_final_output() -> None:
+    tracker = ItemTracker()
+    tracker.finish(tracker.key(delta(output_index=0)), {"id": "a"})
+    tracker.finish(1, {})
+    output = [{"id": "b"}, {"id": "x"}, {"id": "a"}, {"id": "c"}]
+    assert [(key, item["id"]) for key, item in tracker.unfinished(output)] == [(3, "c")]
+    assert list(tracker.unfinished(output[:2])) == list(tracker.unfinished("none")) == []
