@@ -95,11 +95,6 @@ class DataDir:
         return self.root / "conversations.sqlite3"
 
     @property
-    def request_fixes(self) -> Path:
-        """What providers were found to want of requests, SQLite."""
-        return self.root / "remedies.sqlite3"
-
-    @property
     def prompts(self) -> Path:
         """Folder of synchronised instructions."""
         return self.root / "prompts"

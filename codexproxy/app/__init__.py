@@ -58,8 +58,7 @@ from codexproxy.upstream.model_catalog import LiveCatalogue
 from codexproxy.upstream.provider import Provider
 from codexproxy.upstream.quota_store import QuotaBook
 from codexproxy.upstream.router.affinity import HostAffinity
-from codexproxy.upstream.router.fix_store import RemedyBook
-from codexproxy.upstream.router.request_fixer import Healing
+from codexproxy.upstream.router.request_fixer import RequestFixer
 from codexproxy.upstream.router.router import Router
 
 
@@ -118,8 +117,7 @@ def make_services(settings: Settings, environ: Mapping[str, str]) -> Services:
         aliases=settings.model_aliases,
         refresh_seconds=settings.models_refresh_seconds,
     )
-    healing = make_healing(settings, library, catalogue)
-    router = make_router(settings, providers, healing, quotas)
+    router = make_router(settings, providers, make_fixer(library, catalogue), quotas)
     return Services(
         apis={
             "/chat/completions": ChatApi(settings.reasoning_compat, pause=let_others_run),
@@ -179,26 +177,24 @@ def assemble(services: Services) -> Flask:
     return app
 
 
-def make_router(settings: Settings, providers: list[Provider], healing: Healing, quotas: QuotaBook) -> Router:
+def make_router(settings: Settings, providers: list[Provider], fixer: RequestFixer, quotas: QuotaBook) -> Router:
     """What sends turns to the providers."""
     return Router(
         providers,
         affinity=HostAffinity(DataDir(settings.data_dir).affinity),
-        healers=[healing.heal],
-        known=healing.prepare,
-        answered=healing.learn,
-        explain=quotas.explain,
+        fixer=fixer,
+        quotas=quotas,
     )
 
 
-def make_healing(settings: Settings, library: InstructionCatalog, catalogue: LiveCatalogue) -> Healing:
-    """What is learned of upstream's refusals."""
+def make_fixer(library: InstructionCatalog, catalogue: LiveCatalogue) -> RequestFixer:
+    """What changes turns that upstream refused."""
 
     def spec_of(slug: str) -> ModelSpec | None:
         wanted = catalogue.current().find(slug)
         return wanted.spec if wanted else None
 
-    return Healing(RemedyBook(DataDir(settings.data_dir).request_fixes), library.for_model, spec_of)
+    return RequestFixer(library.for_model, spec_of)
 
 
 def make_keys(settings: Settings) -> KeyRing:

@@ -4,7 +4,6 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,7 +14,6 @@ from codexproxy.errors import local_time
 from codexproxy.login.status import LoginStatus
 from codexproxy.settings import Settings
 from codexproxy.upstream.quota_store import QuotaBook
-from codexproxy.upstream.router.fix_store import RemedyBook
 
 _STATES = {
     "due": "is about to be renewed",
@@ -32,18 +30,16 @@ def status(profile: str, as_json: bool) -> None:
     settings = settings_or_exit()
     account = login_of(settings, profile)
     found = account.status()
-    quota, healed = _quota(settings, profile), _healed(DataDir(settings.data_dir).request_fixes)
+    quota = _quota(settings, profile)
     if as_json:
-        click.echo(json.dumps({**found.as_dict(), "quota": quota, "healed": healed}, indent=2))
+        click.echo(json.dumps({**found.as_dict(), "quota": quota}, indent=2))
     else:
-        for line in _lines(found, account.command, quota, healed):
+        for line in _lines(found, account.command, quota):
             click.echo(as_typed(line))
     sys.exit(0 if found.ready else 1)
 
 
-def _lines(
-    found: LoginStatus, command: str, quota: list[dict[str, Any]], healed: list[dict[str, Any]]
-) -> Iterator[str]:
+def _lines(found: LoginStatus, command: str, quota: list[dict[str, Any]]) -> Iterator[str]:
     if found.state == "not_logged_in":
         yield found.warning or f"Nobody is signed in. Run `{command}`."
     else:
@@ -51,8 +47,6 @@ def _lines(
     for window in quota:
         resets = f", starts again {window['resets_at_local']}" if window["resets_at_local"] else ""
         yield f"Quota         {window['label']}: {window['used_percent']:g} % used{resets}"
-    for remedy in healed:
-        yield f"Healed        {remedy['model']}: {remedy['remedy']} (since {local_time(remedy['learned_at'])})"
 
 
 def _facts(found: LoginStatus, command: str) -> Iterator[str]:
@@ -97,8 +91,3 @@ def _quota(settings: Settings, profile: str) -> list[dict[str, Any]]:
     book.close()
     newest = max(known, key=lambda quota: quota.seen_at, default=None)
     return [window.as_dict(time.time()) for window in newest.windows] if newest else []
-
-
-def _healed(path: Path) -> list[dict[str, Any]]:
-    rows = RemedyBook(path).all() if path.exists() else []
-    return [{"model": model, "remedy": str(remedy), "learned_at": learned} for model, remedy, learned in rows]

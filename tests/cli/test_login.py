@@ -12,8 +12,6 @@ import pytest
 
 from codexproxy.protocol.quota import Quota, QuotaWindow
 from codexproxy.upstream.quota_store import QuotaBook
-from codexproxy.upstream.router.fix_store import Lesson, RemedyBook
-from codexproxy.upstream.router.request_fixes import Remedy
 from tests.cli.home import Home
 from tests.patience import patient
 from tests.pseudo_terminal import ROOT, Terminal
@@ -232,25 +230,21 @@ def test_status_shows_all_but_tokens(home: Home) -> None:
     for words in ("dev@example.com", "team", tokens["account_id"], "Access token  ends", "in 9 days", "tokens.json"):
         assert words in done.stdout
     shown = json.loads(home.run("status", "--json").stdout)
-    assert (shown["logged_in"], shown["state"], shown["healed"]) == (True, "ok", [])
+    assert (shown["logged_in"], shown["state"]) == (True, "ok")
     for name in ("access_token", "refresh_token", "id_token"):
         assert tokens[name] not in done.stdout + json.dumps(shown)
 
 
-def test_status_shows_quota_and_what_was_healed(home: Home) -> None:
+def test_status_shows_quota(home: Home) -> None:
     home.login()
     window = QuotaWindow("secondary", 42.0, 604_800, time.time() + 86_400)
     book = QuotaBook(home.data / "quotas.sqlite3")
     book.note("default", Quota((window,), "plus", time.time()))
     book.close()
-    lesson = Lesson("default", "gpt-5.2", "all", Remedy("drop", "text.verbosity"))
-    RemedyBook(home.data / "remedies.sqlite3").learn(lesson)
     done = home.run("status")
     assert "Quota         weekly: 42 % used, starts again" in done.stdout
-    assert "Healed        gpt-5.2: drop:text.verbosity" in done.stdout
     shown = json.loads(home.run("status", "--json").stdout)
     assert [(row["label"], row["used_percent"]) for row in shown["quota"]] == [("weekly", 42.0)]
-    assert shown["healed"][0]["model"] == "gpt-5.2"
 
 
 def test_status_without_a_login_makes_nothing_and_fails(home: Home) -> None:

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,9 +22,10 @@ from codexproxy.errors import (
 from codexproxy.protocol.request import Caller, Turn
 from codexproxy.provider_types import CODEX_CLI, Capabilities
 from codexproxy.upstream.provider import Provider
-from codexproxy.upstream.router.candidates import Route, ranked
+from codexproxy.upstream.quota_store import QuotaBook
+from codexproxy.upstream.router.candidates import Route, ordered
 from codexproxy.upstream.router.circuit import FIRST_PAUSE, THRESHOLD, Health
-from codexproxy.upstream.router.router import Router
+from codexproxy.upstream.router.router import Router, Timing
 from tests.fakes.backends import ScriptedBackend, empty, failed
 from tests.fakes.clock import Clock
 
@@ -39,7 +41,9 @@ class House:
         self.clock = Clock()
         self.health = Health(self.clock, wall=lambda: 5_000_000.0 + self.clock.now)
         self.router = Router(
-            providers, health=self.health, sleep=self.clock.sleep, uniform=random.Random(seed).random, clock=self.clock
+            providers,
+            health=self.health,
+            timing=Timing(self.clock, self.clock.sleep, random.Random(seed).random),
         )
 
     def ask(self, asked: Turn | None = None, route: Route = Route()) -> str:
@@ -74,9 +78,9 @@ def test_equal_priorities_share_by_weight(one: ScriptedBackend, two: ScriptedBac
 
 
 def test_weight_zero_is_asked_only_when_nobody_else_is_left(one: ScriptedBackend, two: ScriptedBackend) -> None:
-    order = ranked([Provider(one, weight=0), Provider(two)], None, lambda: 0.0)
+    order = ordered([Provider(one, weight=0), Provider(two)], None, lambda: 0.0)
     assert [provider.name for provider in order][-1] in ("one", "two")
-    order = ranked([Provider(one, weight=0), Provider(two)], None, lambda: 0.3)
+    order = ordered([Provider(one, weight=0), Provider(two)], None, lambda: 0.3)
     assert [provider.name for provider in order] == ["two", "one"]
 
 
@@ -187,15 +191,16 @@ def test_a_group_with_nothing_usable_tells_the_reason_and_the_time_left(
 
 
 def test_a_failure_is_explained_before_the_caller_sees_it_and_again_when_it_is_repeated(
-    one: ScriptedBackend, two: ScriptedBackend
+    one: ScriptedBackend, two: ScriptedBackend, tmp_path: Path
 ) -> None:
+    class NamingQuotas(QuotaBook):
+        def explain(self, provider: str, error: ProxyError) -> ProxyError:
+            return RateLimited(f"{provider} is spent for {error.retry_after or 0:g} s")
+
     one.script, two.script = [spent(900)], [spent(300)]
     house = House(Provider(one), Provider(two))
-    house.router = Router(
-        [Provider(one), Provider(two)],
-        health=house.health,
-        explain=lambda name, error: RateLimited(f"{name} is spent for {error.retry_after or 0:g} s"),
-    )
+    quotas = NamingQuotas(tmp_path / "quotas.sqlite3")
+    house.router = Router([Provider(one), Provider(two)], health=house.health, quotas=quotas)
     told = []
     for _ in range(2):
         house.clock.now += 100
@@ -206,11 +211,11 @@ def test_a_failure_is_explained_before_the_caller_sees_it_and_again_when_it_is_r
     assert told[1] == "two is spent for 200 s"
 
 
-def test_a_cooldown_can_be_forgotten_by_hand(one: ScriptedBackend, two: ScriptedBackend) -> None:
+def test_a_cooldown_is_over_when_the_provider_answers(one: ScriptedBackend, two: ScriptedBackend) -> None:
     one.script = [spent(900)]
     house = House(Provider(one), Provider(two, priority=1))
     house.ask()
-    house.health.forget("one")
+    house.health.succeeded("one")
     assert house.ask(turn("new")) == "one"
 
 
@@ -248,7 +253,7 @@ def test_open_breakers_do_not_shut_out_a_whole_group(one: ScriptedBackend, two: 
 def test_one_conversation_alone_cannot_open_the_breaker(one: ScriptedBackend, two: ScriptedBackend) -> None:
     house = House(Provider(one), Provider(two, priority=1))
     for _ in range(THRESHOLD * 2):
-        house.health.failed("one", UpstreamFailed("x"), "the same", inside=False)
+        house.health.failed("one", UpstreamFailed("x"), "the same", in_stream=False)
     assert house.ask(turn("another")) == "one"
 
 
@@ -278,8 +283,8 @@ def test_failed_turns_and_mistakes_of_callers_do_not_open_the_breaker(
 ) -> None:
     house = House(Provider(one), Provider(two, priority=1))
     for n in range(10):
-        house.health.failed("one", UpstreamRejected("x"), f"c{n}", inside=False)
-        house.health.failed("one", UpstreamFailed("x"), f"c{n}", inside=True)
+        house.health.failed("one", UpstreamRejected("x"), f"c{n}", in_stream=False)
+        house.health.failed("one", UpstreamFailed("x"), f"c{n}", in_stream=True)
     assert house.ask() == "one"
 
 
@@ -297,7 +302,7 @@ def test_after_the_pause_one_probe_is_let_through_and_a_good_one_closes_the_brea
     house = House(Provider(one), Provider(two, priority=1))
     broken(house, one)
     house.clock.now += FIRST_PAUSE + 1
-    assert house.health.admit("one")
+    assert house.health.allow_request("one")
     assert house.ask(turn("while probing")) == "two"
     house.health.release("one")
     assert house.ask(turn("probe")) == "one"

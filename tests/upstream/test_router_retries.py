@@ -1,6 +1,6 @@
 """One provider: what is tried again, what is not, and that nothing stays open."""
 
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +18,9 @@ from codexproxy.errors import (
 )
 from codexproxy.protocol.request import RoutingHints, Turn
 from codexproxy.upstream.provider import Provider
-from codexproxy.upstream.router.router import Router
+from codexproxy.upstream.quota_store import QuotaBook
+from codexproxy.upstream.router.request_fixer import RequestFixer
+from codexproxy.upstream.router.router import ABSORBED, Router, Timing
 from tests.fakes.backends import ScriptedBackend, answer, empty, event, failed
 from tests.fakes.clock import Clock
 
@@ -27,7 +29,8 @@ FORWARDING = Turn("gpt-5.2", {"model": "gpt-5.2", "input": []}, routing=RoutingH
 
 
 def router(backend: ScriptedBackend, clock: Clock, **further: Any) -> Router:
-    return Router([Provider(backend)], sleep=clock.sleep, clock=clock, uniform=lambda: 0.5, **further)
+    timing = Timing(clock, clock.sleep, lambda: 0.5, further.pop("longest_wait", ABSORBED))
+    return Router([Provider(backend)], timing=timing, **further)
 
 
 def types(stream: Any) -> list[str]:
@@ -165,7 +168,7 @@ def test_the_pause_is_upstreams_own_or_a_short_one_with_jitter(told: float | Non
 def test_waiting_inside_a_request_can_be_switched_off() -> None:
     backend = ScriptedBackend("main", RateLimited("x", retry_after=1.0, retryable=True))
     with pytest.raises(RateLimited):
-        router(backend, Clock(), absorb=0.0).open(TURN)
+        router(backend, Clock(), longest_wait=0.0).open(TURN)
     assert len(backend.turns) == 1
 
 
@@ -208,7 +211,7 @@ def test_a_caller_who_leaves_during_the_pause_leaves_nothing_open() -> None:
         raise Gone
 
     with pytest.raises(Gone):
-        Router([Provider(backend)], sleep=leave).open(TURN)
+        Router([Provider(backend)], timing=Timing(sleep=leave)).open(TURN)
     assert (len(backend.turns), backend.open_sources) == (1, 0)
 
 
@@ -249,23 +252,35 @@ def test_a_refusal_that_healing_does_not_help_is_told() -> None:
     assert len(backend.turns) == 2
 
 
-def test_healers_change_a_refused_turn_a_bounded_number_of_times() -> None:
+def test_a_refused_turn_is_changed_a_bounded_number_of_times() -> None:
     backend = ScriptedBackend("main", *[UpstreamRejected("no")] * 9)
-    heal: Callable[[Turn, ProxyError, str], Turn | None] = lambda turn, error, at: turn.with_notes(adapted=("tried",))  # noqa: E731
+
+    class EagerFixer(RequestFixer):
+        """Finds something to change in every turn."""
+
+        def fix(self, turn: Turn, error: ProxyError, provider: str) -> Turn:
+            return turn.with_notes(adapted=("tried",))
+
     with pytest.raises(UpstreamRejected):
-        router(backend, Clock(), healers=[heal]).open(TURN)
+        router(backend, Clock(), fixer=EagerFixer(str)).open(TURN)
     assert len(backend.turns) == 4
 
 
 @pytest.mark.parametrize("step", [answer(), failed("invalid_prompt")])
-def test_a_caller_that_leaves_while_the_answer_is_noted_leaves_nothing_open(step: Any) -> None:
+def test_a_caller_that_leaves_while_the_answer_is_noted_leaves_nothing_open(step: Any, tmp_path: Path) -> None:
     class Left(BaseException):
         pass
 
-    def leave(*anything: Any) -> Any:
-        raise Left
+    class LeavingFixer(RequestFixer):
+        def remember(self, turn: Turn, provider: str) -> None:
+            raise Left
 
+    class LeavingQuotas(QuotaBook):
+        def explain(self, provider: str, error: ProxyError) -> ProxyError:
+            raise Left
+
+    quotas = LeavingQuotas(tmp_path / "quotas.sqlite3")
     backend = ScriptedBackend("main", step)
     with pytest.raises(Left):
-        router(backend, Clock(), answered=leave, explain=leave).open(TURN)
+        router(backend, Clock(), fixer=LeavingFixer(str), quotas=quotas).open(TURN)
     assert [source.is_closed for source in backend.sources] == [True]

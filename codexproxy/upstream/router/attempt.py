@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from codexproxy.compat.encrypted_content import has_ciphertext, without_encrypted_reasoning
 from codexproxy.errors import ProxyError, UpstreamFailed, UpstreamTimeout
 from codexproxy.metering.charge import begin_charge, charged
 from codexproxy.protocol.aggregate import aggregate, is_missing_output
@@ -16,22 +15,17 @@ from codexproxy.upstream.provider import Provider
 # How the names of headers end that tell how much of a window is used (docs/reference/quota.md#response-headers).
 QUOTA_HEADER = "-used-percent"
 
-REASONING_REMOVED = "encrypted_reasoning:removed"
-
-# Changes a turn that a provider refused so that it can be sent there again; None when it cannot help.
-Healer = Callable[[Turn, ProxyError, str], Turn | None]
-
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one attempt; as a context, freed when an exception ends it, since the caller may leave any time.
+class AttemptResult:
+    """The result of one attempt; as a context manager it closes the stream when an exception ends the block.
 
     Attributes:
         provider: Who was asked.
         sent: The turn as it was sent there.
         stream: The answer, open; None when there is none.
         error: Why it is no good; None for a good one.
-        inside: Whether upstream told the failure inside a 200.
+        failed_in_stream: Whether upstream reported the failure inside a 200.
         seconds: How long it took.
     """
 
@@ -39,10 +33,10 @@ class Outcome:
     sent: Turn
     stream: EventStream | None = None
     error: ProxyError | None = None
-    inside: bool = False
+    failed_in_stream: bool = False
     seconds: float = 0.0
 
-    def __enter__(self) -> "Outcome":
+    def __enter__(self) -> "AttemptResult":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
@@ -54,16 +48,16 @@ class Outcome:
         if self.stream is not None:
             self.stream.close()
 
-    def result(self, asked: Turn) -> EventStream:
-        """The last word on a turn: its stream, or the failure as an exception.
+    def answer(self, asked: Turn) -> EventStream:
+        """The stream that answers a turn, with the notes for the caller.
 
         Args:
             asked: The turn as it came to the router.
 
         Raises:
-            ProxyError: The failure, unless upstream told it inside a 200 and the client acts on such.
+            ProxyError: The failure, unless upstream reported it inside a 200 and the client acts on such events.
         """
-        forwarded = self.inside and asked.routing.forwards_failures
+        forwarded = self.failed_in_stream and asked.routing.forwards_failures
         if self.stream is not None and (self.error is None or forwarded):
             answerer = self.stream.answerer
             known = {*asked.adapted, *asked.ignored}
@@ -80,7 +74,7 @@ class Outcome:
         raise failure
 
 
-def attempt(provider: Provider, turn: Turn, clock: Callable[[], float]) -> Outcome:
+def attempt(provider: Provider, turn: Turn, clock: Callable[[], float]) -> AttemptResult:
     """Asks a provider and waits for its first meaningful event.
 
     Whatever is raised from here leaves nothing open behind it: the caller may
@@ -97,21 +91,21 @@ def attempt(provider: Provider, turn: Turn, clock: Callable[[], float]) -> Outco
     try:
         stream = provider.open(charged(turn, charge))
         stream.heard = charge.heard
-        held = stream.prime()
-        error, inside = failure_among(held)
+        first = stream.prime()
+        error, in_stream = failure_among(first)
         if error is not None:
-            charge.heard(held)
+            charge.heard(first)
             error.quota_told = any(name.endswith(QUOTA_HEADER) for name in stream.answerer.headers)
     except ProxyError as failure:
         # Upstream is at work still when our own patience ends.
         if stream is None or not isinstance(failure, UpstreamTimeout):
             charge.refused()
         _close(stream)
-        return Outcome(provider, turn, None, failure, False, clock() - began)
+        return AttemptResult(provider, turn, None, failure, False, clock() - began)
     except BaseException:
         _close(stream)
         raise
-    return Outcome(provider, turn, stream, error, inside, clock() - began)
+    return AttemptResult(provider, turn, stream, error, in_stream, clock() - began)
 
 
 def _close(stream: EventStream | None) -> None:
@@ -138,23 +132,3 @@ def failure_among(held: Batch) -> tuple[ProxyError | None, bool]:
     if first.type in (COMPLETED, "response.done") and is_missing_output(aggregate([held])):
         return UpstreamFailed("Upstream completed the turn with an empty answer.", code="empty_response"), False
     return None, False
-
-
-def drop_encrypted_reasoning(turn: Turn, error: ProxyError, provider: str) -> Turn | None:
-    """The turn without reasoning that its account cannot read; None when that was not the trouble.
-
-    The refusal's code is missing at times, so its message counts as well
-    (docs/reference/requests.md#encrypted-reasoning).
-    """
-    told = error.code == "invalid_encrypted_content" or "encrypted_content" in error.message
-    if not told or not has_ciphertext(turn.body):
-        return None
-    return stripped(turn)
-
-
-def stripped(turn: Turn) -> Turn | None:
-    """The turn without encrypted reasoning, which is noted; None when it holds none."""
-    body = without_encrypted_reasoning(turn.body)
-    if body is turn.body:
-        return None
-    return replace(turn, body=body).with_notes(adapted=(REASONING_REMOVED,))

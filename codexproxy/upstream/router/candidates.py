@@ -27,10 +27,10 @@ class Route:
     anywhere: bool = False
 
 
-def members(providers: Sequence[Provider], group: str, turn: Turn, *, anywhere: bool = False) -> list[Provider]:
+def candidates(providers: Sequence[Provider], group: str, turn: Turn, *, anywhere: bool = False) -> list[Provider]:
     """The providers that may run a turn: those of its group that serve its model, and can do what it asks for.
 
-    Where none can, all of them are named, since each says best what it cannot do.
+    When none can, all of them are candidates, since each says best what it cannot do.
 
     Args:
         providers: All of them.
@@ -50,24 +50,24 @@ def members(providers: Sequence[Provider], group: str, turn: Turn, *, anywhere: 
     return [provider for provider in found if provider.backend.supports(turn)] or found
 
 
-def ranked(candidates: Sequence[Provider], account: str | None, uniform: Callable[[], float]) -> list[Provider]:
+def ordered(found: Sequence[Provider], account: str | None, uniform: Callable[[], float]) -> list[Provider]:
     """Candidates in the order in which to ask them.
 
     The conversation's own account comes first, then priority, then chance by weight.
 
     Args:
-        candidates: Who may be asked.
+        found: Who may be asked.
         account: The account the conversation belongs to, where known.
         uniform: Random numbers in [0, 1).
     """
 
     def place(provider: Provider) -> tuple[bool, int, float]:
-        return provider.account_id != account, provider.priority, -_lot(provider.weight, uniform())
+        return provider.account_id != account, provider.priority, -_weighted_key(provider.weight, uniform())
 
-    return sorted(candidates, key=place)
+    return sorted(found, key=place) if len(found) > 1 else list(found)
 
 
-def _lot(weight: int, number: float) -> float:
+def _weighted_key(weight: int, number: float) -> float:
     # Efraimidis and Spirakis: the largest ``u ** (1 / weight)`` wins with
     # probability proportional to its weight; as logarithms, to keep precision.
     if weight <= 0:

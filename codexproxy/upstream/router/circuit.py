@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from codexproxy.errors import ProxyError
-from codexproxy.upstream.router.retry_policy import disposition_of, seconds_until_reset
+from codexproxy.upstream.router.retry_policy import retry_rule, seconds_until_reset
 
 # Failures in a row that open the breaker, from at least this many conversations:
 # one caller's turn that always fails must not shut out everybody else.
@@ -25,7 +25,7 @@ PROBE_PATIENCE = 120.0
 
 
 @dataclass(slots=True)
-class Condition:
+class CircuitState:
     """What is known of one provider; times are monotonic seconds.
 
     Attributes:
@@ -55,7 +55,7 @@ class Condition:
 
 
 class Health:
-    """The conditions of all providers, as this process sees them.
+    """The state of every provider's circuit, as this process sees it.
 
     Args:
         clock: Monotonic seconds.
@@ -65,95 +65,90 @@ class Health:
     def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._wall = wall
-        self._conditions: dict[str, Condition] = {}
+        self._states: dict[str, CircuitState] = {}
 
     def is_usable(self, name: str, caller: str = "") -> bool:
         """Whether a turn of this caller could go there now."""
-        condition = self._conditions.get(name)
-        return condition is None or self._wait(condition, caller) == 0.0
+        state = self._states.get(name)
+        return state is None or self._wait(state, caller) == 0.0
 
-    def is_warm(self, name: str) -> bool:
+    def is_off_cooldown(self, name: str) -> bool:
         """Whether upstream itself has nothing against a turn now, whatever our breaker says."""
-        condition = self._conditions.get(name)
-        return condition is None or condition.cooling_until <= self._clock()
+        state = self._states.get(name)
+        return state is None or state.cooling_until <= self._clock()
 
-    def admit(self, name: str, caller: str = "") -> bool:
+    def allow_request(self, name: str, caller: str = "") -> bool:
         """Takes a caller's turn for this provider; of a half-open breaker only one at a time."""
-        if not self.is_usable(name, caller):
+        state = self._states.get(name)
+        if state is None:
+            return True
+        if self._wait(state, caller):
             return False
-        condition = self._of(name)
-        if condition.is_broken(caller):
-            condition.probe_began = self._clock()
+        if state.is_broken(caller):
+            state.probe_began = self._clock()
         return True
 
     def succeeded(self, name: str) -> None:
         """The provider answered: whatever spoke against it is over."""
-        self._conditions.pop(name, None)
+        self._states.pop(name, None)
 
-    def failed(self, name: str, error: ProxyError, conversation: str, *, inside: bool, caller: str = "") -> None:
+    def failed(self, name: str, error: ProxyError, conversation: str, *, in_stream: bool, caller: str = "") -> None:
         """The provider failed.
 
         Args:
             name: The provider.
             error: How.
             conversation: The conversation of the turn.
-            inside: Whether the failure came inside a 200.
+            in_stream: Whether the failure came inside a 200.
             caller: Whose turn it was.
         """
-        row = disposition_of(error)
-        condition = self._of(name)
-        if row.pause:
+        rule = retry_rule(error)
+        state = self._states.setdefault(name, CircuitState())
+        if rule.pause:
             pause = seconds_until_reset(error, self._wall())
-            condition.cooling_until = self._clock() + (row.pause if pause is None else pause)
-            condition.reason = error
-        if row.counts and (row.counts_inside or not inside):
-            condition.reason = error
-            self._count(condition, conversation, caller)
-        condition.probe_began = None
+            state.cooling_until = self._clock() + (rule.pause if pause is None else pause)
+            state.reason = error
+        if rule.counts and (rule.counts_in_stream or not in_stream):
+            state.reason = error
+            self._count(state, conversation, caller)
+        state.probe_began = None
 
     def release(self, name: str) -> None:
         """A turn ended without saying anything about the provider."""
-        condition = self._conditions.get(name)
-        if condition is not None:
-            condition.probe_began = None
-
-    def forget(self, name: str) -> None:
-        """Forgets everything that spoke against a provider, when its owner knows better."""
-        self._conditions.pop(name, None)
+        state = self._states.get(name)
+        if state is not None:
+            state.probe_began = None
 
     def reason(self, name: str) -> ProxyError | None:
-        """A fresh error that tells why a provider is not asked now, and for how long."""
-        condition = self._conditions.get(name)
-        if condition is None or condition.reason is None:
+        """A fresh error that says why a provider is not asked now, and for how long; None when nothing does."""
+        state = self._states.get(name)
+        if state is None or state.reason is None:
             return None
-        return renewed(condition.reason, self._wait(condition))
+        return renewed(state.reason, self._wait(state))
 
     def wait(self, name: str) -> float:
         """Seconds until a provider can be asked again."""
-        condition = self._conditions.get(name)
-        return self._wait(condition) if condition else 0.0
+        state = self._states.get(name)
+        return self._wait(state) if state else 0.0
 
-    def _of(self, name: str) -> Condition:
-        return self._conditions.setdefault(name, Condition())
-
-    def _count(self, condition: Condition, conversation: str, caller: str) -> None:
-        condition.failures += 1
+    def _count(self, state: CircuitState, conversation: str, caller: str) -> None:
+        state.failures += 1
         # Only "one" or "more than one" matters, so the sets stay small.
-        for seen, one in ((condition.conversations, conversation), (condition.callers, caller)):
+        for seen, one in ((state.conversations, conversation), (state.callers, caller)):
             if len(seen) < CONVERSATIONS:
                 seen.add(one)
-        if condition.is_broken(caller):
-            pause = min(FIRST_PAUSE * 2**condition.pauses, LONGEST_PAUSE)
-            condition.open_until = self._clock() + pause
-            condition.pauses += 1
+        if state.is_broken(caller):
+            pause = min(FIRST_PAUSE * 2**state.pauses, LONGEST_PAUSE)
+            state.open_until = self._clock() + pause
+            state.pauses += 1
 
-    def _wait(self, condition: Condition, caller: str = "") -> float:
+    def _wait(self, state: CircuitState, caller: str = "") -> float:
         now = self._clock()
-        wait = condition.cooling_until - now
-        if condition.is_broken(caller):
-            wait = max(wait, condition.open_until - now)
-            if condition.probe_began is not None:
-                wait = max(wait, condition.probe_began + PROBE_PATIENCE - now)
+        wait = state.cooling_until - now
+        if state.is_broken(caller):
+            wait = max(wait, state.open_until - now)
+            if state.probe_began is not None:
+                wait = max(wait, state.probe_began + PROBE_PATIENCE - now)
         return max(0.0, wait)
 
 

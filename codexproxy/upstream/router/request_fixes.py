@@ -1,10 +1,10 @@
-"""What upstream refused, and the one change that heals it.
+"""What upstream refused, and the one change after which it takes the turn.
 
 See docs/reference/clients.md#refused-instructions, docs/reference/clients.md#unsupported-parameters and
 docs/reference/clients.md#tool-calls-lost-or-doubled.
 
-A refusal is read once, turned into a remedy, and the turn is sent again with
-exactly that change. ``lessons.py`` decides which remedies are worth
+A refusal is read once, turned into a fix, and the turn is sent again with
+exactly that change. ``request_fixer.py`` decides which fixes are worth
 remembering, and for which turns.
 """
 
@@ -30,74 +30,74 @@ _DISPENSABLE = ("text.verbosity", "service_tier", "reasoning.summary", "parallel
 
 
 @dataclass(frozen=True, slots=True)
-class Remedy:
+class RequestFix:
     """One change to a turn.
 
     Attributes:
-        kind: Which change, a key of ``CHANGES``.
+        action: Which change, a key of ``_ACTIONS``.
         detail: What it is about: a path, efforts parted by commas, a call id.
-        lasting: Whether upstream may refuse the next turn of this kind for the same reason;
+        is_permanent: Whether upstream may refuse the next turn of this kind for the same reason;
             a refused value and a broken conversation are one caller's alone.
     """
 
-    kind: str
+    action: str
     detail: str = ""
-    lasting: bool = field(default=True, compare=False)
+    is_permanent: bool = field(default=True, compare=False)
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.detail}" if self.detail else self.kind
+        return f"{self.action}:{self.detail}" if self.detail else self.action
 
 
-def remedy_for(error: ProxyError) -> Remedy | None:
-    """The remedy a refusal asks for, None when it names nothing that could be changed."""
+def fix_for(error: ProxyError) -> RequestFix | None:
+    """The fix that a refusal asks for, None when it names nothing that could be changed."""
     if error.status not in (400, 404, 422):
         return None
     return next(filter(None, (read(error) for read in _READERS)), None)
 
 
-def _read_unsupported(error: ProxyError) -> Remedy | None:
+def _read_unsupported(error: ProxyError) -> RequestFix | None:
     found = _UNSUPPORTED.match(error.message)
-    return Remedy("drop", found[1]) if found else None
+    return RequestFix("drop", found[1]) if found else None
 
 
-def _read_instructions(error: ProxyError) -> Remedy | None:
+def _read_instructions(error: ProxyError) -> RequestFix | None:
     if _NOT_VALID.search(error.message):
-        return Remedy("official_instructions")
-    return Remedy("neutral_instructions") if _REQUIRED.search(error.message) else None
+        return RequestFix("official_instructions")
+    return RequestFix("neutral_instructions") if _REQUIRED.search(error.message) else None
 
 
-def _read_effort(error: ProxyError) -> Remedy | None:
+def _read_effort(error: ProxyError) -> RequestFix | None:
     listed = _SUPPORTED.search(error.message)
     if error.param != "reasoning.effort" or listed is None:
         return None
     efforts = [word for word in _WORD.findall(listed[1]) if word in EFFORTS]
-    return Remedy("effort", ",".join(efforts), lasting=False) if efforts else None
+    return RequestFix("effort", ",".join(efforts), is_permanent=False) if efforts else None
 
 
-def _read_value(error: ProxyError) -> Remedy | None:
-    return Remedy("drop", error.param, lasting=False) if error.param in _DISPENSABLE else None
+def _read_value(error: ProxyError) -> RequestFix | None:
+    return RequestFix("drop", error.param, is_permanent=False) if error.param in _DISPENSABLE else None
 
 
-def _read_orphan(error: ProxyError) -> Remedy | None:
+def _read_orphan(error: ProxyError) -> RequestFix | None:
     found = _ORPHAN.search(error.message)
-    return Remedy("orphan", found[1], lasting=False) if found else None
+    return RequestFix("orphan", found[1], is_permanent=False) if found else None
 
 
 _READERS = (_read_unsupported, _read_instructions, _read_effort, _read_value, _read_orphan)
 
 
-def change(turn: Turn, remedy: Remedy, official: Callable[[str], str]) -> Turn | None:
-    """The changed turn, None when the remedy would change nothing.
+def apply_fix(turn: Turn, fix: RequestFix, official: Callable[[str], str]) -> Turn | None:
+    """The changed turn, None when the fix would change nothing.
 
     Args:
         turn: A planned turn.
-        remedy: What to change.
+        fix: What to change.
         official: A model's slug -> its official instructions, the best there are.
     """
-    body = CHANGES[remedy.kind](turn.body, remedy.detail, official)
+    body = _ACTIONS[fix.action](turn.body, fix.detail, official)
     if body is None or body == turn.body:
         return None
-    return replace(turn, body=body).with_notes(adapted=(f"healed:{remedy}",))
+    return replace(turn, body=body).with_notes(adapted=(f"healed:{fix}",))
 
 
 # Without these no turn can be sent at all.
@@ -148,7 +148,7 @@ def _orphan(body: Body, call_id: str, official: Callable[[str], str]) -> Body:
     return {**body, "input": kept}
 
 
-CHANGES: dict[str, Callable[[Body, str, Callable[[str], str]], Body | None]] = {
+_ACTIONS: dict[str, Callable[[Body, str, Callable[[str], str]], Body | None]] = {
     "drop": _drop,
     "official_instructions": _official,
     "neutral_instructions": _neutral,

@@ -15,55 +15,55 @@ _RATE_PAUSE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Disposition:
+class RetryRule:
     """What to do after one kind of failure.
 
     Attributes:
-        again: The same provider may be asked once more.
-        at_any_time: Also when the failure took long to come.
-        elsewhere: Another provider of the group may do better.
+        retry: The same provider may be asked once more.
+        any_duration: Also when the failure took long to come.
+        failover: Another provider of the group may do better.
         counts: It speaks against the provider (circuit breaker).
-        counts_inside: Also when it came inside a 200 and may be the turn's own fault.
+        counts_in_stream: Also when it came inside a 200 and may be the turn's own fault.
         pause: Seconds to leave the provider alone, unless upstream named its own.
     """
 
-    again: bool = False
-    at_any_time: bool = False
-    elsewhere: bool = False
+    retry: bool = False
+    any_duration: bool = False
+    failover: bool = False
     counts: bool = False
-    counts_inside: bool = False
+    counts_in_stream: bool = False
     pause: float = 0.0
 
 
-_BROKEN = Disposition(again=True, elsewhere=True, counts=True)
-_SPENT = Disposition(elsewhere=True, pause=_ACCOUNT_PAUSE)
-_SHUT = Disposition(elsewhere=True, pause=_LOGIN_PAUSE)
+_BROKEN = RetryRule(retry=True, failover=True, counts=True)
+_USED_UP = RetryRule(failover=True, pause=_ACCOUNT_PAUSE)
+_NO_LOGIN = RetryRule(failover=True, pause=_LOGIN_PAUSE)
 
-BY_CODE: dict[str, Disposition] = {
+BY_CODE: dict[str, RetryRule] = {
     "upstream_unavailable": _BROKEN,
     "upstream_truncated": _BROKEN,
-    "overloaded": Disposition(again=True, elsewhere=True, counts=True, counts_inside=True),
-    "upstream_challenge": Disposition(elsewhere=True, counts=True),
+    "overloaded": RetryRule(retry=True, failover=True, counts=True, counts_in_stream=True),
+    "upstream_challenge": RetryRule(failover=True, counts=True),
     # Another provider would keep the caller waiting as long again.
-    "upstream_timeout": Disposition(counts=True),
-    "empty_response": Disposition(again=True, at_any_time=True),
-    "rate_limit_exceeded": Disposition(again=True, elsewhere=True, pause=_RATE_PAUSE),
-    "usage_limit_reached": _SPENT,
-    "insufficient_quota": _SPENT,
+    "upstream_timeout": RetryRule(counts=True),
+    "empty_response": RetryRule(retry=True, any_duration=True),
+    "rate_limit_exceeded": RetryRule(retry=True, failover=True, pause=_RATE_PAUSE),
+    "usage_limit_reached": _USED_UP,
+    "insufficient_quota": _USED_UP,
     # A plan may lack one model and include the others, which other turns ask for.
-    "usage_not_included": Disposition(elsewhere=True),
-    "account_deactivated": _SPENT,
-    "upstream_forbidden": Disposition(elsewhere=True),
-    "not_logged_in": _SHUT,
-    "login_expired": _SHUT,
-    "queue_timeout": Disposition(elsewhere=True),
-    "not_offered": Disposition(elsewhere=True),
-    "codex_cli_failed": Disposition(again=True, elsewhere=True),
+    "usage_not_included": RetryRule(failover=True),
+    "account_deactivated": _USED_UP,
+    "upstream_forbidden": RetryRule(failover=True),
+    "not_logged_in": _NO_LOGIN,
+    "login_expired": _NO_LOGIN,
+    "queue_timeout": RetryRule(failover=True),
+    "not_offered": RetryRule(failover=True),
+    "codex_cli_failed": RetryRule(retry=True, failover=True),
 }
-_CALLERS_OWN = Disposition()
+_CALLERS_OWN = RetryRule()
 
 
-def disposition_of(error: ProxyError) -> Disposition:
+def retry_rule(error: ProxyError) -> RetryRule:
     """The row for a failure; unknown codes go by whether the error says it is retryable."""
     row = BY_CODE.get(error.code or "")
     if row is not None:

@@ -1,7 +1,8 @@
-"""Which provider runs a turn, and what happens when it cannot.
+"""Sends turns to providers: chooses one, and retries, fails over or fixes the request when an attempt fails.
 
-The only home of retries: a turn may be tried again, or elsewhere, until its
-first meaningful event is in hand, and never after.
+A turn may be tried again, or elsewhere, until its first meaningful event is in
+hand, and never after. Nothing else repeats a turn upstream, but for a refreshed
+login (``chatgpt.client``) and answers that are not valid JSON (docs/architecture.md).
 """
 
 import logging
@@ -13,18 +14,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from codexproxy.compat.encrypted_content import has_compaction
+from codexproxy.compat.encrypted_content import has_compaction, without_encrypted_reasoning
 from codexproxy.errors import ModelNotFound, ProxyError, UpstreamFailed, UpstreamTimeout
 from codexproxy.metering.charge import begin_charge
 from codexproxy.protocol.events import encode_json
 from codexproxy.protocol.request import Turn
 from codexproxy.protocol.stream import EventStream
 from codexproxy.upstream.provider import Provider
+from codexproxy.upstream.quota_store import QuotaBook
 from codexproxy.upstream.router.affinity import Affinity, ProcessAffinity, conversation_of
-from codexproxy.upstream.router.attempt import Healer, Outcome, attempt, drop_encrypted_reasoning, stripped
-from codexproxy.upstream.router.candidates import Route, members, ranked
+from codexproxy.upstream.router.attempt import AttemptResult, attempt
+from codexproxy.upstream.router.candidates import Route, candidates, ordered
 from codexproxy.upstream.router.circuit import Health
-from codexproxy.upstream.router.retry_policy import disposition_of
+from codexproxy.upstream.router.request_fixer import RequestFixer
+from codexproxy.upstream.router.retry_policy import retry_rule
 
 log = logging.getLogger(__name__)
 
@@ -34,19 +37,21 @@ QUICK = 5.0
 ABSORBED = 5.0
 BACK_OFF = 0.25
 
+REASONING_REMOVED = "encrypted_reasoning:removed"
+
 
 @dataclass(slots=True)
-class Course:
+class RoutingState:
     """One turn on its way.
 
     Attributes:
-        turn: What is to be sent; healing changes it.
+        turn: What is to be sent; fixes change it.
         route: Where it may go.
         account: The account its conversation belongs to, where known.
         queue: Providers that were not asked yet, best first.
         alone: Whether one provider is all there is, so that health cannot shut it out.
-        repeats: Times a provider may still be asked again with the same turn.
-        healings: Times the turn may still be changed.
+        retries: Times a provider may still be asked again with the same turn.
+        fixes: Times the turn may still be changed.
     """
 
     turn: Turn
@@ -54,15 +59,32 @@ class Course:
     account: str | None
     queue: deque[Provider]
     alone: bool
-    repeats: int = 1
-    healings: int = 3
+    retries: int = 1
+    fixes: int = 3
 
 
-class Step(NamedTuple):
+class NextAttempt(NamedTuple):
     """Who is asked next, after how many seconds."""
 
     provider: Provider
     pause: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How the router waits and draws lots.
+
+    Attributes:
+        clock: Monotonic seconds.
+        sleep: Waits that many seconds; lets other greenlets run.
+        uniform: Random numbers in [0, 1).
+        longest_wait: Longest wait upstream may ask for that is spent inside a request, in seconds.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    uniform: Callable[[], float] = random.random
+    longest_wait: float = ABSORBED
 
 
 class Router:
@@ -72,14 +94,9 @@ class Router:
         providers: All enabled ones.
         health: What is known about them.
         affinity: Which account each conversation belongs to.
-        healers: Each may change a turn that a provider refused so that it can be sent there again.
-        known: Changes a turn by what its provider, here by name, is known to refuse.
-        answered: Told of each turn that a provider took, as it was after healing, and of the provider's name.
-        sleep: Waits that many seconds; lets other greenlets run.
-        uniform: Random numbers in [0, 1).
-        clock: Monotonic seconds.
-        absorb: Longest wait upstream may ask for that is spent inside a request, in seconds.
-        explain: Tells a provider's failure as well as can be, before a caller sees it.
+        fixer: Changes a turn that a provider refused so that it can be sent there again.
+        quotas: Explains usage limits.
+        timing: How the router waits.
     """
 
     def __init__(
@@ -88,25 +105,16 @@ class Router:
         *,
         health: Health | None = None,
         affinity: Affinity | None = None,
-        healers: Sequence[Healer] = (),
-        known: Callable[[Turn, str], Turn] = lambda turn, provider: turn,
-        answered: Callable[[Turn, str], None] = lambda turn, provider: None,
-        sleep: Callable[[float], None] = time.sleep,
-        uniform: Callable[[], float] = random.random,
-        clock: Callable[[], float] = time.monotonic,
-        absorb: float = ABSORBED,
-        explain: Callable[[str, ProxyError], ProxyError] = lambda provider, error: error,
+        fixer: RequestFixer | None = None,
+        quotas: QuotaBook | None = None,
+        timing: Timing = Timing(),
     ) -> None:
         self.providers = tuple(providers)
-        self.health = health or Health(clock)
+        self.health = health or Health(timing.clock)
         self._affinity = affinity or ProcessAffinity()
-        self._healers = (*healers, drop_encrypted_reasoning)
-        self._known, self._answered = known, answered
-        self._sleep = sleep
-        self._uniform = uniform
-        self._clock = clock
-        self._absorb = absorb
-        self._explain = explain
+        self._fixer = fixer
+        self._quotas = quotas
+        self._timing = timing
         self._accounts = {provider.account_id for provider in providers}
 
     def open(self, turn: Turn, route: Route = Route()) -> EventStream:
@@ -115,18 +123,18 @@ class Router:
         Raises:
             ProxyError: No provider answered, or the turn itself was refused.
         """
-        course = self._course(turn, route)
-        if (provider := self._take(course)) is None:
-            raise self._refusal(course)
+        state = self._begin(turn, route)
+        if (provider := self._next_provider(state)) is None:
+            raise self._refusal(state)
         while True:
-            with self._attempt(provider, course) as outcome:
-                step = self._after(outcome, outcome.error, course) if outcome.error else None
-                if step is None:
-                    return outcome.result(turn)
-            outcome.close()
-            if step.pause:
-                self._sleep(step.pause)
-            provider = step.provider
+            with self._attempt(provider, state) as result:
+                following = self._next_attempt(result, result.error, state) if result.error else None
+                if following is None:
+                    return result.answer(turn)
+            result.close()
+            if following.pause:
+                self._timing.sleep(following.pause)
+            provider = following.provider
 
     def compact(self, turn: Turn, keys: Sequence[str], route: Route = Route()) -> dict[str, Any]:
         """Compacts a turn's conversation, at its own account first, else wherever that can be done.
@@ -140,10 +148,10 @@ class Router:
             NotOffered: Every provider lacks this.
             ProxyError: No provider answered, or the conversation itself was refused.
         """
-        course = self._course(turn, route)
+        state = self._begin(turn, route)
         failure: ProxyError | None = None
-        while (provider := self._take(course)) is not None:
-            whole = self._prepared(provider, course).body
+        while (provider := self._next_provider(state)) is not None:
+            whole = self._turn_for(provider, state).body
             body = {key: whole[key] for key in keys if key in whole}
             charge = begin_charge(turn)
             charge.sent(body, len(encode_json(body)))
@@ -153,132 +161,151 @@ class Router:
                 # Upstream is at work still when our own patience ends.
                 if not isinstance(error, UpstreamTimeout):
                     charge.refused()
-                failure = self._explain(provider.name, error)
-                if not disposition_of(error).elsewhere:
+                failure = self._explained(provider.name, error)
+                if not retry_rule(error).failover:
                     break
             else:
-                self._remember(provider, course)
+                self._remember(provider, state)
                 charge.answered(summary)
                 return summary
             finally:
                 self.health.release(provider.name)
-        raise failure or self._refusal(course)
+        raise failure or self._refusal(state)
 
     def preference(self, turn: Turn, route: Route = Route()) -> list[Provider]:
         """The providers a turn may go to, in the order of their priority."""
-        return sorted(self._members(route, turn), key=lambda provider: provider.priority)
+        return sorted(self._candidates(route, turn), key=lambda provider: provider.priority)
 
     def fitted(self, turn: Turn, provider: Provider, route: Route) -> Turn:
         """The turn as this provider takes it, by what is known and by what its route asks for."""
-        turn = self._known(turn, provider.name)
+        if self._fixer is not None:
+            turn = self._fixer.apply_known(turn, provider.name)
         return turn if route.adapt is None else route.adapt(turn, provider.name, provider.capabilities)
 
-    def _members(self, route: Route, turn: Turn) -> list[Provider]:
-        return members(self.providers, route.group, turn, anywhere=route.anywhere)
+    def _candidates(self, route: Route, turn: Turn) -> list[Provider]:
+        return candidates(self.providers, route.group, turn, anywhere=route.anywhere)
 
-    def _course(self, turn: Turn, route: Route) -> Course:
-        candidates = self._members(route, turn)
+    def _begin(self, turn: Turn, route: Route) -> RoutingState:
+        found = self._candidates(route, turn)
         account = self._account_of(turn)
-        alone = len(candidates) == 1
+        alone = len(found) == 1
         if account is not None and has_compaction(turn.body):
-            candidates = [provider for provider in candidates if provider.account_id == account]
-        return Course(turn, route, account, deque(ranked(candidates, account, self._uniform)), alone)
+            found = [provider for provider in found if provider.account_id == account]
+        return RoutingState(turn, route, account, deque(ordered(found, account, self._timing.uniform)), alone)
 
-    def _take(self, course: Course) -> Provider | None:
+    def _next_provider(self, state: RoutingState) -> Provider | None:
+        if state.alone:
+            return state.queue.popleft() if state.queue else None
         # An open breaker shuts a provider out only while another one may do better.
-        admit = partial(self.health.admit, caller=course.turn.caller.key)
-        for fits in (admit, self.health.is_warm):
-            for provider in course.queue:
-                if course.alone or fits(provider.name):
-                    course.queue.remove(provider)
+        allows = partial(self.health.allow_request, caller=state.turn.caller.key)
+        for usable in (allows, self.health.is_off_cooldown):
+            for provider in state.queue:
+                if usable(provider.name):
+                    state.queue.remove(provider)
                     return provider
         return None
 
-    def _refusal(self, course: Course) -> ProxyError:
-        candidates = self._members(course.route, course.turn)
-        for provider in sorted(candidates, key=lambda candidate: self.health.wait(candidate.name)):
+    def _refusal(self, state: RoutingState) -> ProxyError:
+        found = self._candidates(state.route, state.turn)
+        for provider in sorted(found, key=lambda candidate: self.health.wait(candidate.name)):
             reason = self.health.reason(provider.name)
             if reason is not None:
-                return self._explain(provider.name, reason)
-        if candidates:
+                return self._explained(provider.name, reason)
+        if found:
             return UpstreamFailed(
                 "The provider that encrypted this conversation's summary is not available now. "
                 "Try again later, or start a new conversation.",
                 retryable=False,
             )
         return ModelNotFound(
-            f"No enabled provider of group '{course.route.group}' serves the model '{course.turn.model}'. "
+            f"No enabled provider of group '{state.route.group}' serves the model '{state.turn.model}'. "
             "Check 'providers' in the config file; names that begin with 'cli/' need one of type 'codex-cli'.",
             param="model",
         )
 
-    def _attempt(self, provider: Provider, course: Course) -> Outcome:
+    def _explained(self, provider: str, error: ProxyError) -> ProxyError:
+        return self._quotas.explain(provider, error) if self._quotas else error
+
+    def _attempt(self, provider: Provider, state: RoutingState) -> AttemptResult:
         try:
-            outcome = attempt(provider, self._prepared(provider, course), self._clock)
+            result = attempt(provider, self._turn_for(provider, state), self._timing.clock)
         except BaseException:
             self.health.release(provider.name)
             raise
-        with outcome:
-            if outcome.error is not None:
-                whose, caller = conversation_of(course.turn), course.turn.caller.key
-                self.health.failed(provider.name, outcome.error, whose, inside=outcome.inside, caller=caller)
-                return replace(outcome, error=self._explain(provider.name, outcome.error))
+        with result:
+            if result.error is not None:
+                whose, caller = conversation_of(state.turn), state.turn.caller.key
+                self.health.failed(provider.name, result.error, whose, in_stream=result.failed_in_stream, caller=caller)
+                return replace(result, error=self._explained(provider.name, result.error))
             self.health.succeeded(provider.name)
-            self._answered(course.turn, provider.name)
-            self._remember(provider, course)
-        return outcome
+            if self._fixer is not None:
+                self._fixer.remember(state.turn, provider.name)
+            self._remember(provider, state)
+        return result
 
-    def _remember(self, provider: Provider, course: Course) -> None:
-        if len(self._accounts) > 1 and course.turn.cache_key and provider.account_id != course.account:
-            self._affinity.remember(conversation_of(course.turn), provider.account_id)
+    def _remember(self, provider: Provider, state: RoutingState) -> None:
+        if len(self._accounts) > 1 and state.turn.cache_key and provider.account_id != state.account:
+            self._affinity.remember(conversation_of(state.turn), provider.account_id)
 
-    def _prepared(self, provider: Provider, course: Course) -> Turn:
-        turn = self.fitted(course.turn, provider, course.route)
+    def _turn_for(self, provider: Provider, state: RoutingState) -> Turn:
+        turn = self.fitted(state.turn, provider, state.route)
         if turn.passthrough.x_codex and not provider.capabilities.honours_x_codex:
             turn = turn.with_notes(ignored=("x_codex",))
-        is_its_own = provider.account_id == course.account or (course.account is None and len(self._accounts) == 1)
-        return turn if is_its_own else stripped(turn) or turn
+        is_its_own = provider.account_id == state.account or (state.account is None and len(self._accounts) == 1)
+        return turn if is_its_own else _without_reasoning(turn) or turn
 
-    def _after(self, outcome: Outcome, error: ProxyError, course: Course) -> Step | None:
-        step = self._healing(outcome, error, course) or self._elsewhere(error, course)
-        step = step or self._repetition(outcome, error, course)
+    def _next_attempt(self, result: AttemptResult, error: ProxyError, state: RoutingState) -> NextAttempt | None:
+        following = self._fix(result, error, state) or self._failover(error, state) or self._retry(result, error, state)
         log.log(
-            logging.INFO if step else logging.WARNING,
+            logging.INFO if following else logging.WARNING,
             "provider %s failed with %s after %.1f s; %s",
-            outcome.provider.name,
+            result.provider.name,
             error.code,
-            outcome.seconds,
-            f"next is {step.provider.name}" if step else "nothing is left to try",
+            result.seconds,
+            f"next is {following.provider.name}" if following else "nothing is left to try",
         )
-        return step
+        return following
 
-    def _healing(self, outcome: Outcome, error: ProxyError, course: Course) -> Step | None:
-        if course.healings == 0:
+    def _fix(self, result: AttemptResult, error: ProxyError, state: RoutingState) -> NextAttempt | None:
+        if state.fixes == 0:
             return None
-        changes = (heal(course.turn, error, outcome.provider.name) for heal in self._healers)
-        healed = next((turn for turn in changes if turn is not None), None)
-        if healed is None:
+        fixed = self._fixer.fix(state.turn, error, result.provider.name) if self._fixer else None
+        fixed = fixed or _without_refused_reasoning(state.turn, error)
+        if fixed is None:
             return None
-        course.healings -= 1
-        course.turn = healed
-        return Step(outcome.provider)
+        state.fixes -= 1
+        state.turn = fixed
+        return NextAttempt(result.provider)
 
-    def _elsewhere(self, error: ProxyError, course: Course) -> Step | None:
-        other = self._take(course) if disposition_of(error).elsewhere else None
-        return Step(other) if other else None
+    def _failover(self, error: ProxyError, state: RoutingState) -> NextAttempt | None:
+        other = self._next_provider(state) if retry_rule(error).failover else None
+        return NextAttempt(other) if other else None
 
-    def _repetition(self, outcome: Outcome, error: ProxyError, course: Course) -> Step | None:
-        row = disposition_of(error)
-        in_time = row.at_any_time or outcome.seconds <= QUICK
-        pause = error.retry_after or BACK_OFF * (0.5 + self._uniform())
-        if not (row.again and error.retryable and in_time and course.repeats and pause <= self._absorb):
+    def _retry(self, result: AttemptResult, error: ProxyError, state: RoutingState) -> NextAttempt | None:
+        rule = retry_rule(error)
+        in_time = rule.any_duration or result.seconds <= QUICK
+        pause = error.retry_after or BACK_OFF * (0.5 + self._timing.uniform())
+        if not (rule.retry and error.retryable and in_time and state.retries and pause <= self._timing.longest_wait):
             return None
-        if not (course.alone or self.health.is_warm(outcome.provider.name)):
+        if not (state.alone or self.health.is_off_cooldown(result.provider.name)):
             return None
-        course.repeats -= 1
-        return Step(outcome.provider, pause)
+        state.retries -= 1
+        return NextAttempt(result.provider, pause)
 
     def _account_of(self, turn: Turn) -> str | None:
         if len(self._accounts) == 1 or not turn.cache_key:
             return None
         return self._affinity.recall(conversation_of(turn))
+
+
+def _without_refused_reasoning(turn: Turn, error: ProxyError) -> Turn | None:
+    # Refusals lack their code at times, so the message counts as well (docs/reference/requests.md#encrypted-reasoning).
+    refused = error.code == "invalid_encrypted_content" or "encrypted_content" in error.message
+    return _without_reasoning(turn) if refused else None
+
+
+def _without_reasoning(turn: Turn) -> Turn | None:
+    body = without_encrypted_reasoning(turn.body)
+    if body is turn.body:
+        return None
+    return replace(turn, body=body).with_notes(adapted=(REASONING_REMOVED,))

@@ -1,4 +1,4 @@
-"""A refusal that names its reason is healed by exactly one change."""
+"""A refusal that names its reason is fixed by exactly one change."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from codexproxy.errors import Overloaded, ProxyError, UpstreamRejected
 from codexproxy.planning.instructions import NEUTRAL_INSTRUCTIONS
 from codexproxy.planning.model_catalog import ModelSpec
 from codexproxy.protocol.request import Turn
-from codexproxy.upstream.router.lessons import is_lesson, kind_of
-from codexproxy.upstream.router.request_fixes import Remedy, change, remedy_for
+from codexproxy.upstream.router.request_fixer import is_general, kind_of
+from codexproxy.upstream.router.request_fixes import RequestFix, apply_fix, fix_for
 
 CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
 USER = {
@@ -31,31 +31,31 @@ def refused(message: str, param: str | None = None) -> ProxyError:
     return UpstreamRejected(message, param=param)
 
 
-def healed(error: ProxyError, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    remedy = remedy_for(error)
-    assert remedy is not None
-    turn = change(Turn("m", body or BODY), remedy, lambda slug: f"official of {slug}")
+def fixed(error: ProxyError, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    fix = fix_for(error)
+    assert fix is not None
+    turn = apply_fix(Turn("m", body or BODY), fix, lambda slug: f"official of {slug}")
     assert turn is not None
-    assert turn.adapted == (f"healed:{remedy}",)
+    assert turn.adapted == (f"healed:{fix}",)
     return turn.body
 
 
 def test_an_unsupported_parameter_is_dropped_and_nothing_else() -> None:
-    assert healed(refused("Unsupported parameter: service_tier")) == {
+    assert fixed(refused("Unsupported parameter: service_tier")) == {
         k: v for k, v in BODY.items() if k != "service_tier"
     }
-    assert healed(refused("Unsupported parameter: 'text.verbosity'"))["text"] == {"format": {"type": "text"}}
-    content = healed(refused("Unsupported parameter: prompt_cache_breakpoint"))["input"][0]["content"]
+    assert fixed(refused("Unsupported parameter: 'text.verbosity'"))["text"] == {"format": {"type": "text"}}
+    content = fixed(refused("Unsupported parameter: prompt_cache_breakpoint"))["input"][0]["content"]
     assert content == [{"type": "input_text", "text": "hi"}]
 
 
 def test_what_is_left_empty_goes_too() -> None:
-    body = healed(refused("Unsupported parameter: text.verbosity"), {**BODY, "text": {"verbosity": "low"}})
+    body = fixed(refused("Unsupported parameter: text.verbosity"), {**BODY, "text": {"verbosity": "low"}})
     assert "text" not in body
 
 
 def test_instructions_that_are_not_valid_give_way_to_the_official_ones() -> None:
-    body = healed(refused("Instructions are not valid"))
+    body = fixed(refused("Instructions are not valid"))
     assert body["instructions"] == "official of m"
     assert body["input"][0] == {
         "type": "message",
@@ -66,17 +66,17 @@ def test_instructions_that_are_not_valid_give_way_to_the_official_ones() -> None
 
 
 def test_instructions_that_are_required_are_one_neutral_sentence() -> None:
-    body = healed(refused("Instructions are required"), {**BODY, "instructions": ""})
+    body = fixed(refused("Instructions are required"), {**BODY, "instructions": ""})
     assert body == {**BODY, "instructions": NEUTRAL_INSTRUCTIONS}
 
 
 def test_an_effort_that_is_refused_becomes_the_nearest_of_those_named() -> None:
     message = "Unsupported value: 'xhigh' is not supported with the 'm' model. Supported values are: 'low', 'medium', and 'high'."
-    assert healed(refused(message, "reasoning.effort"))["reasoning"] == {"effort": "high", "summary": "auto"}
+    assert fixed(refused(message, "reasoning.effort"))["reasoning"] == {"effort": "high", "summary": "auto"}
 
 
 def test_a_refused_value_that_can_be_done_without_is_dropped() -> None:
-    assert "verbosity" not in healed(refused("Unsupported value: 'low'", "text.verbosity"))["text"]
+    assert "verbosity" not in fixed(refused("Unsupported value: 'low'", "text.verbosity"))["text"]
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ def test_a_refused_value_that_can_be_done_without_is_dropped() -> None:
     ],
 )
 def test_an_orphan_is_taken_out_and_not_remembered(message: str) -> None:
-    assert healed(refused(message))["input"] == [USER]
-    remedy = remedy_for(refused(message))
-    assert remedy is not None and not remedy.lasting
+    assert fixed(refused(message))["input"] == [USER]
+    fix = fix_for(refused(message))
+    assert fix is not None and not fix.is_permanent
 
 
 @pytest.mark.parametrize(
@@ -97,13 +97,13 @@ def test_an_orphan_is_taken_out_and_not_remembered(message: str) -> None:
     [refused("Something else"), Overloaded("busy"), refused("Unsupported value", "model"), refused("", "input[0]")],
 )
 def test_other_refusals_ask_for_nothing(error: ProxyError) -> None:
-    assert remedy_for(error) is None
+    assert fix_for(error) is None
 
 
 @pytest.mark.parametrize("path", ["model", "input", "stream", "unknown", "text.unknown"])
-def test_what_cannot_be_dropped_heals_nothing(path: str) -> None:
+def test_what_cannot_be_dropped_fixes_nothing(path: str) -> None:
     turn = Turn("m", {**BODY, "input": []})
-    assert change(turn, Remedy("drop", path), str) is None
+    assert apply_fix(turn, RequestFix("drop", path), str) is None
 
 
 TURN = Turn("m", {**BODY, "text": {"verbosity": "low"}})
@@ -127,13 +127,13 @@ SPEC = ModelSpec("m", efforts=("low", "xhigh"))
 def test_a_refused_value_that_the_catalogue_does_not_allow_teaches_nothing(path: str, value: object) -> None:
     first, _, rest = path.partition(".")
     turn = Turn("m", {**BODY, first: {rest: value} if rest else value})
-    assert not is_lesson(Remedy("drop", path), turn, SPEC)
+    assert not is_general(RequestFix("drop", path), turn, SPEC)
 
 
 @pytest.mark.parametrize("path", ["text.verbosity", "text", "service_tier", "reasoning", "reasoning.effort"])
-def test_an_unsupported_field_with_a_value_of_the_catalogue_is_a_lesson(path: str) -> None:
-    assert is_lesson(Remedy("drop", path), TURN, SPEC)
-    assert not is_lesson(Remedy("drop", path, lasting=False), TURN, SPEC)
+def test_an_unsupported_field_with_a_value_of_the_catalogue_is_fixed_for_all_such_turns(path: str) -> None:
+    assert is_general(RequestFix("drop", path), TURN, SPEC)
+    assert not is_general(RequestFix("drop", path, is_permanent=False), TURN, SPEC)
 
 
 @pytest.mark.parametrize(
@@ -146,11 +146,11 @@ def test_an_unsupported_field_with_a_value_of_the_catalogue_is_a_lesson(path: st
     ],
 )
 def test_turns_with_other_fields_tools_effort_or_value_are_of_another_kind(change: dict[str, Any]) -> None:
-    drop = Remedy("drop", "text.verbosity")
+    drop = RequestFix("drop", "text.verbosity")
     assert kind_of(TURN, drop) != kind_of(Turn("m", {**TURN.body, **change}), drop)
     assert kind_of(TURN, drop) == kind_of(Turn("m", {**TURN.body, "input": [], "instructions": "else"}), drop)
 
 
 def test_instructions_of_other_words_are_of_another_kind() -> None:
-    exact = Remedy("official_instructions")
+    exact = RequestFix("official_instructions")
     assert kind_of(TURN, exact) != kind_of(Turn("m", {**TURN.body, "instructions": "else"}), exact)
