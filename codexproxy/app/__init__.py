@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from flask import Flask
 
@@ -15,11 +16,12 @@ from codexproxy.access.origins import OriginPolicy
 from codexproxy.access.parallel import ParallelTurns
 from codexproxy.access.rate_limits import Limiter, open_storage
 from codexproxy.access.slots import Slots
+from codexproxy.apis.base import Api
 from codexproxy.apis.openai_chat import ChatApi
 from codexproxy.apis.openai_completions import CompletionsApi
 from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.app.instruction_setup import instruction_notes, own_prompts, preserve
-from codexproxy.app.logins import has_browser, make_landing, make_watch, seed_login
+from codexproxy.app.logins import Login, has_browser, make_landing, make_watch, seed_login
 from codexproxy.app.metrics_setup import make_metrics, make_observer, make_settlement, make_sweepers, secrets_of
 from codexproxy.app.providers import Providers, first_models
 from codexproxy.app.quota_setup import make_report
@@ -46,7 +48,7 @@ from codexproxy.server.path_aliases import CanonicalPaths
 from codexproxy.server.planner import Planner
 from codexproxy.server.quota_route import quota_routes
 from codexproxy.server.request_body.fairness import let_others_run
-from codexproxy.server.services import Services
+from codexproxy.server.services import Services, attach
 from codexproxy.server.stored.responses_routes import responses_routes
 from codexproxy.settings import Settings, is_loopback_host
 from codexproxy.storage.conversations import Conversations
@@ -78,16 +80,7 @@ def create_app(settings: Settings, environ: Mapping[str, str] = os.environ) -> F
         bodies=settings.log_requests,
         secrets=secrets_of(settings, environ),
     )
-    services = make_services(settings, environ)
-    app = assemble(services)
-    app.extensions["codexproxy.sending"] = SendLimits(settings.send_timeout_seconds, settings.turn_timeout or math.inf)
-    sweepers = [
-        make_settlement(settings, services),
-        make_sweeper(settings, services.responses),
-        *make_sweepers(environ),
-    ]
-    app.extensions["codexproxy.sweeper"] = Sweepers(*sweepers)
-    return app
+    return assemble(make_services(settings, environ))
 
 
 def make_services(settings: Settings, environ: Mapping[str, str]) -> Services:
@@ -118,37 +111,48 @@ def make_services(settings: Settings, environ: Mapping[str, str]) -> Services:
         refresh_seconds=settings.models_refresh_seconds,
     )
     router = make_router(settings, providers, make_fixer(library, catalogue), quotas)
+    gate = replace(make_gate(settings, library, quotas, providers), refresh=catalogue.current)
+    responses = make_responses(settings)
     return Services(
-        apis={
-            "/chat/completions": ChatApi(settings.reasoning_compat, pause=let_others_run),
-            "/responses": ResponsesApi(let_others_run),
-            "/completions": CompletionsApi(),
-        },
+        apis=make_apis(settings),
         router=router,
         planner=Planner(
             catalogue, make_policy(settings, library, stand_ins), router, _inliner(settings), let_others_run
         ),
-        gate=replace(make_gate(settings, library, quotas, providers), refresh=catalogue.current),
+        gate=gate,
         pause=let_others_run,
         keys=make_keys(settings),
         origins=OriginPolicy(settings.allow_unauthenticated, settings.cors_allow_origins),
         ready=readiness(made.logins, providers),
         notes=lambda: warnings(made.logins) + instruction_notes(library) + broken_databases(),
-        desk=LoginDesk(
-            login,
-            make_landing(settings),
-            settings.login_timeout_seconds,
-            has_browser=has_browser,
-            quota=lambda: login_quota(login, providers, quotas),
-        ),
+        desk=_make_login_service(settings, login, lambda: login_quota(login, providers, quotas)),
         watch=make_watch(settings, made.logins.values()),
-        responses=make_responses(settings),
+        responses=responses,
         max_body_bytes=settings.max_body_bytes,
         heartbeat_seconds=settings.heartbeat_seconds,
         inflight=Underway(settings.turn_timeout),
         reverse_names=settings.reverse_names,
         quota=make_report(settings, providers, quotas),
         observer=make_observer(settings, metrics, quotas, providers, slots),
+        send_limits=SendLimits(settings.send_timeout_seconds, settings.turn_timeout or math.inf),
+        sweepers=Sweepers(
+            make_settlement(settings, metrics, gate.limiter), make_sweeper(settings, responses), *make_sweepers(environ)
+        ),
+    )
+
+
+def make_apis(settings: Settings) -> dict[str, Api]:
+    """Route -> API format."""
+    return {
+        "/chat/completions": ChatApi(settings.reasoning_compat, pause=let_others_run),
+        "/responses": ResponsesApi(let_others_run),
+        "/completions": CompletionsApi(),
+    }
+
+
+def _make_login_service(settings: Settings, login: Login, quota: Callable[[], list[dict[str, Any]]]) -> LoginDesk:
+    return LoginDesk(
+        login, make_landing(settings), settings.login_timeout_seconds, has_browser=has_browser, quota=quota
     )
 
 
@@ -158,10 +162,7 @@ def assemble(services: Services) -> Flask:
     app.url_map.strict_slashes = False
     hooks.register(app, services)
     error_handlers.register(app)
-    app.extensions["codexproxy.underway"] = services.inflight
-    app.extensions["codexproxy.observation"] = services.observer
-    app.extensions["codexproxy.keys"] = services.keys
-    app.extensions["codexproxy.watch"] = services.watch
+    attach(app, services)
     for blueprint in (
         routes.turn_routes,
         routes.model_routes,

@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 
 from prometheus_client.core import Metric
 
+from codexproxy.access.rate_limits import Limiter
 from codexproxy.access.slots import Slots
 from codexproxy.data_dir import DataDir
 from codexproxy.gunicorn.janitor import Sweeper
 from codexproxy.observability.metrics import FOLDER, Metrics, queue_gauges, quota_gauges
 from codexproxy.observability.metrics_compaction import Counted
 from codexproxy.server.request_body.fairness import let_others_run
-from codexproxy.server.services import Services
 from codexproxy.server.settlement import Settlement
 from codexproxy.server.turn_observer import TurnObserver
 from codexproxy.settings import Settings
@@ -41,10 +41,10 @@ def make_sweepers(environ: Mapping[str, str]) -> list[Sweeper]:
     return [Sweeper("metrics", Counted(Path(folder)), Leadership(Path(folder) / "leader"))]
 
 
-def make_settlement(settings: Settings, services: Services) -> Sweeper:
+def make_settlement(settings: Settings, metrics: Metrics, limiter: Limiter) -> Sweeper:
     """What accounts for the turns of killed workers, in whichever process comes first."""
-    files, metrics = DataDir(settings.data_dir), services.observer.metrics
-    settlement = Settlement(files.journal, Ledger(files.ledger), services.gate.limiter, metrics)
+    files = DataDir(settings.data_dir)
+    settlement = Settlement(files.journal, Ledger(files.ledger), limiter, metrics)
     return Sweeper("turns of killed workers", settlement)
 
 

@@ -116,9 +116,3 @@ class Underway:
 
 def _is_writing(request: Followed) -> bool:
     return request.followed is not None and inspect.getgeneratorstate(request.followed) != inspect.GEN_RUNNING
-
-
-def underway_in(app: Any) -> Underway:
-    """The requests under way in an application; none for one that is not ours."""
-    found = getattr(app, "extensions", {}).get("codexproxy.underway")
-    return found if isinstance(found, Underway) else Underway()

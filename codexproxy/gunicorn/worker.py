@@ -28,7 +28,7 @@ from codexproxy.gunicorn.bounded_parser import ClientParser, ClientRequest
 from codexproxy.gunicorn.drain_body import can_go_on, linger, skip_rest
 from codexproxy.gunicorn.fast_writer import Address, ClientServer, SendLimits, answering_shortly
 from codexproxy.gunicorn.idle_connections import IdleConnections
-from codexproxy.gunicorn.inflight import underway_in
+from codexproxy.gunicorn.inflight import Underway
 from codexproxy.gunicorn.parse_errors import refusal_of
 from codexproxy.gunicorn.shutdown import LAST_WORDS, Stopping
 from codexproxy.protocol.events import encode_json
@@ -86,17 +86,13 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
     def load_wsgi(self) -> None:
         """Loads the application, then takes all that is loaded out of the collector's way."""
         # The master imports this module, and what follows may not be imported before gevent's patches.
-        from codexproxy.server.login.refresh_supervisor import watch_in
+        from codexproxy.server.services import services_of
 
         super().load_wsgi()
-        self._underway = underway_in(self.wsgi)
-        self._watch = watch_in(self.wsgi)
-        keys = getattr(self.wsgi, "extensions", {}).get("codexproxy.keys")
-        if keys is not None:
-            keys.is_public = any(_is_public(listener.getsockname()) for listener in self.sockets)
-        self._sending = getattr(self.wsgi, "extensions", {}).get("codexproxy.sending", SendLimits())
-        self._sweeper = getattr(self.wsgi, "extensions", {}).get("codexproxy.sweeper")
-        self._observer = getattr(self.wsgi, "extensions", {}).get("codexproxy.observation")
+        self._services = services = services_of(self.wsgi)
+        self._underway = services.inflight if services else Underway()
+        if services is not None:
+            services.keys.is_public = any(_is_public(listener.getsockname()) for listener in self.sockets)
         self.wsgi = answering_shortly(self.wsgi)
         gc.collect()
         gc.freeze()
@@ -179,31 +175,33 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
     def run(self) -> None:
         """Serves until told to stop, then until everything is finished or out of time."""
         servers = [self._serve(listener) for listener in self.sockets]
-        self._watch.start()
-        if self._sweeper is not None:
-            self._sweeper.start()
+        if self._services is not None:
+            self._services.start()
         while self.alive and self.ppid == os.getppid():
             self.tmp.notify()
             self._wake.wait(_HEARTBEAT)
         self.alive = False
-        self._watch.stop()
+        if self._services is not None:
+            self._services.stop()
         while self._stopping.may_accept():
             self.tmp.notify()
             gevent.sleep(_STEP)
         for server in servers:
             server.close()
         self._finish(servers)
-        self._watch.settle()
+        if self._services is not None:
+            self._services.watch.settle()
         for server in servers:
             server.stop(timeout=_STEP)
-        if self._observer is not None:
-            self._observer.close()
+        if self._services is not None:
+            self._services.close()
 
     def _serve(self, listener: Any) -> ClientServer:
         listener.setblocking(1)
         tls = {"ssl_context": ssl_context(self.cfg)} if self.cfg.is_ssl else {}
+        limits = self._services.send_limits if self._services else SendLimits()
         handle = partial(self.handle, Address(listener.getsockname()))
-        server = ClientServer(listener, handle=handle, spawn=Pool(self.worker_connections), limits=self._sending, **tls)
+        server = ClientServer(listener, handle=handle, spawn=Pool(self.worker_connections), limits=limits, **tls)
         if self.cfg.workers > 1:
             # Whoever takes several connections at a time takes them from idle siblings.
             server.max_accept = 1

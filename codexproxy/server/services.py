@@ -3,11 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from flask import Flask
+
 from codexproxy.access.keys import KeyRing
 from codexproxy.access.lockout import Lockout
 from codexproxy.access.origins import OriginPolicy
 from codexproxy.apis.base import Api
+from codexproxy.gunicorn.fast_writer import SendLimits
 from codexproxy.gunicorn.inflight import Underway
+from codexproxy.gunicorn.janitor import Sweepers
 from codexproxy.observability.metrics import Metrics
 from codexproxy.protocol.pacing import Pause, no_pause
 from codexproxy.server.admission import Gate
@@ -43,6 +47,8 @@ class Services:
         responses: Where answers are kept.
         observer: Takes the row of every turn, and counts it.
         inflight: The requests that this worker serves.
+        send_limits: How long a client may take to read.
+        sweepers: Clear away what is too old, while a worker lives.
         pause: Lets others run, now and then in a long walk.
     """
 
@@ -65,3 +71,33 @@ class Services:
     observer: TurnObserver = field(default_factory=lambda: TurnObserver(Metrics()))
     pause: Pause = no_pause
     inflight: Underway = field(default_factory=Underway)
+    send_limits: SendLimits = field(default_factory=SendLimits)
+    sweepers: Sweepers = field(default_factory=Sweepers)
+
+    def start(self) -> None:
+        """Begins what a worker does besides serving requests; after the fork."""
+        self.watch.start()
+        self.sweepers.start()
+
+    def stop(self) -> None:
+        """Begins nothing new any more; requests under way go on."""
+        self.watch.stop()
+
+    def close(self) -> None:
+        """Writes what waits to be written; after the last request."""
+        self.observer.close()
+
+
+# Where a Flask application has its services.
+_EXTENSION = "codexproxy"
+
+
+def attach(app: Flask, services: Services) -> None:
+    """Hands an application its services."""
+    app.extensions[_EXTENSION] = services
+
+
+def services_of(app: object) -> Services | None:
+    """The services of an application; None for a WSGI application that is not ours."""
+    found = app.extensions.get(_EXTENSION) if isinstance(app, Flask) else None
+    return found if isinstance(found, Services) else None

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable
-from typing import Any
 
 from codexproxy.login.background_refresh import BackgroundRefresh
 from codexproxy.login.credentials import Credentials
@@ -35,9 +34,3 @@ class LoginWatch:
         """Waits for renewals under way; whether none is left."""
         deadline = time.monotonic() + timeout
         return all(credentials.settle(max(deadline - time.monotonic(), 0)) for credentials, _ in self._watched)
-
-
-def watch_in(app: Any) -> LoginWatch:
-    """The watch of an application; an idle one for an application that is not ours."""
-    found = getattr(app, "extensions", {}).get("codexproxy.watch")
-    return found if isinstance(found, LoginWatch) else LoginWatch(())
