@@ -26,7 +26,7 @@ from codexproxy.cli.support.checks import (
 )
 from codexproxy.cli.support.deep_checks import judge
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.storage.prompts import PromptStore
+from codexproxy.storage.files.prompts import PromptStore
 from tests.fakes.serving import serving
 from tests.service import Service, free_port
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from codexproxy.cli import main
 from codexproxy.cli.usage import first_moment
 from codexproxy.metering.prices import AS_OF, PRICES, Price
-from codexproxy.storage.ledger import Ledger
+from codexproxy.storage.sqlite.ledger import Ledger
 from tests.storage.test_ledger import ROW
 
 NOW = time.time()

@@ -26,7 +26,7 @@ from codexproxy.access.keys import (
 )
 from codexproxy.storage.atomic_file import read_regular, write_durably
 from codexproxy.storage.conversations import uuid7
-from codexproxy.storage.locks import HostLock
+from codexproxy.storage.files.locks import HostLock
 
 log = logging.getLogger(__name__)
 

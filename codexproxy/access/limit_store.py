@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 from limits.storage import MovingWindowSupport, Storage
 
 from codexproxy.errors import ProxyError
-from codexproxy.storage.database import Database
+from codexproxy.storage.sqlite.database import Database
 
 SCHEME = "codexproxy+sqlite"
 

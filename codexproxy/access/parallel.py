@@ -18,7 +18,7 @@ from codexproxy.access.authorization import Identity
 from codexproxy.access.slots import Slot, too_many_answers
 from codexproxy.errors import RateLimited
 from codexproxy.storage.atomic_file import make_private_folder
-from codexproxy.storage.locks import try_lock
+from codexproxy.storage.files.locks import try_lock
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from codexproxy.errors import InvalidRequest, Overloaded, RateLimited
 from codexproxy.storage.atomic_file import make_private_folder
-from codexproxy.storage.locks import try_lock
+from codexproxy.storage.files.locks import try_lock
 
 
 class LockFileSlots:

@@ -52,8 +52,8 @@ from codexproxy.server.services import Services, attach
 from codexproxy.server.stored.responses_routes import responses_routes
 from codexproxy.settings import Settings, is_loopback_host
 from codexproxy.storage.conversations import Conversations
-from codexproxy.storage.database import broken_databases
-from codexproxy.storage.prompts import PromptStore
+from codexproxy.storage.files.prompts import PromptStore
+from codexproxy.storage.sqlite.database import broken_databases
 from codexproxy.upstream.image_fetch import ImageFetcher, is_own_address, is_public_address
 from codexproxy.upstream.image_inliner import Inliner
 from codexproxy.upstream.model_catalog import LiveCatalogue

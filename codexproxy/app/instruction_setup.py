@@ -8,7 +8,7 @@ from typing import Any
 from codexproxy.errors import ProxyError
 from codexproxy.planning.instructions import NEUTRAL_INSTRUCTIONS
 from codexproxy.planning.official_instructions import InstructionCatalog
-from codexproxy.storage.prompts import PromptStore
+from codexproxy.storage.files.prompts import PromptStore
 from codexproxy.upstream.chatgpt.instruction_sources import texts_of_rows
 
 CATALOGUE = "catalogue"

@@ -22,7 +22,7 @@ from codexproxy.login.tokens.env_import import SeedWarning, seed
 from codexproxy.login.tokens.external_store import LinkedTokenStore
 from codexproxy.server.login.refresh_supervisor import LoginWatch
 from codexproxy.settings import Settings
-from codexproxy.storage.leader import Leadership
+from codexproxy.storage.files.locks import Leadership
 from codexproxy.upstream.chatgpt.headers import ClientIdentity
 
 log = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from codexproxy.server.request_body.fairness import let_others_run
 from codexproxy.server.settlement import Settlement
 from codexproxy.server.turn_observer import TurnObserver
 from codexproxy.settings import Settings
-from codexproxy.storage.leader import Leadership
-from codexproxy.storage.ledger import Ledger
+from codexproxy.storage.files.locks import Leadership
+from codexproxy.storage.sqlite.ledger import Ledger
 from codexproxy.storage.turn_journal import Journal, Slot
 from codexproxy.storage.write_behind import WriteBehind
 from codexproxy.upstream.provider import Provider

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from codexproxy.data_dir import DataDir
 from codexproxy.settings import Settings
-from codexproxy.storage.ledger import KeySums
+from codexproxy.storage.sqlite.ledger import KeySums
 from codexproxy.upstream.provider import Provider
 from codexproxy.upstream.quota_report import QuotaReport
 from codexproxy.upstream.quota_store import QuotaBook

@@ -5,11 +5,11 @@ from codexproxy.gunicorn.janitor import Sweeper
 from codexproxy.server.request_body.fairness import in_thread, let_others_run
 from codexproxy.server.stored.response_service import ResponseService
 from codexproxy.settings import Settings
-from codexproxy.storage.database import Database
-from codexproxy.storage.leader import Leadership
-from codexproxy.storage.responses.base import DAY, Limits
-from codexproxy.storage.responses.schema import SCHEMA
-from codexproxy.storage.responses.store import SqliteResponseStore
+from codexproxy.storage.base import DAY, Limits
+from codexproxy.storage.files.locks import Leadership
+from codexproxy.storage.sqlite.database import Database
+from codexproxy.storage.sqlite.response_tables import SCHEMA
+from codexproxy.storage.sqlite.responses import SqliteResponseStore
 
 # Seconds for which the end of a finished answer waits until it can be kept.
 PATIENCE = 5.0

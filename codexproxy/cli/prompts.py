@@ -17,7 +17,7 @@ from codexproxy.cli.support.command import settings_or_exit
 from codexproxy.data_dir import DataDir
 from codexproxy.errors import ProxyError
 from codexproxy.settings import Settings
-from codexproxy.storage.prompts import PromptStore, texts_in_folder
+from codexproxy.storage.files.prompts import PromptStore, texts_in_folder
 
 CATALOGUE = "catalogue"
 # Seconds that nobody minds to wait at the end of a login.

@@ -16,7 +16,7 @@ from codexproxy.cli.support.command import settings_or_exit
 from codexproxy.data_dir import DataDir
 from codexproxy.errors import ProxyError
 from codexproxy.metering.prices import AS_OF, PRICES
-from codexproxy.storage.ledger import DIMENSIONS, Ledger, Use
+from codexproxy.storage.sqlite.ledger import DIMENSIONS, Ledger, Use
 
 _HEAD = ("turns", "failed", "input", "cached", "output", "USD*")
 

@@ -5,7 +5,7 @@ import logging
 from codexproxy.login.tokens.emergency_store import Refuge
 from codexproxy.login.tokens.file_store import StorageFailed, TokenStore
 from codexproxy.login.tokens.tokens import BrokenLogin, Tokens
-from codexproxy.storage.locks import LockTimeout
+from codexproxy.storage.files.locks import LockTimeout
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from codexproxy.errors import ProxyError
 from codexproxy.observability.metrics_compaction import Counted
 from codexproxy.protocol.quota import Quota
-from codexproxy.storage.ledger import TurnRecord
+from codexproxy.storage.sqlite.ledger import TurnRecord
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -14,7 +14,7 @@ from codexproxy.protocol.request import Execution, StorageOptions, Turn
 from codexproxy.protocol.stream import Answerer, EventStream
 from codexproxy.protocol.usage import Usage
 from codexproxy.server.turn_observer import TurnObserver
-from codexproxy.storage.ledger import TurnRecord
+from codexproxy.storage.sqlite.ledger import TurnRecord
 from codexproxy.storage.turn_journal import Account, Slot
 
 CLIENT_LEFT = 499

@@ -10,9 +10,8 @@ from codexproxy.access.rate_limits import Limiter
 from codexproxy.errors import ProxyError
 from codexproxy.observability.metrics import Metrics
 from codexproxy.server.request_body.fairness import in_thread, let_others_run
-from codexproxy.storage.journal_recovery import Leftover, leftovers
-from codexproxy.storage.ledger import Ledger, TurnRecord
-from codexproxy.storage.turn_journal import RUNNING, Slot
+from codexproxy.storage.sqlite.ledger import Ledger, TurnRecord
+from codexproxy.storage.turn_journal import RUNNING, Leftover, Slot, leftovers
 
 _KILLED = ProxyError("The worker was killed while it ran this turn. Please ask again.", code="worker_killed")
 

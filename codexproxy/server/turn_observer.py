@@ -8,7 +8,7 @@ from prometheus_client.core import Metric
 from codexproxy import __version__
 from codexproxy.errors import ProxyError
 from codexproxy.observability.metrics import Metrics, build_info
-from codexproxy.storage.ledger import TurnRecord
+from codexproxy.storage.sqlite.ledger import TurnRecord
 from codexproxy.storage.turn_journal import Account, Journal, Slot
 
 Gauges = Callable[[], Iterable[Metric]]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from codexproxy.errors import ProxyError
-from codexproxy.storage.database import BRIEFLY, Database
+from codexproxy.storage.sqlite.database import BRIEFLY, Database
 
 # Seconds after which a conversation nobody continued is forgotten.
 LASTS = 30 * 24 * 3600.0

@@ -9,7 +9,7 @@ from typing import Any
 
 from codexproxy.errors import NotLoggedIn, NotOffered, ProxyError, local_time
 from codexproxy.protocol.quota import Tell
-from codexproxy.storage.ledger import Use
+from codexproxy.storage.sqlite.ledger import Use
 from codexproxy.upstream.chatgpt.quota import quota_from_usage
 from codexproxy.upstream.provider import Provider
 from codexproxy.upstream.quota_store import QuotaBook

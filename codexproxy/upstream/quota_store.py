@@ -8,7 +8,7 @@ from pathlib import Path
 
 from codexproxy.errors import ProxyError
 from codexproxy.protocol.quota import Quota, QuotaWindow, limit_text
-from codexproxy.storage.database import BRIEFLY, Database
+from codexproxy.storage.sqlite.database import BRIEFLY, Database
 from codexproxy.upstream.router.circuit import renewed
 from codexproxy.upstream.router.retry_policy import seconds_until_reset
 

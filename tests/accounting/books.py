@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from codexproxy.access.authorization import Identity, KeyLimits
 from codexproxy.access.limit_store import storage_uri
 from codexproxy.access.rate_limits import Limiter, open_storage
-from codexproxy.storage.ledger import Ledger
+from codexproxy.storage.sqlite.ledger import Ledger
 from tests.service import Service, wait_until
 
 KEY = "ann"

@@ -13,9 +13,8 @@ from codexproxy.access.keys import hash_key
 from codexproxy.metering.estimate import tokens_in
 from codexproxy.metering.input_tokens import count_input
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.storage.journal_recovery import Leftover
-from codexproxy.storage.ledger import Ledger, TurnRecord
-from codexproxy.storage.turn_journal import RUNNING, Slot
+from codexproxy.storage.sqlite.ledger import Ledger, TurnRecord
+from codexproxy.storage.turn_journal import RUNNING, Leftover, Slot
 from tests.accounting.books import ALLOWED, KEY, Books, Tokens
 from tests.accounting.test_endings import AUTH, CHAT, INPUT, MESSAGES, RESPONSES
 from tests.service import Service, wait_until

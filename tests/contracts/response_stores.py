@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from codexproxy.storage.responses.base import DAY, Limits, ResponseStore, Stored
-from codexproxy.storage.responses.response_log import Journal, follow
+from codexproxy.storage.base import DAY, Limits, ResponseStore, Stored
+from codexproxy.storage.stored_responses import ResponseLog, follow
 
 Make = Callable[[Limits], ResponseStore]
 
@@ -258,7 +258,7 @@ class ResponseStoreContract:
 
     def test_a_journal_gathers_frames_and_says_that_it_is_there(self, store: ResponseStore, clock: Clock) -> None:
         store.begin(stored("r1", status="in_progress"))
-        journal = Journal(store, "ann", "r1", clock)
+        journal = ResponseLog(store, "ann", "r1", clock)
         journal.add(b"a", 0)
         assert journal.keep_up()
         excerpt = store.log("ann", "r1")
@@ -279,7 +279,7 @@ class ResponseStoreContract:
 
     def test_a_journal_learns_that_nobody_wants_it_any_more(self, store: ResponseStore, clock: Clock) -> None:
         store.begin(stored("r1", status="in_progress"))
-        journal = Journal(store, "ann", "r1", clock)
+        journal = ResponseLog(store, "ann", "r1", clock)
         store.cancel("ann", "r1")
         clock.now += 11
         assert not journal.keep_up()

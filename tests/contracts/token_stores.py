@@ -6,7 +6,7 @@ import pytest
 
 from codexproxy.login.tokens.file_store import TokenStore
 from codexproxy.login.tokens.tokens import Tokens
-from codexproxy.storage.locks import LockTimeout
+from codexproxy.storage.files.locks import LockTimeout
 from tests.fakes.jwt import make_jwt
 from tests.patience import patient
 

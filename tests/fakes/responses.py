@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from codexproxy.storage.responses.base import (
+from codexproxy.storage.base import (
     PER_ITEM,
     Excerpt,
     Frame,
@@ -15,7 +15,7 @@ from codexproxy.storage.responses.base import (
     abandoned,
     cancelled,
 )
-from codexproxy.storage.responses.encoding import content_of
+from codexproxy.storage.stored_responses import content_of
 
 
 @dataclass

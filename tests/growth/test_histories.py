@@ -12,10 +12,10 @@ from codexproxy.apis.openai_responses.stored import Listing, page
 from codexproxy.errors import BodyTooLarge
 from codexproxy.protocol.request import Caller
 from codexproxy.server.stored.response_service import ResponseService
-from codexproxy.storage.database import Database
-from codexproxy.storage.responses.base import Stored
-from codexproxy.storage.responses.schema import SCHEMA
-from codexproxy.storage.responses.store import SqliteResponseStore
+from codexproxy.storage.base import Stored
+from codexproxy.storage.sqlite.database import Database
+from codexproxy.storage.sqlite.response_tables import SCHEMA
+from codexproxy.storage.sqlite.responses import SqliteResponseStore
 from tests.growth.measuring import Work, check, cost_of
 
 Json = dict[str, Any]

@@ -19,12 +19,11 @@ from codexproxy.protocol.pacing import STRIDE
 from codexproxy.protocol.request import Caller
 from codexproxy.server.request_body.fairness import in_thread
 from codexproxy.server.stored.response_service import ResponseService, own_input
-from codexproxy.storage.connections import LONG_LOG
-from codexproxy.storage.database import Database
-from codexproxy.storage.responses.base import Stored
-from codexproxy.storage.responses.schema import SCHEMA
-from codexproxy.storage.responses.scoped import OwnedResponses
-from codexproxy.storage.responses.store import SqliteResponseStore
+from codexproxy.storage.base import Stored
+from codexproxy.storage.sqlite.database import LONG_LOG, Database
+from codexproxy.storage.sqlite.response_tables import SCHEMA
+from codexproxy.storage.sqlite.responses import SqliteResponseStore
+from codexproxy.storage.stored_responses import OwnedResponses
 from tests.growth.conversations import CHAT
 from tests.growth.measuring import cost_of
 from tests.patience import patient

@@ -10,7 +10,7 @@ import pytest
 
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.process import SimulatorProcess
-from codexproxy.storage.ledger import Ledger
+from codexproxy.storage.sqlite.ledger import Ledger
 from tests.faults.company import limited_key
 from tests.hostile_numbers.numbers import WIRE
 from tests.hostile_numbers.upstream import PLACES, hostile_upstream

@@ -26,7 +26,7 @@ from codexproxy.login.background_refresh import BackgroundRefresh  # noqa: E402
 from codexproxy.login.credentials import Credentials  # noqa: E402
 from codexproxy.login.oauth.client import OAuthClient, new_session  # noqa: E402
 from codexproxy.login.tokens.external_store import LinkedTokenStore  # noqa: E402
-from codexproxy.storage.leader import Leadership  # noqa: E402
+from codexproxy.storage.files.locks import Leadership  # noqa: E402
 from tests.patience import patient  # noqa: E402
 
 # A machine that stands still for most of a token's life proves nothing about us.

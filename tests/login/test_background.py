@@ -7,7 +7,7 @@ from codexproxy.login.background_refresh import LONGEST_SLEEP, BackgroundRefresh
 from codexproxy.login.credentials import Credentials
 from codexproxy.login.oauth.client import RefreshFailed, RefreshRefused
 from codexproxy.login.tokens.file_store import FileTokenStore
-from codexproxy.storage.leader import Leadership
+from codexproxy.storage.files.locks import Leadership
 from tests.fakes.issuer import FakeClock, FakeIssuer
 from tests.patience import patient
 

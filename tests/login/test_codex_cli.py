@@ -14,7 +14,7 @@ from codexproxy.login.credentials import Credentials
 from codexproxy.login.tokens.codex_auth_file import LOCK_NAMES, CodexCliStore, NotOurs, ReadOnlyStore
 from codexproxy.login.tokens.file_store import StorageFailed, TokenStore
 from codexproxy.login.tokens.tokens import BrokenLogin
-from codexproxy.storage.locks import LockTimeout
+from codexproxy.storage.files.locks import LockTimeout
 from tests.contracts.token_stores import TokenStoreContract, a_login
 from tests.fakes.disk import RefusingDisk
 from tests.fakes.issuer import FakeClock, FakeIssuer

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from codexproxy.observability.metrics import Metrics
-from codexproxy.storage.ledger import TurnRecord
+from codexproxy.storage.sqlite.ledger import TurnRecord
 
 RECORD = TurnRecord(0.0, "ann", "", "chat", "gpt-5.2", "", "default", 200, "", 1, 0, 1, 0, 5, 9, "")
 

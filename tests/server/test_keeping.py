@@ -12,8 +12,8 @@ from codexproxy.protocol.aggregate import STRUCTURE, aggregate
 from codexproxy.protocol.events import Event
 from codexproxy.protocol.request import Caller
 from codexproxy.server.stored.response_service import ResponseSaver, ResponseService
-from codexproxy.storage.database import DatabaseFailed
-from codexproxy.storage.responses.base import Stored
+from codexproxy.storage.base import Stored
+from codexproxy.storage.sqlite.database import DatabaseFailed
 from tests.apis.recorded import Recording, each_recording, recordings
 from tests.fakes.responses import MemoryResponseStore
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.storage.ledger import Ledger, TurnRecord
+from codexproxy.storage.sqlite.ledger import Ledger, TurnRecord
 from tests.fakes.backends import answer
 from tests.service import Service, wait_until
 

@@ -12,8 +12,8 @@ from codexproxy.protocol.events import Event
 from codexproxy.protocol.request import Caller
 from codexproxy.server.stored.background_writer import BackgroundWriter
 from codexproxy.server.stored.response_service import ResponseService
-from codexproxy.storage.database import DatabaseFailed
-from codexproxy.storage.responses.base import Frame, Json, Stored
+from codexproxy.storage.base import Frame, Json, Stored
+from codexproxy.storage.sqlite.database import DatabaseFailed
 from tests.apis.recorded import decoded
 from tests.fakes.responses import MemoryResponseStore
 

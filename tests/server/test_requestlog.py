@@ -11,7 +11,7 @@ from codexproxy.observability.metrics import Metrics
 from codexproxy.protocol.request import Caller, StorageOptions, Turn
 from codexproxy.server.request_context import RequestContext
 from codexproxy.server.turn_observer import TurnObserver
-from codexproxy.storage.ledger import TurnRecord
+from codexproxy.storage.sqlite.ledger import TurnRecord
 from codexproxy.storage.turn_journal import Slot
 
 

@@ -14,7 +14,7 @@ from codexproxy.access.rate_limits import Limiter
 from codexproxy.errors import ProxyError
 from codexproxy.observability.metrics import Metrics
 from codexproxy.server.settlement import Settlement
-from codexproxy.storage.ledger import Ledger, TurnRecord
+from codexproxy.storage.sqlite.ledger import Ledger, TurnRecord
 from codexproxy.storage.turn_journal import Account, Journal
 
 ROW = TurnRecord(1.5, "ann", "cursor", "chat", "gpt-5.2", "high", "one", 200, "", 70, 0, 30, 0, 12, 40, "")

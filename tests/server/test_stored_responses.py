@@ -11,10 +11,10 @@ import openai
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.storage.database import Database
-from codexproxy.storage.responses.base import Limits, Stored
-from codexproxy.storage.responses.schema import SCHEMA
-from codexproxy.storage.responses.store import SqliteResponseStore
+from codexproxy.storage.base import Limits, Stored
+from codexproxy.storage.sqlite.database import Database
+from codexproxy.storage.sqlite.response_tables import SCHEMA
+from codexproxy.storage.sqlite.responses import SqliteResponseStore
 from tests.server.talk import MODEL, frames, sdk, sent, texts, two_users
 from tests.service import Service, wait_until
 

@@ -12,7 +12,7 @@ import pytest
 
 from codexproxy.simulator import recipes
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.storage.ledger import Ledger, TurnRecord
+from codexproxy.storage.sqlite.ledger import Ledger, TurnRecord
 from tests.patience import patient
 from tests.server.talk import MODEL
 from tests.service import Service, wait_until

@@ -22,8 +22,8 @@ from codexproxy.server.stored.response_service import ResponseService
 from codexproxy.server.stream_runner import StreamRunner
 from codexproxy.server.turn_observer import TurnObserver
 from codexproxy.server.upstream_call import UpstreamCall
-from codexproxy.storage.database import DatabaseFailed
-from codexproxy.storage.responses.base import Stored
+from codexproxy.storage.base import Stored
+from codexproxy.storage.sqlite.database import DatabaseFailed
 from tests.fakes.responses import MemoryResponseStore
 
 DELTAS, SIZE = 300, 50_000

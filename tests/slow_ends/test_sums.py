@@ -12,7 +12,7 @@ import pytest
 from codexproxy.access.keys import KeyRing, hash_key
 from codexproxy.errors import AuthenticationFailed
 from codexproxy.settings import User
-from codexproxy.storage.ledger import DIMENSIONS, KeySums, Ledger, TurnRecord
+from codexproxy.storage.sqlite.ledger import DIMENSIONS, KeySums, Ledger, TurnRecord
 
 DAY = 86_400.0
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.storage.ledger import KEPT_ROWS, Ledger
+from codexproxy.storage.sqlite.ledger import KEPT_ROWS, Ledger
 from tests.patience import patient
 from tests.service import Service
 from tests.soak.exchange import exchange

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import gevent
 import pytest
 
-from codexproxy.storage.database import DatabaseFailed
+from codexproxy.storage.sqlite.database import DatabaseFailed
 from codexproxy.storage.write_behind import WriteBehind
 
 

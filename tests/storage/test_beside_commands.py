@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.storage.ledger import Ledger
+from codexproxy.storage.sqlite.ledger import Ledger
 from tests.faults.company import COMMANDS, looked_at
 from tests.service import ROOT, Service
 

@@ -10,8 +10,8 @@ import pytest
 
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.process import SimulatorProcess
-from codexproxy.storage.database import Database
-from codexproxy.storage.ledger import Ledger
+from codexproxy.storage.sqlite.database import Database
+from codexproxy.storage.sqlite.ledger import Ledger
 from tests.faults.company import in_company
 from tests.service import Answer, Service, wait_until
 

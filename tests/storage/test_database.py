@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from codexproxy.storage.database import Database, DatabaseFailed
+from codexproxy.storage.sqlite.database import Database, DatabaseFailed
 from tests.patience import patient
 from tests.storage.test_lock import python
 
@@ -81,7 +81,7 @@ WRITERS = """
     from gevent import monkey; monkey.patch_all()
     import sys, gevent
     from pathlib import Path
-    from codexproxy.storage.database import Database
+    from codexproxy.storage.sqlite.database import Database
     database = Database(Path(sys.argv[1]), sys.argv[2:3], timeout=60)
     def work():
         for _ in range(10):
@@ -124,7 +124,7 @@ def test_a_writer_elsewhere_lets_the_greenlets_of_this_process_run(database: Dat
         from gevent import monkey; monkey.patch_all()
         import sys, gevent
         from pathlib import Path
-        from codexproxy.storage.database import Database, DatabaseFailed
+        from codexproxy.storage.sqlite.database import Database, DatabaseFailed
         database, ticks = Database(Path(sys.argv[1]), sys.argv[2:3], timeout=0.5), 0
         def write():
             try:
@@ -230,7 +230,7 @@ def test_a_transaction_on_a_ruined_file_fails_once_and_the_next_succeeds(databas
 LOOKER = """
     import sys
     from pathlib import Path
-    from codexproxy.storage.database import Database
+    from codexproxy.storage.sqlite.database import Database
     database = Database(Path(sys.argv[1]), sys.argv[2:3])
     print(database.rows("SELECT value FROM counts")[0][0])
     database.close()

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexproxy.storage.journal_recovery import leftovers
-from codexproxy.storage.ledger import Ledger, TurnRecord
-from codexproxy.storage.turn_journal import ENDED, MAGIC, RUNNING, SLOT, Account, Journal, Slot
+from codexproxy.storage.sqlite.ledger import Ledger, TurnRecord
+from codexproxy.storage.turn_journal import ENDED, MAGIC, RUNNING, SLOT, Account, Journal, Slot, leftovers
 
 ROW = TurnRecord(1.5, "ann", "cursor", "chat", "gpt-5.2", "high", "", 0, "", 0, 0, 0, 0, None, 3, "a,b")
 COSTLY = replace(ROW, input_tokens=70, output_tokens=9, total_ms=40)

@@ -3,14 +3,14 @@ import signal
 import time
 from pathlib import Path
 
-from codexproxy.storage.leader import Leadership
+from codexproxy.storage.files.locks import Leadership
 from tests.patience import patient
 from tests.storage.test_lock import python
 
 CANDIDATE = """
     import sys, time
     from pathlib import Path
-    from codexproxy.storage.leader import Leadership
+    from codexproxy.storage.files.locks import Leadership
     office = Leadership(Path(sys.argv[1]))
     print(office.is_leader(), flush=True)
     sys.stdin.read()

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from codexproxy.storage.ledger import DIMENSIONS, Ledger, TurnRecord, Use
+from codexproxy.storage.sqlite.ledger import DIMENSIONS, Ledger, TurnRecord, Use
 
 NOON = 1_795_262_400.0
 DAY = 86_400.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from codexproxy.storage.locks import HostLock, LockTimeout
+from codexproxy.storage.files.locks import HostLock, LockTimeout
 from tests.patience import patient
 
 
@@ -25,7 +25,7 @@ def python(code: str, *arguments: object) -> "subprocess.Popen[str]":
 HOLDER = """
     import sys
     from pathlib import Path
-    from codexproxy.storage.locks import HostLock
+    from codexproxy.storage.files.locks import HostLock
     with HostLock(Path(sys.argv[1])).held(5):
         print("held", flush=True)
         sys.stdin.read()
@@ -114,7 +114,7 @@ def test_a_folder_that_takes_no_file_can_still_be_locked(tmp_path: Path) -> None
         """
         import os, sys
         from pathlib import Path
-        from codexproxy.storage.locks import HostLock, LockTimeout
+        from codexproxy.storage.files.locks import HostLock, LockTimeout
         os.chdir(sys.argv[1])
         if os.geteuid() == 0:
             os.setuid(65534)
@@ -136,7 +136,7 @@ def test_a_waiting_greenlet_lets_the_others_of_its_process_run(holder, tmp_path:
         from gevent import monkey; monkey.patch_all()
         import sys, gevent
         from pathlib import Path
-        from codexproxy.storage.locks import HostLock, LockTimeout
+        from codexproxy.storage.files.locks import HostLock, LockTimeout
         lock, ticks = HostLock(Path(sys.argv[1])), 0
         def wait():
             try:

@@ -14,8 +14,8 @@ from codexproxy.access.key_file import KeyFile
 from codexproxy.access.keys import KeyRing
 from codexproxy.data_dir import DataDir
 from codexproxy.login.tokens.external_store import LinkedTokenStore
-from codexproxy.storage.ledger import Ledger, TurnRecord
-from codexproxy.storage.prompts import PromptStore
+from codexproxy.storage.files.prompts import PromptStore
+from codexproxy.storage.sqlite.ledger import Ledger, TurnRecord
 from codexproxy.upstream.quota_store import QuotaBook
 from tests.service import Service, wait_until
 

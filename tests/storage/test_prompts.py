@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codexproxy.storage.prompts import EARLIER, PromptStore, texts_in_folder
+from codexproxy.storage.files.prompts import EARLIER, PromptStore, texts_in_folder
 
 OLD, NEW = "You are old.\r\n\r\nBe kind.\r\n", "You are new.\n"
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from codexproxy.storage.database import Database
-from codexproxy.storage.responses.base import Limits, ResponseStore, Stored
-from codexproxy.storage.responses.schema import OWNERS, SCHEMA, SHARES
-from codexproxy.storage.responses.store import SqliteResponseStore
+from codexproxy.storage.base import Limits, ResponseStore, Stored
+from codexproxy.storage.sqlite.database import Database
+from codexproxy.storage.sqlite.response_tables import OWNERS, SCHEMA, SHARES
+from codexproxy.storage.sqlite.responses import SqliteResponseStore
 from tests.contracts.response_stores import Clock, Make, ResponseStoreContract, message, stored
 from tests.fakes.responses import MemoryResponseStore
 from tests.patience import patient
@@ -186,7 +186,7 @@ print("done", flush=True)
 MAKER = """
 import sys, time
 from pathlib import Path
-from codexproxy.storage.responses.base import Limits
+from codexproxy.storage.base import Limits
 from tests.contracts.response_stores import stored
 from tests.storage.test_responses import open_store
 

@@ -2,7 +2,7 @@
 
 from codexproxy.compat.history.continuation import continued, identified
 from codexproxy.protocol.request import StorageOptions, Turn
-from codexproxy.storage.responses.scoped import OwnedResponses
+from codexproxy.storage.stored_responses import OwnedResponses
 from tests.contracts.response_stores import Clock, message
 from tests.fakes.responses import MemoryResponseStore
 

@@ -14,7 +14,7 @@ from codexproxy.cli.support.command import is_taken
 from codexproxy.cli.support.local_server import LocalServer, ServerRefused
 from codexproxy.data_dir import DataDir
 from codexproxy.settings import Settings, dangers, refuse_shared_folder
-from codexproxy.storage.prompts import PromptStore
+from codexproxy.storage.files.prompts import PromptStore
 
 if TYPE_CHECKING:
     import requests

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from codexproxy.login.oauth.pkce import same
-from codexproxy.storage.database import Database
+from codexproxy.storage.sqlite.database import Database
 
 SCHEMA = (
     "CREATE TABLE attempts (digest TEXT PRIMARY KEY, state TEXT NOT NULL, verifier TEXT NOT NULL,"

@@ -24,7 +24,7 @@ from codexproxy.login.tokens.file_store import (
 )
 from codexproxy.login.tokens.tokens import BrokenLogin, Tokens
 from codexproxy.storage.atomic_file import Disk, Spare
-from codexproxy.storage.locks import HostLock, LockTimeout
+from codexproxy.storage.files.locks import HostLock, LockTimeout
 
 # Beside auth.json in 0.169.0; whoever takes both must let go of the first when
 # the second is taken, as nobody promised us their order.

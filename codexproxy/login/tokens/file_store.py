@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from codexproxy.errors import ProxyError
 from codexproxy.login.tokens.tokens import BrokenLogin, Tokens
 from codexproxy.storage.atomic_file import Disk, Spare, read_regular, sweep, write_durably
-from codexproxy.storage.locks import HostLock, LockTimeout
+from codexproxy.storage.files.locks import HostLock, LockTimeout
 
 LITTER_AGE = 3600.0
 # Bytes that are kept free for the next pair: more than any login that was seen.

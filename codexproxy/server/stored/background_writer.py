@@ -13,10 +13,9 @@ from codexproxy.protocol.pacing import Pause, no_pause
 from codexproxy.protocol.request import Turn
 from codexproxy.server.stored.response_service import own_input
 from codexproxy.server.stored.resume import ResumeReader
-from codexproxy.storage.database import DatabaseFailed
-from codexproxy.storage.responses.base import cancelled
-from codexproxy.storage.responses.response_log import Journal
-from codexproxy.storage.responses.scoped import OwnedResponses
+from codexproxy.storage.base import cancelled
+from codexproxy.storage.sqlite.database import DatabaseFailed
+from codexproxy.storage.stored_responses import OwnedResponses, ResponseLog
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -51,7 +50,7 @@ class BackgroundWriter:
         # Frames without a number go with the next that has one: a reader names the last number it has.
         self._glued: list[bytes] = []
         self._is_numbered = False
-        self._journal: Journal | None = None
+        self._journal: ResponseLog | None = None
         self._status = ""
         self._last = -1
         self._lost = False

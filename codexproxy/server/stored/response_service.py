@@ -12,9 +12,9 @@ from codexproxy.protocol.aggregate import ResponseAggregator
 from codexproxy.protocol.events import TERMINAL, Batch
 from codexproxy.protocol.pacing import Pause, no_pause
 from codexproxy.protocol.request import Turn
-from codexproxy.storage.database import DatabaseFailed
-from codexproxy.storage.responses.base import ResponseStore
-from codexproxy.storage.responses.scoped import OwnedResponses
+from codexproxy.storage.base import ResponseStore
+from codexproxy.storage.sqlite.database import DatabaseFailed
+from codexproxy.storage.stored_responses import OwnedResponses
 
 Json = dict[str, Any]
 

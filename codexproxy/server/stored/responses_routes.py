@@ -19,7 +19,7 @@ from codexproxy.server.responses import json_reply, stream_reply
 from codexproxy.server.services import Services
 from codexproxy.server.stored.resume import ResumeReader
 from codexproxy.server.stream_runner import StreamRunner
-from codexproxy.storage.responses.scoped import OwnedResponses
+from codexproxy.storage.stored_responses import OwnedResponses
 
 
 def responses_routes(services: Services) -> Blueprint:

@@ -8,7 +8,7 @@ import gevent
 from codexproxy.apis.openai_responses.stored import broken, closing, is_end
 from codexproxy.errors import ProxyError
 from codexproxy.server.responses import HEARTBEAT
-from codexproxy.storage.responses.scoped import OwnedResponses
+from codexproxy.storage.stored_responses import OwnedResponses
 
 # Seconds after which a reader says again that it is there.
 STILL_HERE = 1.0

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from codexproxy.errors import ProxyError
 from codexproxy.protocol.request import Turn
-from codexproxy.storage.database import BRIEFLY, Database
+from codexproxy.storage.sqlite.database import BRIEFLY, Database
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from codexproxy.simulator.client import SimulatorClient
-from codexproxy.storage.locks import HostLock
+from codexproxy.storage.files.locks import HostLock
 
 VERSION = "0.169.0"
 CACHE = Path(__file__).resolve().parents[3] / ".cache" / "codex-cli"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from codexproxy.protocol.events import encode_json
 from codexproxy.storage.atomic_file import make_private_folder
-from codexproxy.storage.locks import try_lock
+from codexproxy.storage.files.locks import try_lock
 from codexproxy.upstream.codex_cli.prompt import Prompt
 
 # Marks every process of a run, so that none is left behind.

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
-from codexproxy.storage.responses import statements as sql
-from codexproxy.storage.responses.base import (
+from codexproxy.storage.base import (
     Excerpt,
     Frame,
     History,
@@ -17,7 +16,8 @@ from codexproxy.storage.responses.base import (
     abandoned,
     cancelled,
 )
-from codexproxy.storage.responses.encoding import content_of, decode, item_of
+from codexproxy.storage.sqlite import response_tables as sql
+from codexproxy.storage.stored_responses import content_of, decode, item_of
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ _NAMES = 500
 
 
 class Database(Protocol):
-    """The database file, as ``codexproxy.storage.database`` opens it."""
+    """The database file, as ``codexproxy.storage.sqlite.database`` opens it."""
 
     def transaction(self, *, large: bool = False) -> AbstractContextManager[sqlite3.Connection]:
         """One transaction that may write; undone when the block raises."""

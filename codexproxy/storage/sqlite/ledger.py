@@ -11,7 +11,7 @@ from typing import Any
 import gevent
 from gevent.lock import BoundedSemaphore
 
-from codexproxy.storage.database import Database
+from codexproxy.storage.sqlite.database import Database
 
 # Rows that are kept, the newest; some 60 MB.
 KEPT_ROWS = 250_000

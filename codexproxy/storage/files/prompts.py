@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from codexproxy.storage.atomic_file import write_durably
-from codexproxy.storage.locks import HostLock
+from codexproxy.storage.files.locks import HostLock
 
 log = logging.getLogger(__name__)
 

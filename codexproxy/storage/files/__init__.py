@@ -1,0 +1,1 @@
+"""Plain files of the data folder: locks, documents and instruction texts."""

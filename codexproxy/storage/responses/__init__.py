@@ -1,1 +1,0 @@
-"""Stored responses: what the stateless backend forgets and callers come back for."""

@@ -1,0 +1,1 @@
+"""The SQLite databases of the data folder, which all processes of a host share."""
