@@ -35,9 +35,9 @@ from codexproxy.gunicorn.inflight import Underway
 from codexproxy.gunicorn.janitor import Sweepers
 from codexproxy.observability.log import configure_logging
 from codexproxy.observability.metrics import Metrics
-from codexproxy.planning.context import Policy
 from codexproxy.planning.model_catalog import ModelSpec
 from codexproxy.planning.official_instructions import InstructionCatalog
+from codexproxy.planning.request_builder import Policy
 from codexproxy.server import error_handlers, hooks, routes
 from codexproxy.server.admission import Gate
 from codexproxy.server.api_docs import reference_routes

@@ -9,7 +9,7 @@ from codexproxy.data_dir import DataDir
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.gunicorn.socket_wait import alarm, wait_readable
 from codexproxy.login.tokens.external_store import LinkedTokenStore
-from codexproxy.protocol.deadlines import TimeLimits
+from codexproxy.protocol.stream import TimeLimits
 from codexproxy.provider_types import CODEX, CODEX_CLI, OPENAI
 from codexproxy.settings import Provider as ProviderRow
 from codexproxy.settings import Settings

@@ -9,7 +9,7 @@ import gevent
 
 from codexproxy.errors import Overloaded, ProxyError
 from codexproxy.gunicorn.fast_writer import ClientStalled
-from codexproxy.protocol.deadlines import timed_out
+from codexproxy.protocol.stream import timed_out
 
 RETRY_AFTER = 1.0
 # A turn's own clocks come first and tell it in its own words; this is for what they do not see.

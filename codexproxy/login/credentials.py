@@ -20,7 +20,7 @@ from codexproxy.login.token_refresher import COMMAND, PROACTIVE, UNAUTHORIZED, R
 from codexproxy.login.tokens.emergency_store import Refuge
 from codexproxy.login.tokens.file_store import StorageFailed, TokenStore, storage_failed
 from codexproxy.login.tokens.tokens import Tokens
-from codexproxy.protocol.credential import Access
+from codexproxy.protocol.request import Access
 from codexproxy.storage.files.locks import LockTimeout
 
 log = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from codexproxy.metering.estimate import tokens_in
 from codexproxy.metering.input_tokens import count_input, count_item, count_lightly
 from codexproxy.protocol.error_mapping import failure_of
 from codexproxy.protocol.events import TERMINAL, Batch, Event
+from codexproxy.protocol.numbers import Usage, read_usage, told_usage
 from codexproxy.protocol.pacing import Pause, no_pause
 from codexproxy.protocol.request import AttemptCharge, Turn
-from codexproxy.protocol.usage import Usage, read_usage, told_usage
 
 # Bodies of so many bytes are counted when they have to be; of longer ones only a light count is kept.
 KEPT_BYTES = 32 * 1024

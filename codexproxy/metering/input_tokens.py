@@ -14,8 +14,7 @@ from math import ceil
 from typing import Any
 
 from codexproxy.errors import InvalidRequest
-from codexproxy.metering.estimate import tokens_in
-from codexproxy.metering.image_size import size_of
+from codexproxy.metering.estimate import size_of, tokens_in
 from codexproxy.protocol.json_schema import names_in
 from codexproxy.protocol.pacing import Pause, no_pause, paced
 

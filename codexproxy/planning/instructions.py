@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from codexproxy.planning.context import Setting
-from codexproxy.planning.request_builder import Draft
+from codexproxy.planning.request_builder import Draft, Setting
 from codexproxy.protocol.request import Body
 
 # Sent where the caller's own words stand in the input already, since an empty

@@ -1,23 +1,31 @@
 """A turn made ready to send: the body is built from an allow-list, step by step.
 
-Each step changes the draft of a turn. What a step drops or changes it notes, so
-that the caller is told (``x-codexproxy-ignored``, ``-adapted``).
+Each step changes the request under construction. What a step drops or changes
+it notes, so that the caller can see it (``x-codexproxy-ignored``, ``-adapted``).
+
+The identity of a conversation for upstream's prompt cache
+(docs/reference/requests.md#prompt-cache, docs/reference/clients.md#prompt-cache-misses)
+is the explicit key, else the client's own session, else the start of the
+conversation: its instructions and first user message, which neither appended
+turns nor edits of later ones change. It is never random per request, and never
+shared between callers.
 """
 
+import hashlib
+import uuid
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
-from codexproxy.compat.history.repair import repair
+from codexproxy.compat.history.sanitize import repair
 from codexproxy.compat.tool_names import rename_tools
 from codexproxy.errors import InvalidRequest, ModelNotFound
-from codexproxy.planning.cache_key import settle_cache_key
-from codexproxy.planning.context import Policy, Setting
 from codexproxy.planning.instructions import settle_instructions
 from codexproxy.planning.model_catalog import EFFORTS, LOCAL_PREFIX, Catalogue, Wanted
-from codexproxy.planning.request_builder import Draft
-from codexproxy.planning.responses_lite import settle_shape
-from codexproxy.protocol.pacing import paced
-from codexproxy.protocol.request import Turn
+from codexproxy.planning.request_builder import Draft, Policy, Setting
+from codexproxy.protocol.events import encode_json
+from codexproxy.protocol.pacing import Encoded, Form, Pause, as_it_is, encode_paced, hashed, no_pause, paced
+from codexproxy.protocol.request import Body, Caller, Turn
 
 # The keys the real client sends, and no others
 # (docs/reference/requests.md#body-of-a-turn); anything else is a 400 upstream.
@@ -234,6 +242,104 @@ def settle_keys(draft: Draft, setting: Setting) -> None:
     draft.ignore(key for key, value in body.items() if key not in _KNOWN and value is not None)
     draft.body = {key: body[key] for key in ALLOWED if body.get(key) is not None}
     draft.body |= {"store": False, "stream": True}
+
+
+_NAMESPACE = uuid.UUID("5c0de390-9b1d-4c44-8a6e-2f5b6f0a7c11")
+
+# Callers of a service with one owner; all others are told apart.
+_SINGLE = frozenset({"anonymous", "default"})
+
+
+def settle_cache_key(draft: Draft, setting: Setting) -> None:
+    """The conversation's identity in ``prompt_cache_key`` and ``cache_key``."""
+    given = draft.body.get("prompt_cache_key")
+    own = given if isinstance(given, str) and given else draft.caller.session
+    pause = setting.policy.pause
+    key = _presentable(own, draft.caller, pause) if own else setting.policy.conversation(fingerprint(draft, pause))
+    draft.cache_key = draft.body["prompt_cache_key"] = key
+
+
+def fingerprint(draft: Draft, pause: Pause = no_pause) -> str:
+    """What all turns of a conversation share, as a UUID; another caller's twin has another."""
+    users = (_words(item) for item in draft.body["input"] if isinstance(item, dict) and item.get("role") == "user")
+    start = [draft.caller.key, draft.body.get("instructions"), list(islice(users, 1))]
+    return _named(encode_paced(start, pause) if draft.turn.execution.pause else encode_json(start), pause)
+
+
+def _words(item: dict[str, Any]) -> Any:
+    # Ids are the client's and may be new in every request.
+    return item.get("content")
+
+
+def _presentable(key: str, caller: Caller, pause: Pause) -> str:
+    # It travels in headers too, and upstream takes 64 characters at most (docs/reference/requests.md#body-of-a-turn).
+    fits = len(key) <= 64 and key.isascii() and key.isprintable() and key == key.strip()
+    if fits and caller.key in _SINGLE:
+        return key
+    own = f"{caller.key}\n{key}".encode("utf-8", "surrogatepass")
+    return _named(own, pause, lambda piece: piece.hex().encode())
+
+
+def _named(name: Encoded, pause: Pause, form: Form = as_it_is) -> str:
+    # As ``uuid.uuid5`` has it, which would look through the megabytes of a long conversation in one go.
+    digest = hashed(hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False), name, pause, form)
+    return str(uuid.UUID(bytes=digest[:16], version=5))
+
+
+# With the lite header upstream takes these and refuses hosted tools.
+_CLIENT_TOOLS = frozenset({"function", "custom", "namespace", "tool_search"})
+
+
+def settle_shape(draft: Draft, setting: Setting) -> None:
+    """Classic or lite, as the catalogue says.
+
+    A body that is lite already keeps its shape and gets the header; hosted
+    tools cannot travel in the lite shape, so such a turn stays classic.
+    """
+    body, spec = draft.body, setting.wanted.spec
+    if is_lite(body):
+        draft.lite = True
+        draft.body = body if draft.as_sent else {"instructions": "", **body}
+    elif spec and spec.lite and all(_type(tool) in _CLIENT_TOOLS for tool in body.get("tools") or []):
+        draft.lite = True
+        draft.body = _rewritten(body, setting.policy.pause)
+        draft.adapt("shape:responses_lite")
+
+
+def is_lite(body: Body) -> bool:
+    """Whether the body carries its tools in the input, as the real client does for such models."""
+    items = body.get("input")
+    return isinstance(items, list) and bool(items) and _type(items[0]) == "additional_tools"
+
+
+def _rewritten(body: Body, pause: Pause) -> Body:
+    head: list[Any] = [{"type": "additional_tools", "role": "developer", "tools": body.get("tools") or []}]
+    if body.get("instructions"):
+        text = {"type": "input_text", "text": body["instructions"]}
+        head.append({"type": "message", "role": "developer", "content": [text]})
+    kept = {key: value for key, value in body.items() if key != "tools"}
+    return {
+        **kept,
+        "instructions": "",
+        "input": head + [_without_detail(item, pause) for item in paced(body["input"], pause)],
+        "parallel_tool_calls": False,
+        "reasoning": {**body.get("reasoning", {}), "context": "all_turns"},
+    }
+
+
+def _without_detail(item: Any, pause: Pause) -> Any:
+    content = item.get("content") if isinstance(item, dict) else None
+    if not isinstance(content, list):
+        return item
+    parts = [
+        {key: value for key, value in part.items() if key != "detail"} if _type(part) == "input_image" else part
+        for part in paced(content, pause)
+    ]
+    return {**item, "content": parts}
+
+
+def _type(value: Any) -> Any:
+    return value.get("type") if isinstance(value, dict) else None
 
 
 STEPS: tuple[Callable[[Draft, Setting], None], ...] = (

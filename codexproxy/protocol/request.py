@@ -1,4 +1,6 @@
-"""The request of one turn: a Responses request body and typed parts for everything that travels beside it.
+"""The request of one turn, and the credential that it is sent with.
+
+A turn is a Responses request body with typed parts for everything else that belongs to it.
 
 Each part has one writer: an API package writes ``planning``, ``storage``, ``restorer`` and ``render``, the planner
 ``routing``, the server ``passthrough``, and the packages that run the turn ``execution``.
@@ -8,10 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from codexproxy.protocol.events import Batch
-from codexproxy.protocol.pacing import Pause
+from codexproxy.protocol.events import Batch, encode_json
+from codexproxy.protocol.pacing import Encoded, Pause, encode_paced
 
 Body = dict[str, Any]
+
+# Bytes of a body from which on it is written in pieces; most are smaller, and not even looked at.
+LARGE = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,3 +223,52 @@ class Turn:
             ignored=tuple(dict.fromkeys(self.ignored + ignored)),
             adapted=tuple(dict.fromkeys(self.adapted + adapted)),
         )
+
+
+def paused(turn: Turn, pause: Pause) -> Turn:
+    """A turn whose body is large: others run while it is written."""
+    return replace(turn, execution=replace(turn.execution, pause=pause))
+
+
+def encoded(turn: Turn) -> Encoded:
+    """The JSON of a turn's body."""
+    pause = turn.execution.pause
+    return encode_json(turn.body) if pause is None else encode_paced(turn.body, pause)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The right to call upstream now.
+
+    Attributes:
+        token: The bearer token; never shown by ``repr``.
+        account_id: Value of the ``chatgpt-account-id`` header (docs/reference/sign-in.md#token-claims).
+    """
+
+    token: str = field(repr=False)
+    account_id: str
+
+
+class CredentialSource(Protocol):
+    """Where backends get their access from, once per upstream request."""
+
+    def current(self) -> Access:
+        """Access that upstream should accept now.
+
+        Raises:
+            NotLoggedIn: There is no login.
+            LoginExpired: The login has ended and cannot be renewed.
+            UpstreamFailed: It has to be renewed and the issuer cannot be reached.
+        """
+
+    def recover(self, rejected: str) -> Access:
+        """Access to try instead of a token that upstream answered with 401.
+
+        Args:
+            rejected: The access token that was refused.
+
+        Raises:
+            NotLoggedIn: There is no login.
+            LoginExpired: Nothing better can be had; a new login is needed.
+            UpstreamFailed: The issuer cannot be reached.
+        """

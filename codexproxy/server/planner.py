@@ -7,16 +7,15 @@ from typing import Protocol
 
 from codexproxy.access.authorization import Identity
 from codexproxy.apis.base import Api
-from codexproxy.compat.strict_schema.stream_decode import reshape
+from codexproxy.compat.strict_schema.decode import reshape
 from codexproxy.compat.truncate.truncator import cut
 from codexproxy.errors import ModelNotFound
 from codexproxy.metering.input_tokens import count_input
-from codexproxy.planning.context import Policy
 from codexproxy.planning.model_catalog import Catalogue
 from codexproxy.planning.plan import plan, usable
-from codexproxy.protocol.json_encoding import paused
+from codexproxy.planning.request_builder import Policy
 from codexproxy.protocol.pacing import Pause, no_pause
-from codexproxy.protocol.request import Turn
+from codexproxy.protocol.request import Turn, paused
 from codexproxy.protocol.stream import EventStream
 from codexproxy.upstream.router.candidates import Route
 from codexproxy.upstream.router.router import Router

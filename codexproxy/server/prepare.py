@@ -9,8 +9,7 @@ from codexproxy.apis.base import Api
 from codexproxy.errors import BodyTooLarge, RateLimited
 from codexproxy.metering.charge import spread
 from codexproxy.observability.bodies import log_body
-from codexproxy.protocol.json_encoding import LARGE, paused
-from codexproxy.protocol.request import Turn
+from codexproxy.protocol.request import LARGE, Turn, paused
 from codexproxy.server.admission import Pass
 from codexproxy.server.codex_request import adapt_codex_request
 from codexproxy.server.request_body.body import parse_object, read_body

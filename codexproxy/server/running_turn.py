@@ -10,9 +10,9 @@ from typing import Any
 from codexproxy.errors import ProxyError, forget_frames
 from codexproxy.metering.charge import Tally
 from codexproxy.observability.log import fields
+from codexproxy.protocol.numbers import Usage
 from codexproxy.protocol.request import Execution, StorageOptions, Turn
 from codexproxy.protocol.stream import Answerer, EventStream
-from codexproxy.protocol.usage import Usage
 from codexproxy.server.turn_observer import TurnObserver
 from codexproxy.storage.sqlite.ledger import TurnRecord
 from codexproxy.storage.turn_journal import Account, Slot

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from codexproxy.access.client_detection import detect, session_of
 from codexproxy.access.keys import KeyRing, presented_key
 from codexproxy.access.origins import OriginPolicy, RequestOrigin, is_loopback_address, is_loopback_host, normal_origin
-from codexproxy.compat.encrypted_content import has_ciphertext, has_compaction, without_encrypted_reasoning
+from codexproxy.compat.history.sanitize import has_ciphertext, has_compaction, without_encrypted_reasoning
 from codexproxy.errors import PermissionRefused
 from codexproxy.planning.official_instructions import KnownInstructions, inject_instructions, instructions_of
 from codexproxy.protocol.request import Turn

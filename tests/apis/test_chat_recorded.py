@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codexproxy.compat.history.repair import repair
+from codexproxy.compat.history.sanitize import repair
 from codexproxy.errors import ProxyError
 from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.request import Caller

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codexproxy.errors import InvalidRequest
-from codexproxy.planning.context import Policy
 from codexproxy.planning.model_catalog import Catalogue
 from codexproxy.planning.plan import ALLOWED, plan
+from codexproxy.planning.request_builder import Policy
 from codexproxy.protocol.request import Body, Caller
 from codexproxy.simulator.catalogue import default_models
 from codexproxy.simulator.rules import RULES, Active

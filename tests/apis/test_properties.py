@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from codexproxy.apis.base import Renderer
 from codexproxy.apis.openai_completions import CompletionsApi
 from codexproxy.apis.openai_responses import ResponsesApi
-from codexproxy.compat.history.repair import repair
+from codexproxy.compat.history.sanitize import repair
 from codexproxy.compat.truncate.truncator import Cutter
 from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.request import Caller

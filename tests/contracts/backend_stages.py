@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from codexproxy.gunicorn.socket_wait import wait_readable
-from codexproxy.protocol.credential import Access
-from codexproxy.protocol.deadlines import TimeLimits
+from codexproxy.protocol.request import Access
+from codexproxy.protocol.stream import TimeLimits
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.recipes import cut_after, http, message, stall_at, think
 from codexproxy.upstream.base import Backend

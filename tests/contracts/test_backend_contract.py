@@ -12,8 +12,9 @@ from codexproxy.errors import NotLoggedIn, NotOffered, ProxyError, UpstreamFaile
 from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.error_mapping import failure_of
 from codexproxy.protocol.events import TERMINAL, Batch, Event
+from codexproxy.protocol.numbers import usage_of
 from codexproxy.protocol.request import Turn
-from codexproxy.protocol.stream import EventStream, usage_of
+from codexproxy.protocol.stream import EventStream
 from codexproxy.provider_types import PROVIDER_TYPES
 from codexproxy.upstream.base import Backend
 from codexproxy.upstream.provider import Provider

@@ -11,7 +11,7 @@ from codexproxy.apis.openai_completions import CompletionsApi
 from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.compat.history.continuation import continued
 from codexproxy.compat.truncate import truncator
-from codexproxy.compat.truncate.stop_sequences import Stopper
+from codexproxy.compat.truncate.text_limits import Stopper
 from codexproxy.protocol import aggregate
 from codexproxy.protocol.events import Event
 from codexproxy.protocol.request import Caller, Turn

@@ -12,9 +12,9 @@ from codexproxy.apis.openai_chat import ChatApi
 from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.compat.history.tool_pairs import pair
 from codexproxy.metering.input_tokens import count_input, count_lightly
-from codexproxy.planning.context import Policy
 from codexproxy.planning.model_catalog import Catalogue
 from codexproxy.planning.plan import plan
+from codexproxy.planning.request_builder import Policy
 from codexproxy.protocol.pacing import STRIDE
 from codexproxy.protocol.request import Caller
 from codexproxy.server.request_body.fairness import in_thread

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexproxy.planning.cache_key import _NAMESPACE, fingerprint
+from codexproxy.planning.plan import _NAMESPACE, fingerprint
 from codexproxy.planning.request_builder import Draft
-from codexproxy.protocol.json_encoding import PIECE, encode_paced, encoded, paused, pieces
-from codexproxy.protocol.pacing import no_pause
-from codexproxy.protocol.request import Caller, Turn
+from codexproxy.protocol.pacing import PIECE, encode_paced, no_pause, pieces
+from codexproxy.protocol.request import Caller, Turn, encoded, paused
 
 # What a character may take: six bytes for a control character.
 MOST_BYTES = 6 * PIECE

@@ -13,9 +13,9 @@ from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.apis.openai_responses.fields import FIELDS as RESPONSES
 from codexproxy.compat.history.continuation import continued
 from codexproxy.metering.input_tokens import count_input
-from codexproxy.planning.context import Policy
 from codexproxy.planning.model_catalog import Catalogue
 from codexproxy.planning.plan import plan
+from codexproxy.planning.request_builder import Policy
 from codexproxy.protocol.events import encode_json
 from codexproxy.protocol.request import Caller
 from tests.growth.conversations import CHAT, UNFOLDING

@@ -19,9 +19,8 @@ from codexproxy.login.oauth.device_flow import _interval
 from codexproxy.login.tokens.tokens import Grant, Tokens
 from codexproxy.observability.metrics import Metrics, quota_gauges
 from codexproxy.protocol.error_mapping import retry_after_of
-from codexproxy.protocol.numbers import MOST, finite, moment, whole
+from codexproxy.protocol.numbers import MOST, finite, moment, read_usage, whole
 from codexproxy.protocol.quota import limit_text
-from codexproxy.protocol.usage import read_usage
 from codexproxy.upstream.chatgpt.error_mapping import seconds_in
 from codexproxy.upstream.chatgpt.quota import quota_from_event, quota_from_headers, quota_from_usage
 from codexproxy.upstream.codex_cli.decode.progress import usage_of as cli_usage

@@ -4,7 +4,8 @@ import pytest
 
 from codexproxy.errors import UpstreamFailed
 from codexproxy.protocol.events import Batch, Event
-from codexproxy.protocol.stream import LINGER, EventStream, usage_of
+from codexproxy.protocol.numbers import usage_of
+from codexproxy.protocol.stream import LINGER, EventStream
 
 
 class ListedSource:

@@ -17,8 +17,8 @@ from codexproxy.login.oauth.device_flow import DeviceCode, DeviceLogin
 from codexproxy.login.tokens.file_store import FileTokenStore
 from codexproxy.login.tokens.tokens import Tokens
 from codexproxy.outbound import Fetched, Limits, Overdue, TooLarge, fetch
-from codexproxy.protocol.deadlines import Deadlines, TimeLimits
 from codexproxy.protocol.request import Turn
+from codexproxy.protocol.stream import Deadlines, TimeLimits
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.upstream.chatgpt.http_client import Exchange
 from codexproxy.upstream.chatgpt.transport import Transport

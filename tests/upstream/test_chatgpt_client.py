@@ -9,9 +9,8 @@ import requests
 import responses
 
 from codexproxy.errors import LoginExpired, ProxyError, UpstreamFailed, UpstreamTimeout
-from codexproxy.protocol.credential import Access
-from codexproxy.protocol.deadlines import Deadlines, TimeLimits
-from codexproxy.protocol.request import Turn
+from codexproxy.protocol.request import Access, Turn
+from codexproxy.protocol.stream import Deadlines, TimeLimits
 from codexproxy.upstream.chatgpt.client import ChatGptBackend
 from codexproxy.upstream.chatgpt.error_mapping import refusal
 from codexproxy.upstream.chatgpt.headers import ClientIdentity, redacted, turn_headers

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from codexproxy.protocol.credential import Access
-from codexproxy.protocol.request import Caller, Turn
+from codexproxy.protocol.request import Access, Caller, Turn
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.process import SimulatorProcess
 from codexproxy.upstream.chatgpt.client import ChatGptBackend

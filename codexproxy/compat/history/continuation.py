@@ -9,9 +9,8 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from codexproxy.errors import BodyTooLarge, InvalidRequest
-from codexproxy.protocol.json_encoding import LARGE, paused
 from codexproxy.protocol.pacing import Pause, no_pause, paced
-from codexproxy.protocol.request import Turn
+from codexproxy.protocol.request import LARGE, Turn, paused
 
 Item = dict[str, Any]
 

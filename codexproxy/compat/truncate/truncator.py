@@ -15,9 +15,8 @@ is seen, does not.
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from codexproxy.compat.truncate.stop_sequences import Stopper
+from codexproxy.compat.truncate.text_limits import Meter, Stopper
 from codexproxy.errors import UpstreamFailed
-from codexproxy.metering.output_tokens import Meter
 from codexproxy.protocol.aggregate import ResponseAggregator
 from codexproxy.protocol.events import Batch, Event, id_of, key_of, written
 from codexproxy.protocol.item_tracker import ADDED, CALL_FIELDS, DONE, Data, ItemTracker, Key, part_index, place_of

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from codexproxy.errors import NotLoggedIn
 from codexproxy.login.tokens.jwt import Claims, claims_or_none
-from codexproxy.protocol.credential import Access
+from codexproxy.protocol.request import Access
 
 FIVE_MINUTES = 5 * 60 * 1000
 EIGHT_DAYS = 8 * 24 * 60 * 60 * 1000  # where no end is known (docs/reference/sign-in.md#token-refresh)

@@ -9,13 +9,11 @@ import requests
 from codexproxy.errors import LoginExpired, NotOffered, ProxyError, UpstreamFailed, UpstreamRejected
 from codexproxy.metering.charge import note_sent
 from codexproxy.observability.bodies import log_body
-from codexproxy.protocol.credential import Access, CredentialSource
-from codexproxy.protocol.deadlines import Deadlines, TimeLimits
 from codexproxy.protocol.events import encode_json
-from codexproxy.protocol.json_encoding import Encoded, encoded
+from codexproxy.protocol.pacing import Encoded
 from codexproxy.protocol.quota import Quota
-from codexproxy.protocol.request import Turn
-from codexproxy.protocol.stream import Answerer, EventStream
+from codexproxy.protocol.request import Access, CredentialSource, Turn, encoded
+from codexproxy.protocol.stream import Answerer, Deadlines, EventStream, TimeLimits
 from codexproxy.provider_types import CODEX
 from codexproxy.upstream.base import Backend
 from codexproxy.upstream.chatgpt.body import Wait

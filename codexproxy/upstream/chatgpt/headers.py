@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codexproxy import __version__
-from codexproxy.protocol.credential import Access
-from codexproxy.protocol.request import Turn
+from codexproxy.protocol.request import Access, Turn
 
 LITE = "x-openai-internal-codex-responses-lite"
 

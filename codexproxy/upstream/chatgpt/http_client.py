@@ -13,9 +13,9 @@ from urllib3.exceptions import HTTPError
 
 from codexproxy.errors import ProxyError, UpstreamFailed, UpstreamTimeout
 from codexproxy.outbound import TooLarge, read_within
-from codexproxy.protocol.deadlines import Deadlines, timed_out
 from codexproxy.protocol.events import decode_object
-from codexproxy.protocol.json_encoding import Encoded
+from codexproxy.protocol.pacing import Encoded
+from codexproxy.protocol.stream import Deadlines, timed_out
 from codexproxy.upstream.chatgpt.error_mapping import MAX_BODY_BYTES
 from codexproxy.upstream.chatgpt.transport import Transport
 

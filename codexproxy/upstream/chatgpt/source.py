@@ -10,8 +10,8 @@ import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from codexproxy.errors import ProxyError, UpstreamFailed
-from codexproxy.protocol.deadlines import Deadlines, timed_out
 from codexproxy.protocol.events import TERMINAL, Batch
+from codexproxy.protocol.stream import Deadlines, timed_out
 from codexproxy.upstream.chatgpt.body import Body, Wait, body_of
 from codexproxy.upstream.chatgpt.sse import Decoder, Skipped, untold
 

@@ -9,10 +9,8 @@ from typing import Any
 
 from codexproxy.errors import InvalidRequest, NotOffered, PermissionRefused, UpstreamFailed, UpstreamTimeout
 from codexproxy.metering.charge import note_sent
-from codexproxy.protocol.deadlines import Deadlines
-from codexproxy.protocol.json_encoding import encoded
-from codexproxy.protocol.request import Turn
-from codexproxy.protocol.stream import Answerer, EventStream, Source
+from codexproxy.protocol.request import Turn, encoded
+from codexproxy.protocol.stream import Answerer, Deadlines, EventStream, Source
 from codexproxy.provider_types import CODEX_CLI
 from codexproxy.upstream.base import Backend
 from codexproxy.upstream.codex_cli.process.app_transport import AppTransport

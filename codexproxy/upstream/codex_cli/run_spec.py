@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from codexproxy.errors import InvalidRequest, ModelNotFound, PermissionRefused
-from codexproxy.protocol.deadlines import TimeLimits
 from codexproxy.protocol.events import encode_json
 from codexproxy.protocol.request import Turn
+from codexproxy.protocol.stream import TimeLimits
 from codexproxy.upstream.codex_cli.prompt import Prompt, marks, write_prompt
 from codexproxy.upstream.codex_cli.security.sandbox import (
     Sandbox,

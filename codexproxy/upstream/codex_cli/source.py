@@ -5,8 +5,8 @@ from contextlib import ExitStack
 from typing import Generic, Protocol, TypeVar
 
 from codexproxy.errors import ProxyError
-from codexproxy.protocol.deadlines import Deadlines
 from codexproxy.protocol.events import Batch
+from codexproxy.protocol.stream import Deadlines
 from codexproxy.upstream.codex_cli.decode.progress import Progress
 
 Said = TypeVar("Said")

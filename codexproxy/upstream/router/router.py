@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from codexproxy.compat.encrypted_content import has_compaction, without_encrypted_reasoning
+from codexproxy.compat.history.sanitize import has_compaction, without_encrypted_reasoning
 from codexproxy.errors import ModelNotFound, ProxyError, UpstreamFailed, UpstreamTimeout
 from codexproxy.metering.charge import begin_charge
 from codexproxy.protocol.events import encode_json

@@ -17,8 +17,8 @@ import gevent  # noqa: E402
 
 from codexproxy.access.slots import Slots  # noqa: E402
 from codexproxy.errors import ProxyError  # noqa: E402
-from codexproxy.protocol.deadlines import TimeLimits  # noqa: E402
 from codexproxy.protocol.request import Turn  # noqa: E402
+from codexproxy.protocol.stream import TimeLimits  # noqa: E402
 from codexproxy.upstream.codex_cli import CodexCliBackend, CodexCliOptions  # noqa: E402
 
 MESSAGE = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}

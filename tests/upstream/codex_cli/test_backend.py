@@ -20,9 +20,9 @@ from codexproxy.errors import (
     UpstreamTimeout,
 )
 from codexproxy.protocol.aggregate import aggregate
-from codexproxy.protocol.deadlines import TimeLimits
 from codexproxy.protocol.events import Event
 from codexproxy.protocol.request import PassThrough, Turn
+from codexproxy.protocol.stream import TimeLimits
 from codexproxy.upstream.codex_cli import CodexCliBackend, CodexCliOptions
 from codexproxy.upstream.codex_cli.process.pool import Permit
 from tests.contracts.backend_stages import CliStage, eventually, processes_of_home

@@ -7,7 +7,7 @@ from typing import Any
 
 import codexproxy
 from codexproxy.errors import ProxyError, UpstreamTimeout
-from codexproxy.protocol.deadlines import Deadlines
+from codexproxy.protocol.stream import Deadlines
 from codexproxy.upstream.codex_cli.decode.app_events import AppDecoder, thread_of
 from codexproxy.upstream.codex_cli.decode.event_builder import Composer
 from codexproxy.upstream.codex_cli.decode.progress import Reporter

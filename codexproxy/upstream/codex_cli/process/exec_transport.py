@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from codexproxy.protocol.deadlines import Deadlines
+from codexproxy.protocol.stream import Deadlines
 from codexproxy.upstream.codex_cli.decode.event_builder import Composer
 from codexproxy.upstream.codex_cli.decode.exec_events import ExecDecoder
 from codexproxy.upstream.codex_cli.decode.progress import Reporter

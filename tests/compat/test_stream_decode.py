@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from codexproxy.compat.strict_schema.decode import Reshaper, reshape
 from codexproxy.compat.strict_schema.encode import fit
-from codexproxy.compat.strict_schema.stream_decode import Reshaper, reshape
 from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.events import Event
 from codexproxy.protocol.stream import EventStream

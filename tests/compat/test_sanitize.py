@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codexproxy.compat.history.repair import repair
-from codexproxy.compat.history.sanitize import without_thoughts
+from codexproxy.compat.history.sanitize import repair, without_thoughts
 from codexproxy.compat.history.tool_pairs import NO_RESULT
 
 Item = dict[str, Any]

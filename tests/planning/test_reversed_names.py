@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexproxy.planning.model_catalog import Catalogue
-from codexproxy.planning.reversed_names import plain_spellings, reversed_name
+from codexproxy.planning.model_catalog import Catalogue, plain_spellings, reversed_name
 
 
 @pytest.mark.parametrize(

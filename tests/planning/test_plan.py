@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from codexproxy.errors import InvalidRequest, ModelNotFound
-from codexproxy.planning.context import Policy
 from codexproxy.planning.instructions import NEUTRAL_INSTRUCTIONS
 from codexproxy.planning.model_catalog import FALLBACK, Catalogue
 from codexproxy.planning.plan import ALLOWED, plan
+from codexproxy.planning.request_builder import Policy
 from codexproxy.protocol.request import Body, Caller, PlanningHints, Turn
 
 FAMILY = "You are a coding assistant."

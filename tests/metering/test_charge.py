@@ -10,8 +10,7 @@ from codexproxy.metering.charge import KEPT_BYTES, Charge, Tally
 from codexproxy.metering.estimate import tokens_in
 from codexproxy.metering.input_tokens import count_input, count_lightly
 from codexproxy.protocol.events import Event, encode_json
-from codexproxy.protocol.numbers import MOST
-from codexproxy.protocol.usage import Usage, read_usage
+from codexproxy.protocol.numbers import MOST, Usage, read_usage
 
 BODY: dict[str, Any] = {"model": "m", "input": [{"role": "user", "content": "Say something. " * 20}]}
 TEXT = "The quick brown fox jumps over the lazy dog, and nobody minds that at all. " * 40

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexproxy.metering.output_tokens import Meter
+from codexproxy.compat.truncate.text_limits import Meter
 from tests.apis.recorded import recordings
 
 TEXT = st.text(st.sampled_from("abcXYZ 019\n\t.,:!{}\"'éЖ中\U0001f600"), max_size=80)

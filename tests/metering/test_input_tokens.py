@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codexproxy.errors import InvalidRequest
-from codexproxy.metering.estimate import tokens_in
-from codexproxy.metering.image_size import size_of
+from codexproxy.metering.estimate import size_of, tokens_in
 from codexproxy.metering.input_tokens import count_input
 from tests.apis.recorded import recordings
 from tests.data import RECORDINGS
