@@ -8,14 +8,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from codexproxy.protocol.item_tracker import CALL_FIELDS
 from codexproxy.protocol.pacing import Pause, no_pause, paced
 from codexproxy.protocol.request import Body
 
 MOST_CHARACTERS = 64
 
 _GOOD = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_CALLS = frozenset({"function_call", "custom_tool_call"})
-_NAMED_TOOLS = frozenset({"function", "custom"})
+# Field of a body -> types of its entries that have a name of the caller's.
+_NAMED = {"tools": frozenset({"function", "custom"}), "input": frozenset(CALL_FIELDS)}
+_NAMED_TYPES = _NAMED["tools"] | _NAMED["input"]
 
 
 def rename_tools(body: Body, pause: Pause = no_pause) -> tuple[Body, dict[str, str]]:
@@ -53,21 +55,13 @@ def fitting(name: str, taken: frozenset[str] = frozenset()) -> str:
 
 
 def _own_names(body: Body, pause: Pause) -> frozenset[str]:
-    holders = [*_dicts(body.get("tools"), _NAMED_TOOLS, pause), *_dicts(body.get("input"), _CALLS, pause)]
-    return frozenset(name for holder in holders if isinstance(name := holder.get("name"), str))
-
-
-def _dicts(value: Any, types: frozenset[str], pause: Pause) -> list[dict[str, Any]]:
-    entries = value if isinstance(value, list) else []
-    return [
-        entry
-        for entry in paced(entries, pause)
-        if isinstance(entry, dict) and isinstance(kind := entry.get("type"), str) and kind in types
-    ]
-
-
-def _is_one_of(value: Any, types: frozenset[str]) -> bool:
-    return isinstance(value, str) and value in types
+    names: set[str] = set()
+    for key, types in _NAMED.items():
+        entries = body.get(key)
+        for entry in paced(entries, pause) if isinstance(entries, list) else ():
+            if isinstance(entry, dict) and isinstance(kind := entry.get("type"), str) and kind in types:
+                names |= {name} if isinstance(name := entry.get("name"), str) else set()
+    return frozenset(names)
 
 
 def renamed(value: Any, new: Mapping[str, str], pause: Pause = no_pause) -> Any:
@@ -84,7 +78,7 @@ def renamed(value: Any, new: Mapping[str, str], pause: Pause = no_pause) -> Any:
         return value
     if value.get("type") == "allowed_tools":
         return {**value, "tools": renamed(value.get("tools"), new, pause)}
-    name = value.get("name")
-    if isinstance(name, str) and name in new and _is_one_of(value.get("type"), _CALLS | _NAMED_TOOLS):
+    name, kind = value.get("name"), value.get("type")
+    if isinstance(name, str) and name in new and isinstance(kind, str) and kind in _NAMED_TYPES:
         return {**value, "name": new[name]}
     return value

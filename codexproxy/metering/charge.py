@@ -38,6 +38,8 @@ _OTHERS = TERMINAL | {_ITEM_DONE}
 # The first deltas are looked into, then every so many-th: most are one token, and to parse all would cost a third of
 # what it costs to pass them on. Those of so many bytes always are.
 _LOOKED_INTO, _THEN_EVERY, _LARGE = 16, 16, 2048
+# So many of them are kept unread: a short answer whose usage comes is never estimated.
+_UNREAD = 64
 
 
 class Charge:
@@ -61,6 +63,7 @@ class Charge:
         "_sampled",
         "_samples",
         "_since",
+        "_unread",
         "usage",
     )
 
@@ -70,6 +73,8 @@ class Charge:
         self._body: Mapping[str, Any] | None = None
         self._asked = 0
         self._refused = False
+        # Deltas that stand for others, read when there are many, or when the tokens are asked for.
+        self._unread: list[Event] = []
         self._deltas = self._samples = self._since = 0
         self._sampled = self._large = self._items = 0.0
 
@@ -103,10 +108,16 @@ class Charge:
                     self._deltas -= 1
                     self._large += _tokens_of(event)
                 elif deltas <= _LOOKED_INTO or deltas % _THEN_EVERY == 0:
-                    self._samples += 1
-                    self._sampled += _tokens_of(event)
+                    self._unread.append(event)
+                    if len(self._unread) == _UNREAD:
+                        self._read_samples()
             elif event.type in _OTHERS:
                 self._heard_of_end(event)
+
+    def _read_samples(self) -> None:
+        self._samples += len(self._unread)
+        self._sampled += sum(map(_tokens_of, self._unread))
+        self._unread.clear()
 
     def answered(self, answer: Mapping[str, Any]) -> None:
         """Takes an answer that came in one piece."""
@@ -126,6 +137,7 @@ class Charge:
             return
         if self.usage is not None:
             self._body = None
+            self._unread.clear()
 
     def _has_output(self) -> bool:
         return bool(self._deltas or self._large or self._items)
@@ -136,6 +148,7 @@ class Charge:
             return self.usage
         if self._refused:
             return Usage()
+        self._read_samples()
         spoken = self._sampled / self._samples * self._deltas if self._samples else 0.0
         return Usage(self._input() if closely else self._asked, round(spoken + self._large + self._items))
 
@@ -170,7 +183,10 @@ class Tally:
 
     def counted(self, *, closely: bool = True) -> Usage:
         """The tokens of all attempts so far; see ``Charge.counted``."""
-        return sum((charge.counted(closely=closely) for charge in self._charges), self._extra)
+        total = self._extra
+        for charge in self._charges:
+            total += charge.counted(closely=closely)
+        return total
 
     def settle(self) -> Usage:
         """The tokens of all attempts, which have ended; what they were about is let go."""

@@ -239,7 +239,7 @@ class Catalogue:
         if wanted is None:
             pattern = self._pattern_for(name)
             return pattern[0] if pattern is not None else name
-        if any(spelling in self.aliases for spelling in _spellings(plain)) or not (wanted.effort or wanted.tier):
+        if not (wanted.effort or wanted.tier) or any(spelling in self.aliases for spelling in _spellings(plain)):
             return name
         base, dash, last = plain.rpartition("-")
         while base.rpartition("-")[2] in _SUFFIXES:
@@ -256,6 +256,8 @@ class Catalogue:
         return None
 
     def _named(self, name: str) -> Wanted | None:
+        if (spec := self._by_slug.get(self.aliases.get(name, name))) is not None:
+            return Wanted(spec.slug, spec)
         for spelling in _spellings(name):
             known = self.aliases.get(spelling, spelling)
             for readable in plain_spellings(known, _SUFFIXES):

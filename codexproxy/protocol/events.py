@@ -89,9 +89,16 @@ class Event:
         Raises:
             UpstreamFailed: The payload is not a JSON object.
         """
-        if self._data is None:
-            self._data = decode_object(self._payload)
-        return self._data
+        data = self._data
+        if data is None:
+            try:
+                data = orjson.loads(self._payload)
+            except orjson.JSONDecodeError:
+                data = None
+            if type(data) is not dict:
+                data = decode_object(self._payload)
+            self._data = data
+        return data
 
     def __repr__(self) -> str:
         return f"Event({self.type!r}, {len(self.raw)} bytes)"

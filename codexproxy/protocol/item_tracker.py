@@ -40,8 +40,11 @@ class ItemTracker:
 
     def resolve(self, event: Event) -> Event:
         """The event with the place of its item in its data; its frame stays as it came."""
-        data = event.data
-        key = _FIND.get(event.type, ItemTracker.key)(self, data)
+        data, find = event.data, _FIND.get(event.type)
+        index = data.get("output_index")
+        if find is None and isinstance(index, int) and index in self._known:
+            return event
+        key = find(self, data) if find is not None else self.key(data)
         if key == key_of(data):
             return event
         others = {name: value for name, value in data.items() if name not in ("output_index", "item_id")}

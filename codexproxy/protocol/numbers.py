@@ -6,7 +6,6 @@ compared without asking again.
 """
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,14 +41,6 @@ def moment(value: Any) -> float | None:
     """Epoch seconds; None for what is no time, or beyond all calendars."""
     seconds = finite(value, 0.0, math.inf)
     return seconds if seconds is not None and 0 < seconds <= LATEST else None
-
-
-_PLACES: Mapping[str, tuple[str, ...]] = {
-    "input": ("input_tokens",),
-    "output": ("output_tokens",),
-    "cached": ("input_tokens_details", "cached_tokens"),
-    "reasoning": ("output_tokens_details", "reasoning_tokens"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +83,18 @@ def read_usage(report: Any) -> Usage | None:
     """The numbers of a usage report, each within 0 and ``MOST``; None for what is no report."""
     if not isinstance(report, dict) or not report:
         return None
-    return Usage(**{name: _number_at(report, path) for name, path in _PLACES.items()})
+    read, written = report.get("input_tokens_details"), report.get("output_tokens_details")
+    return Usage(
+        whole(report.get("input_tokens")),
+        whole(report.get("output_tokens")),
+        whole(read.get("cached_tokens")) if isinstance(read, dict) else 0,
+        whole(written.get("reasoning_tokens")) if isinstance(written, dict) else 0,
+    )
 
 
 def told_usage(event: Event) -> Usage | None:
     """The usage that a terminal event tells; None where it tells none."""
     return read_usage(usage_of(event))
-
-
-def _number_at(value: Any, path: Sequence[str]) -> int:
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return whole(value)
 
 
 def usage_of(event: Event | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Connect, first event, idle and total are separate limits.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Protocol
 
 from codexproxy.errors import ProxyError, UpstreamFailed, UpstreamTimeout
@@ -14,6 +15,8 @@ from codexproxy.protocol.events import ERROR, PREAMBLE, TERMINAL, Batch, Event
 # A ``response.failed`` may follow a bare ``error`` event (seen in recordings);
 # it is waited for this long, in seconds, since the socket may stay open (U8).
 LINGER = 1.0
+
+_type = attrgetter("type")
 
 
 class Source(Protocol):
@@ -84,7 +87,7 @@ class EventStream:
         Raises:
             ProxyError: The source failed, or ended without a terminal event.
         """
-        while not any(event.type not in PREAMBLE for event in self._held):
+        while PREAMBLE.issuperset(map(_type, self._held)):
             batch = self._source.read(self.patience)
             if batch is None:
                 raise truncated()
