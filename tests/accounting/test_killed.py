@@ -109,6 +109,7 @@ def test_a_turn_that_was_just_sent_is_charged_about_what_it_asked(
     books = Books(service)
     connection = begin(service)
     wait_until(lambda: any(row.input_tokens for _, row in running(service)), "the note of what was asked")
+    wait_until(lambda: sim.turns(), "the turn upstream")
     kill(service, service.worker())
     connection.close()
     asked = count_input(sim.last_turn()["json"])

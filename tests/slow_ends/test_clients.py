@@ -106,7 +106,7 @@ def test_a_client_that_reads_its_stream_drop_by_drop_is_cut_at_the_turns_total_l
     serve: Serve, sim: SimulatorClient, kind: str
 ) -> None:
     path, body, environ = STREAMS[kind]
-    service = serve(CODEX_TIMEOUT="2", CODEX_MAX_PARALLEL_REQUESTS="2", **environ)
+    service = serve(CODEX_TIMEOUT=f"{patient(2):g}", CODEX_MAX_PARALLEL_REQUESTS="2", **environ)
     sim.script(FLOOD, repeat=2 if "n" in body else 1)
     with narrow(service, "POST", path, body) as sock, Dripping(sock):
         sim.wait_for(lambda counters: counters["open_streams"] > 0)
@@ -127,12 +127,12 @@ def test_a_stored_stream_that_nobody_reads_is_made_to_its_end_and_its_reader_cut
         assert [row.status for row in rows(service)] == [200, 200]
 
 
-@pytest.mark.parametrize("limit", [{"SEND_TIMEOUT_SECONDS": "0.5"}, {"CODEX_TIMEOUT": "4"}], ids=["nothing", "drops"])
+@pytest.mark.parametrize("limit", [{"SEND_TIMEOUT_SECONDS": 0.5}, {"CODEX_TIMEOUT": 4}], ids=["nothing", "drops"])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "stored", "resumed"])
 def test_a_whole_answer_that_is_not_read_does_not_hold_its_connection(
-    serve: Serve, sim: SimulatorClient, path: str, limit: dict[str, str]
+    serve: Serve, sim: SimulatorClient, path: str, limit: dict[str, float]
 ) -> None:
-    service = serve(**limit)
+    service = serve(**{name: f"{patient(seconds):g}" for name, seconds in limit.items()})
     service.post(path if path.startswith("/") else "/v1/responses", {**CHAT, **RESPONSE})
     sim.script(FLOOD)
     method, body = "POST", CHAT if "chat" in path else RESPONSE
