@@ -7,7 +7,7 @@ from typing import Any
 from codexproxy.apis.visitor import AnswerVisitor, Call, Data, Finish, PartTracker, empty_answer
 from codexproxy.protocol.aggregate import is_reasoning_only
 from codexproxy.protocol.error_mapping import failure_of, text_of
-from codexproxy.protocol.events import Batch, Event, key_of, written
+from codexproxy.protocol.events import Batch, Event, as_text, item_key
 from codexproxy.protocol.item_tracker import ADDED, DONE, ItemTracker
 
 CALLS = ("function_call", "custom_tool_call")
@@ -73,7 +73,7 @@ class EventDispatcher:
     # -- calls --------------------------------------------------------------------
 
     def _on_fragment(self, event: Event) -> None:
-        key, delta = key_of(event.data), event.data.get("delta")
+        key, delta = item_key(event.data), event.data.get("delta")
         opened = self._calls.get(key)
         if not isinstance(delta, str) or not delta:
             return
@@ -88,7 +88,7 @@ class EventDispatcher:
         self._sink.fragment(opened.call, text)
 
     def _on_call_end(self, event: Event) -> None:
-        opened = self._calls.get(key_of(event.data))
+        opened = self._calls.get(item_key(event.data))
         if opened is not None:
             self._finish_call(opened, event.data)
 
@@ -109,7 +109,7 @@ class EventDispatcher:
             return
         given = data.get("input" if opened.call.custom else "arguments")
         # JSON that is no string, after pieces of it that were, is the same in other letters.
-        whole = written(given) if isinstance(given, str) or not opened.shown else ""
+        whole = as_text(given) if isinstance(given, str) or not opened.shown else ""
         if last and not (whole or opened.shown or opened.call.custom or data.get("status") == "incomplete"):
             # Arguments are JSON, of which no text at all is none; clients parse it.
             whole = "{}"
@@ -120,7 +120,7 @@ class EventDispatcher:
     # -- items --------------------------------------------------------------------
 
     def _on_added(self, event: Event) -> None:
-        item, key = event.data.get("item"), key_of(event.data)
+        item, key = event.data.get("item"), item_key(event.data)
         if isinstance(item, dict) and key not in self._tracker.done:
             self._parts.begin_item(key, item)
             if item.get("type") in CALLS:
@@ -131,7 +131,7 @@ class EventDispatcher:
     def _on_done(self, event: Event) -> None:
         item = event.data.get("item")
         if isinstance(item, dict):
-            self._finish_item(key_of(event.data), item)
+            self._finish_item(item_key(event.data), item)
 
     def _finish_item(self, key: Any, item: Data) -> None:
         if key in self._tracker.done:

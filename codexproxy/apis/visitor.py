@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from codexproxy.errors import ProxyError, UpstreamFailed
-from codexproxy.protocol.events import Event, key_of
+from codexproxy.protocol.events import Event, item_key
 from codexproxy.protocol.item_tracker import ItemTracker
 
 Data = dict[str, Any]
@@ -171,13 +171,13 @@ class PartTracker:
     def _grow(self, kind: str, data: Data, position: str) -> None:
         delta = data.get("delta")
         if isinstance(delta, str) and delta:
-            self._show(self._part(kind, key_of(data), data.get(position)), delta)
+            self._show(self._part(kind, item_key(data), data.get(position)), delta)
 
     def on_citation(self, event: Event) -> None:
         """A citation of a text."""
         data = event.data
         index = data.get("content_index")
-        part = self._parts.get((TEXT, key_of(data), index if isinstance(index, int) else 0))
+        part = self._parts.get((TEXT, item_key(data), index if isinstance(index, int) else 0))
         if part is not None and part.owner not in self._tracker.done:
             self._cite(part, [data.get("annotation")])
 
@@ -200,7 +200,7 @@ class PartTracker:
         self._end_part(THOUGHT, event.data)
 
     def _end_part(self, kind: str, data: Data, position: str = "content_index") -> None:
-        part = self._finish(kind, key_of(data), data.get(position) or 0, data)
+        part = self._finish(kind, item_key(data), data.get(position) or 0, data)
         part.closed = True
 
     def begin_item(self, key: Any, item: Data) -> None:

@@ -150,9 +150,9 @@ def ask_here(settings: Settings, request: Request) -> tuple[int, Json]:
     # Imported when needed: these bring the whole service, which help texts do not need.
     from codexproxy.access.keys import KeyRing
     from codexproxy.app import assemble, make_services
-    from codexproxy.planning.model_catalog import Catalogue
+    from codexproxy.planning.model_catalog import ModelCatalog
 
-    table = Catalogue(None, settings.model_aliases)
+    table = ModelCatalog(None, settings.model_aliases)
     keys = KeyRing(api_key=None, users=(), allow_unauthenticated=True)
     services = make_services(settings, os.environ)
     services = replace(services, planner=replace(services.planner, catalogue=_BuiltIn(table)), keys=keys)

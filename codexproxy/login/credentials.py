@@ -20,7 +20,7 @@ from codexproxy.login.token_refresher import COMMAND, PROACTIVE, UNAUTHORIZED, R
 from codexproxy.login.tokens.emergency_store import Refuge
 from codexproxy.login.tokens.file_store import StorageFailed, TokenStore, storage_failed
 from codexproxy.login.tokens.tokens import Tokens
-from codexproxy.protocol.request import Access
+from codexproxy.protocol.request import Credential
 from codexproxy.storage.files.locks import LockTimeout
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Credentials:
         self._flights: SingleFlight[Tokens] = SingleFlight()
         self._renewal = Renewal(self._login, oauth, self._now, sleep, command, renewed)
 
-    def current(self) -> Access:
+    def current(self) -> Credential:
         """Access that upstream should accept now; see ``CredentialSource``."""
         now = self._now()
         tokens = self._login.look(now)
@@ -81,7 +81,7 @@ class Credentials:
             return tokens.access
         return self._fit(tokens, now).access
 
-    def recover(self, rejected: str) -> Access:
+    def recover(self, rejected: str) -> Credential:
         """Access to try instead of a token upstream answered with 401; see ``CredentialSource``."""
         now = self._now()
         tokens = self._login.read()
@@ -98,7 +98,7 @@ class Credentials:
         self._recoveries.lengthen(now)
         return fresh.access
 
-    def refresh(self, reason: str) -> Access:
+    def refresh(self, reason: str) -> Credential:
         """Renews the login now, unless another process is doing or has just done so.
 
         Args:

@@ -15,7 +15,7 @@ from codexproxy.metering.estimate import tokens_in
 from codexproxy.metering.input_tokens import count_input, count_item, count_lightly
 from codexproxy.protocol.error_mapping import failure_of
 from codexproxy.protocol.events import TERMINAL, Batch, Event
-from codexproxy.protocol.numbers import Usage, read_usage, told_usage
+from codexproxy.protocol.numbers import Usage, read_usage, reported_usage
 from codexproxy.protocol.pacing import Pause, no_pause
 from codexproxy.protocol.request import AttemptCharge, Turn
 
@@ -131,7 +131,7 @@ class Charge:
                 self._items += _unheard(event.data.get("item"), had_deltas=self._since > 0)
                 self._since = 0
                 return
-            self.usage = told_usage(event) or self.usage
+            self.usage = reported_usage(event) or self.usage
             self._refused = self.usage is None and failure_of(event) is not None and not self._has_output()
         except UpstreamFailed:  # whoever reads the event for its client deals with it
             return
@@ -200,7 +200,7 @@ def begin_charge(turn: Turn) -> AttemptCharge:
     return Charge() if tally is None else tally.begin()
 
 
-def charged(turn: Turn, charge: AttemptCharge) -> Turn:
+def with_charge(turn: Turn, charge: AttemptCharge) -> Turn:
     """The turn as it is sent, so that whoever sends it can say so."""
     return turn if turn.execution.tally is None else replace(turn, execution=replace(turn.execution, charge=charge))
 
@@ -226,6 +226,6 @@ def _unheard(item: Any, *, had_deltas: bool) -> float:
     return count_item(item)
 
 
-def spread(turns: Sequence[Turn], tally: Tally) -> list[Turn]:
+def with_tally(turns: Sequence[Turn], tally: Tally) -> list[Turn]:
     """A request's turns, which are charged to its tally."""
     return [replace(turn, execution=replace(turn.execution, tally=tally)) for turn in turns]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from codexproxy.planning.request_builder import Draft, Setting
+from codexproxy.planning.request_builder import PlanContext, RequestBuilder
 from codexproxy.protocol.request import Body
 
 # Sent where the caller's own words stand in the input already, since an empty
@@ -11,37 +11,37 @@ from codexproxy.protocol.request import Body
 NEUTRAL_INSTRUCTIONS = "Follow the instructions of the developer messages."
 
 
-def settle_instructions(draft: Draft, setting: Setting) -> None:
+def apply_instructions(request: RequestBuilder, context: PlanContext) -> None:
     """Whose words are ``instructions``, by ``codex.mode``."""
-    own = draft.body.get("instructions")
+    own = request.body.get("instructions")
     # An empty text says nothing, and some clients send one whenever their user gave none.
     given = own if isinstance(own, str) and own else None
-    if given is None and draft.as_sent and setting.policy.mode != "true":
+    if given is None and request.as_sent and context.policy.mode != "true":
         return
-    draft.body["instructions"], moved = _INSTRUCTIONS[setting.policy.mode](draft.body, given, setting)
+    request.body["instructions"], moved = _INSTRUCTIONS[context.policy.mode](request.body, given, context)
     if moved:
-        draft.body["input"] = [developer_message(moved), *draft.body["input"]]
-        draft.adapt("instructions:moved_to_developer")
+        request.body["input"] = [developer_message(moved), *request.body["input"]]
+        request.adapt("instructions:moved_to_developer")
 
 
-def _auto_instructions(body: Body, given: str | None, setting: Setting) -> tuple[str, str]:
+def _auto_instructions(body: Body, given: str | None, context: PlanContext) -> tuple[str, str]:
     if given is not None:
         return given, ""
     if _has_developer(body["input"]):
         return NEUTRAL_INSTRUCTIONS, ""
-    return setting.policy.prompts(setting.wanted.slug), ""
+    return context.policy.prompts(context.selection.slug), ""
 
 
-def _family_instructions(body: Body, given: str | None, setting: Setting) -> tuple[str, str]:
-    family = setting.policy.prompts(setting.wanted.slug)
+def _family_instructions(body: Body, given: str | None, context: PlanContext) -> tuple[str, str]:
+    family = context.policy.prompts(context.selection.slug)
     return (family, given or "") if given != family else (family, "")
 
 
-def _own_instructions(body: Body, given: str | None, setting: Setting) -> tuple[str, str]:
+def _own_instructions(body: Body, given: str | None, context: PlanContext) -> tuple[str, str]:
     return given or "", ""
 
 
-_INSTRUCTIONS: dict[str, Callable[[Body, str | None, Setting], tuple[str, str]]] = {
+_INSTRUCTIONS: dict[str, Callable[[Body, str | None, PlanContext], tuple[str, str]]] = {
     "auto": _auto_instructions,
     "true": _family_instructions,
     "false": _own_instructions,

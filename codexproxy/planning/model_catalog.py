@@ -105,7 +105,7 @@ FALLBACK: tuple[ModelSpec, ...] = (
 )
 
 
-def spec_of(info: Mapping[str, Any]) -> ModelSpec:
+def parse_model(info: Mapping[str, Any]) -> ModelSpec:
     """A row of upstream's catalogue; everything but ``slug`` may be absent (docs/reference/models.md#the-catalogue)."""
     levels = [level.get("effort") for level in _dicts(info.get("supported_reasoning_levels"))]
     tiers = [tier.get("id") for tier in _dicts(info.get("service_tiers"))]
@@ -129,7 +129,7 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ModelSelection:
     """What a model's name asks for.
 
     Attributes:
@@ -162,7 +162,7 @@ def _escaped(pattern: str) -> str:
     return re.sub(r"[\[?]", r"[\g<0>]", pattern)
 
 
-class Catalogue:
+class ModelCatalog:
     """The models that can be asked for.
 
     Args:
@@ -178,7 +178,7 @@ class Catalogue:
     ) -> None:
         self.is_live = live is not None
         rows = sorted(live, key=_priority) if live is not None else None
-        self._listed = tuple(map(spec_of, rows)) if rows is not None else FALLBACK
+        self._listed = tuple(map(parse_model, rows)) if rows is not None else FALLBACK
         self._offered = frozenset(spec.slug for spec in self._listed)
         # Names of the fallback table keep their meaning beside a live catalogue.
         self._by_slug = {spec.slug: spec for spec in (*FALLBACK, *self._listed)}
@@ -197,7 +197,7 @@ class Catalogue:
         """Upstream's own rows, hidden models included, best first."""
         return [dict(spec.info) for spec in self._listed if spec.info]
 
-    def limited_to(self, may_use: Callable[[str], bool]) -> "Catalogue":
+    def limited_to(self, may_use: Callable[[str], bool]) -> "ModelCatalog":
         """The same catalogue for a caller who may not use all of it: names keep their meaning, fewer are listed."""
         limited = copy(self)
         limited._listed = tuple(spec for spec in self._listed if may_use(spec.slug))
@@ -207,7 +207,7 @@ class Catalogue:
         """Whether the current list, hidden models included, holds this name; a key may have another name for it."""
         return slug in self._offered
 
-    def find(self, name: str) -> Wanted | None:
+    def find(self, name: str) -> ModelSelection | None:
         """What a name asks for, None when the catalogue does not know it.
 
         Names of the catalogue come before suffixes, so that a model whose own
@@ -255,9 +255,9 @@ class Catalogue:
                 return pattern, meant
         return None
 
-    def _named(self, name: str) -> Wanted | None:
+    def _named(self, name: str) -> ModelSelection | None:
         if (spec := self._by_slug.get(self.aliases.get(name, name))) is not None:
-            return Wanted(spec.slug, spec)
+            return ModelSelection(spec.slug, spec)
         for spelling in _spellings(name):
             known = self.aliases.get(spelling, spelling)
             for readable in plain_spellings(known, _SUFFIXES):
@@ -266,10 +266,10 @@ class Catalogue:
                     return wanted
         return None
 
-    def _read(self, name: str) -> Wanted | None:
+    def _read(self, name: str) -> ModelSelection | None:
         spec = self._by_slug.get(name)
         if spec is not None:
-            return Wanted(spec.slug, spec)
+            return ModelSelection(spec.slug, spec)
         base, dash, last = name.rpartition("-")
         if not dash or (last not in EFFORTS and last not in TIERS):
             return None
@@ -277,8 +277,8 @@ class Catalogue:
         if wanted is None:
             return None
         if last in TIERS:
-            return Wanted(wanted.slug, wanted.spec, wanted.effort, wanted.tier or TIERS[last])
-        return Wanted(wanted.slug, wanted.spec, wanted.effort or last, wanted.tier)
+            return ModelSelection(wanted.slug, wanted.spec, wanted.effort, wanted.tier or TIERS[last])
+        return ModelSelection(wanted.slug, wanted.spec, wanted.effort or last, wanted.tier)
 
 
 def _priority(info: Mapping[str, Any]) -> int:

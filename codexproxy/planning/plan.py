@@ -17,12 +17,12 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
-from codexproxy.compat.history.sanitize import repair
+from codexproxy.compat.history.sanitize import sanitize_history
 from codexproxy.compat.tool_names import rename_tools
 from codexproxy.errors import InvalidRequest, ModelNotFound
-from codexproxy.planning.instructions import settle_instructions
-from codexproxy.planning.model_catalog import EFFORTS, LOCAL_PREFIX, Catalogue, Wanted
-from codexproxy.planning.request_builder import Draft, Policy, Setting
+from codexproxy.planning.instructions import apply_instructions
+from codexproxy.planning.model_catalog import EFFORTS, LOCAL_PREFIX, ModelCatalog, ModelSelection
+from codexproxy.planning.request_builder import PlanContext, Policy, RequestBuilder
 from codexproxy.protocol.events import encode_json
 from codexproxy.protocol.pacing import Encoded, Form, Pause, as_it_is, encode_paced, hashed, no_pause, paced
 from codexproxy.protocol.request import Body, Caller, Turn
@@ -49,7 +49,7 @@ LONGEST_MODEL = 256
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 
 
-def plan(turn: Turn, catalogue: Catalogue, policy: Policy) -> Turn:
+def plan(turn: Turn, catalogue: ModelCatalog, policy: Policy) -> Turn:
     """The turn with the body that is sent upstream.
 
     Raises:
@@ -64,16 +64,18 @@ def plan(turn: Turn, catalogue: Catalogue, policy: Policy) -> Turn:
             param="model",
         )
     meant = catalogue.meaning(name)
-    setting = Setting(policy, catalogue, _wanted(meant.removeprefix(LOCAL_PREFIX), name, catalogue, policy.strict))
-    draft = Draft(turn)
-    draft.family = catalogue.family(name)
-    draft.local = meant.startswith(LOCAL_PREFIX)
+    context = PlanContext(
+        policy, catalogue, _selection(meant.removeprefix(LOCAL_PREFIX), name, catalogue, policy.strict)
+    )
+    request = RequestBuilder(turn)
+    request.family = catalogue.family(name)
+    request.local = meant.startswith(LOCAL_PREFIX)
     for step in STEPS:
-        step(draft, setting)
-    return draft.planned(name)
+        step(request, context)
+    return request.planned(name)
 
 
-def _default_model(catalogue: Catalogue, policy: Policy) -> str:
+def _default_model(catalogue: ModelCatalog, policy: Policy) -> str:
     name = policy.default_model
     if not name:
         raise InvalidRequest(
@@ -87,47 +89,47 @@ def _default_model(catalogue: Catalogue, policy: Policy) -> str:
     return name
 
 
-def _wanted(name: str, asked: str, catalogue: Catalogue, strict: bool) -> Wanted:
-    wanted = catalogue.find(name)
-    if strict and (wanted is None or not catalogue.offers(wanted.slug)):
+def _selection(name: str, asked: str, catalogue: ModelCatalog, strict: bool) -> ModelSelection:
+    selection = catalogue.find(name)
+    if strict and (selection is None or not catalogue.offers(selection.slug)):
         raise ModelNotFound(f"The model `{asked}` does not exist here.{usable(catalogue)}", param="model")
-    return wanted or Wanted(catalogue.meaning(name))
+    return selection or ModelSelection(catalogue.meaning(name))
 
 
-def usable(catalogue: Catalogue, besides: str = "") -> str:
+def usable(catalogue: ModelCatalog, besides: str = "") -> str:
     """The sentence that ends the refusal of a model: which names there are, but for the one that was refused."""
     names = [spec.slug for spec in catalogue.models if spec.slug != besides]
     return f" Usable models: {', '.join(names)}." if names else ""
 
 
-def settle_model(draft: Draft, setting: Setting) -> None:
+def apply_model(request: RequestBuilder, context: PlanContext) -> None:
     """The upstream's name for the model; a tier in the name is a tier of the request."""
-    draft.body["model"] = setting.wanted.slug
-    if setting.wanted.tier and not draft.body.get("service_tier"):
-        draft.body["service_tier"] = setting.wanted.tier
+    request.body["model"] = context.selection.slug
+    if context.selection.tier and not request.body.get("service_tier"):
+        request.body["service_tier"] = context.selection.tier
 
 
-def settle_input(draft: Draft, setting: Setting) -> None:
+def apply_input(request: RequestBuilder, context: PlanContext) -> None:
     """A list of items that upstream takes: no system role, no orphans, no foreign ids."""
-    items = draft.body.get("input")
+    items = request.body.get("input")
     if not isinstance(items, list):
         text = {"type": "input_text", "text": items if isinstance(items, str) else ""}
         items = [{"type": "message", "role": "user", "content": [text]}]
     # "System messages are not allowed" (docs/reference/errors.md#gateway-refusals); developer is the same place.
-    pause = setting.policy.pause
+    pause = context.policy.pause
     items = [{**item, "role": "developer"} if _is_system(item) else item for item in paced(items, pause)]
-    draft.body["input"], notes = repair(items, pause)
-    draft.adapt(*notes)
+    request.body["input"], notes = sanitize_history(items, pause)
+    request.adapt(*notes)
 
 
-def settle_names(draft: Draft, setting: Setting) -> None:
+def apply_names(request: RequestBuilder, context: PlanContext) -> None:
     """Names of tools that upstream takes, in a continued conversation as well."""
-    if not draft.turn.planning.responses_api:
+    if not request.turn.planning.responses_api:
         return
-    draft.body, names = rename_tools(draft.body, setting.policy.pause)
+    request.body, names = rename_tools(request.body, context.policy.pause)
     if names:
-        draft.tool_names = {**draft.tool_names, **names}
-        draft.adapt("tools:names_shortened")
+        request.tool_names = {**request.tool_names, **names}
+        request.adapt("tools:names_shortened")
 
 
 def _is_system(item: Any) -> bool:
@@ -137,26 +139,26 @@ def _is_system(item: Any) -> bool:
 SUMMARIES = ("auto", "concise", "detailed", "none")
 
 
-def settle_reasoning(draft: Draft, setting: Setting) -> None:
+def apply_reasoning(request: RequestBuilder, context: PlanContext) -> None:
     """Effort and summary; an effort the model lacks becomes the nearest it has.
 
     Raises:
         InvalidRequest: No model has such an effort, or there is no such summary.
     """
-    reasoning = _given(draft, "reasoning")
-    if draft.as_sent and not reasoning:
+    reasoning = _given(request, "reasoning")
+    if request.as_sent and not reasoning:
         return
-    spec, policy = setting.wanted.spec, setting.policy
+    spec, policy = context.selection.spec, context.policy
     own = spec.default_effort if spec else None
     asked = str(reasoning.get("effort") or "").lower()
     if asked and asked not in (*EFFORTS, *(spec.efforts if spec else ())):
-        raise _no_such(draft.turn.planning.effort_param, asked, EFFORTS)
-    effort = asked or str(setting.wanted.effort or policy.effort or own or "medium").lower()
+        raise _no_such(request.turn.planning.effort_param, asked, EFFORTS)
+    effort = asked or str(context.selection.effort or policy.effort or own or "medium").lower()
     used = spec.nearest_effort(effort) if spec else effort
     if effort != used:
-        draft.adapt(f"reasoning.effort:{effort}->{used}" if effort in EFFORTS else f"reasoning.effort:{used}")
+        request.adapt(f"reasoning.effort:{effort}->{used}" if effort in EFFORTS else f"reasoning.effort:{used}")
     reasoning["effort"] = used
-    silent = draft.as_sent or draft.turn.planning.responses_api
+    silent = request.as_sent or request.turn.planning.responses_api
     older = reasoning.pop("generate_summary", None)
     summary = reasoning.pop("summary", None) or older
     if summary and summary not in SUMMARIES:
@@ -164,7 +166,7 @@ def settle_reasoning(draft: Draft, setting: Setting) -> None:
     summary = summary or ("none" if silent else policy.summary)
     if summary != "none":
         reasoning["summary"] = summary
-    draft.body["reasoning"] = reasoning
+    request.body["reasoning"] = reasoning
 
 
 def _no_such(param: str, value: str, values: Sequence[str]) -> InvalidRequest:
@@ -176,20 +178,20 @@ def _no_such(param: str, value: str, values: Sequence[str]) -> InvalidRequest:
     )
 
 
-def settle_text(draft: Draft, setting: Setting) -> None:
+def apply_text(request: RequestBuilder, context: PlanContext) -> None:
     """Verbosity where the model has it."""
-    text = _given(draft, "text")
-    spec = setting.wanted.spec
+    text = _given(request, "text")
+    spec = context.selection.spec
     if spec is not None and not spec.verbosity:
         if text.pop("verbosity", None):
-            draft.ignore(["verbosity"])
-    elif spec is not None and not draft.as_sent:
-        text.setdefault("verbosity", setting.policy.verbosity)
-    draft.body["text"] = text or None
+            request.ignore(["verbosity"])
+    elif spec is not None and not request.as_sent:
+        text.setdefault("verbosity", context.policy.verbosity)
+    request.body["text"] = text or None
 
 
-def _given(draft: Draft, key: str) -> dict[str, Any]:
-    given = draft.body.get(key)
+def _given(request: RequestBuilder, key: str) -> dict[str, Any]:
+    given = request.body.get(key)
     return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else {}
 
 
@@ -198,20 +200,20 @@ def _given(draft: Draft, key: str) -> dict[str, Any]:
 _TIERS = {"fast": "priority", "auto": None, "default": None, "": None, None: None}
 
 
-def settle_tier(draft: Draft, setting: Setting) -> None:
+def apply_tier(request: RequestBuilder, context: PlanContext) -> None:
     """A service tier that upstream knows, or none."""
-    asked = draft.body.get("service_tier")
+    asked = request.body.get("service_tier")
     tier = _TIERS.get(asked, asked) if isinstance(asked, str | None) else None
-    offered = setting.wanted.spec.tiers if setting.wanted.spec else ("priority",)
-    draft.body["service_tier"] = tier if tier in offered else None
+    offered = context.selection.spec.tiers if context.selection.spec else ("priority",)
+    request.body["service_tier"] = tier if tier in offered else None
     if tier and tier not in offered:
-        draft.ignore(["service_tier"])
+        request.ignore(["service_tier"])
 
 
-def settle_tools(draft: Draft, setting: Setting) -> None:
+def apply_tools(request: RequestBuilder, context: PlanContext) -> None:
     """No empty tool list, and a choice wherever there are tools."""
-    body = draft.body
-    if draft.as_sent:
+    body = request.body
+    if request.as_sent:
         return
     if not body.get("tools"):
         for key in ("tools", "tool_choice", "parallel_tool_calls"):
@@ -220,13 +222,13 @@ def settle_tools(draft: Draft, setting: Setting) -> None:
         body["tool_choice"] = "auto"
 
 
-def settle_include(draft: Draft, setting: Setting) -> None:
+def apply_include(request: RequestBuilder, context: PlanContext) -> None:
     """Encrypted reasoning is always asked for, so that the next turn can hand it back."""
-    given = draft.body.get("include")
+    given = request.body.get("include")
     include = [entry for entry in given if isinstance(entry, str)] if isinstance(given, list) else []
     if ENCRYPTED_REASONING not in include:
         include.append(ENCRYPTED_REASONING)
-    draft.body["include"] = include
+    request.body["include"] = include
 
 
 # Fields that apis turn into something else, so that dropping them is no news.
@@ -236,12 +238,12 @@ _SETTLED = frozenset(
 _KNOWN = _SETTLED.union(ALLOWED)
 
 
-def settle_keys(draft: Draft, setting: Setting) -> None:
+def apply_keys(request: RequestBuilder, context: PlanContext) -> None:
     """Only what upstream takes leaves the house."""
-    body = draft.body
-    draft.ignore(key for key, value in body.items() if key not in _KNOWN and value is not None)
-    draft.body = {key: body[key] for key in ALLOWED if body.get(key) is not None}
-    draft.body |= {"store": False, "stream": True}
+    body = request.body
+    request.ignore(key for key, value in body.items() if key not in _KNOWN and value is not None)
+    request.body = {key: body[key] for key in ALLOWED if body.get(key) is not None}
+    request.body |= {"store": False, "stream": True}
 
 
 _NAMESPACE = uuid.UUID("5c0de390-9b1d-4c44-8a6e-2f5b6f0a7c11")
@@ -250,20 +252,20 @@ _NAMESPACE = uuid.UUID("5c0de390-9b1d-4c44-8a6e-2f5b6f0a7c11")
 _SINGLE = frozenset({"anonymous", "default"})
 
 
-def settle_cache_key(draft: Draft, setting: Setting) -> None:
+def apply_cache_key(request: RequestBuilder, context: PlanContext) -> None:
     """The conversation's identity in ``prompt_cache_key`` and ``cache_key``."""
-    given = draft.body.get("prompt_cache_key")
-    own = given if isinstance(given, str) and given else draft.caller.session
-    pause = setting.policy.pause
-    key = _presentable(own, draft.caller, pause) if own else setting.policy.conversation(fingerprint(draft, pause))
-    draft.cache_key = draft.body["prompt_cache_key"] = key
+    given = request.body.get("prompt_cache_key")
+    own = given if isinstance(given, str) and given else request.caller.session
+    pause = context.policy.pause
+    key = _presentable(own, request.caller, pause) if own else context.policy.conversation(fingerprint(request, pause))
+    request.cache_key = request.body["prompt_cache_key"] = key
 
 
-def fingerprint(draft: Draft, pause: Pause = no_pause) -> str:
+def fingerprint(request: RequestBuilder, pause: Pause = no_pause) -> str:
     """What all turns of a conversation share, as a UUID; another caller's twin has another."""
-    users = (_words(item) for item in draft.body["input"] if isinstance(item, dict) and item.get("role") == "user")
-    start = [draft.caller.key, draft.body.get("instructions"), list(islice(users, 1))]
-    return _named(encode_paced(start, pause) if draft.turn.execution.pause else encode_json(start), pause)
+    users = (_words(item) for item in request.body["input"] if isinstance(item, dict) and item.get("role") == "user")
+    start = [request.caller.key, request.body.get("instructions"), list(islice(users, 1))]
+    return _named(encode_paced(start, pause) if request.turn.execution.pause else encode_json(start), pause)
 
 
 def _words(item: dict[str, Any]) -> Any:
@@ -290,20 +292,20 @@ def _named(name: Encoded, pause: Pause, form: Form = as_it_is) -> str:
 _CLIENT_TOOLS = frozenset({"function", "custom", "namespace", "tool_search"})
 
 
-def settle_shape(draft: Draft, setting: Setting) -> None:
+def apply_shape(request: RequestBuilder, context: PlanContext) -> None:
     """Classic or lite, as the catalogue says.
 
     A body that is lite already keeps its shape and gets the header; hosted
     tools cannot travel in the lite shape, so such a turn stays classic.
     """
-    body, spec = draft.body, setting.wanted.spec
+    body, spec = request.body, context.selection.spec
     if is_lite(body):
-        draft.lite = True
-        draft.body = body if draft.as_sent else {"instructions": "", **body}
+        request.lite = True
+        request.body = body if request.as_sent else {"instructions": "", **body}
     elif spec and spec.lite and all(_type(tool) in _CLIENT_TOOLS for tool in body.get("tools") or []):
-        draft.lite = True
-        draft.body = _rewritten(body, setting.policy.pause)
-        draft.adapt("shape:responses_lite")
+        request.lite = True
+        request.body = _rewritten(body, context.policy.pause)
+        request.adapt("shape:responses_lite")
 
 
 def is_lite(body: Body) -> bool:
@@ -342,17 +344,17 @@ def _type(value: Any) -> Any:
     return value.get("type") if isinstance(value, dict) else None
 
 
-STEPS: tuple[Callable[[Draft, Setting], None], ...] = (
-    settle_model,
-    settle_input,
-    settle_names,
-    settle_instructions,
-    settle_reasoning,
-    settle_text,
-    settle_tier,
-    settle_tools,
-    settle_include,
-    settle_cache_key,
-    settle_shape,
-    settle_keys,
+STEPS: tuple[Callable[[RequestBuilder, PlanContext], None], ...] = (
+    apply_model,
+    apply_input,
+    apply_names,
+    apply_instructions,
+    apply_reasoning,
+    apply_text,
+    apply_tier,
+    apply_tools,
+    apply_include,
+    apply_cache_key,
+    apply_shape,
+    apply_keys,
 )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from codexproxy.planning.model_catalog import Catalogue, Wanted
+from codexproxy.planning.model_catalog import ModelCatalog, ModelSelection
 from codexproxy.protocol.pacing import Pause, no_pause
 from codexproxy.protocol.request import Turn
 
@@ -36,15 +36,15 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class PlanContext:
     """What the steps look things up in."""
 
     policy: Policy
-    catalogue: Catalogue
-    wanted: Wanted
+    catalogue: ModelCatalog
+    selection: ModelSelection
 
 
-class Draft:
+class RequestBuilder:
     """What the steps of a plan change; the turn itself stays as it came.
 
     Args:

@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 from codexproxy.errors import UpstreamFailed
-from codexproxy.protocol.events import Batch, Event, key_of
+from codexproxy.protocol.events import Batch, Event, item_key
 from codexproxy.protocol.item_tracker import ADDED, DONE, ItemTracker, Key
 
 Item = dict[str, Any]
@@ -224,7 +224,7 @@ class ResponseAggregator:
         self._next = max(self._next, index + 1)
 
     def _index(self, data: dict[str, Any]) -> int:
-        key = key_of(data)
+        key = item_key(data)
         if isinstance(key, int):
             return key
         return self._indexes.setdefault(key, self._next)

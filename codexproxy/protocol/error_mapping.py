@@ -29,7 +29,7 @@ _KEPT = ("plan_type", "resets_at", "resets_in_seconds")
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
+class ErrorMapping:
     """How one upstream code is told to the caller.
 
     Attributes:
@@ -43,22 +43,22 @@ class Meaning:
     retryable: bool | None = None
 
 
-CODES: dict[str, Meaning] = {
-    "server_is_overloaded": Meaning(Overloaded, "overloaded"),
-    "slow_down": Meaning(Overloaded, "overloaded"),
-    "overloaded": Meaning(Overloaded),
-    "rate_limit_exceeded": Meaning(RateLimited, retryable=True),
-    "usage_limit_reached": Meaning(RateLimited),
-    "insufficient_quota": Meaning(RateLimited),
-    "usage_not_included": Meaning(PermissionRefused),
-    "deactivated_workspace": Meaning(PermissionRefused, "account_deactivated"),
-    "model_not_found": Meaning(ModelNotFound),
-    "context_length_exceeded": Meaning(ContextLengthExceeded),
-    "invalid_prompt": Meaning(UpstreamRejected),
-    "cyber_policy": Meaning(UpstreamRejected),
-    "bio_policy": Meaning(UpstreamRejected),
-    "invalid_encrypted_content": Meaning(UpstreamRejected),
-    "server_error": Meaning(UpstreamFailed, "upstream_unavailable"),
+CODES: dict[str, ErrorMapping] = {
+    "server_is_overloaded": ErrorMapping(Overloaded, "overloaded"),
+    "slow_down": ErrorMapping(Overloaded, "overloaded"),
+    "overloaded": ErrorMapping(Overloaded),
+    "rate_limit_exceeded": ErrorMapping(RateLimited, retryable=True),
+    "usage_limit_reached": ErrorMapping(RateLimited),
+    "insufficient_quota": ErrorMapping(RateLimited),
+    "usage_not_included": ErrorMapping(PermissionRefused),
+    "deactivated_workspace": ErrorMapping(PermissionRefused, "account_deactivated"),
+    "model_not_found": ErrorMapping(ModelNotFound),
+    "context_length_exceeded": ErrorMapping(ContextLengthExceeded),
+    "invalid_prompt": ErrorMapping(UpstreamRejected),
+    "cyber_policy": ErrorMapping(UpstreamRejected),
+    "bio_policy": ErrorMapping(UpstreamRejected),
+    "invalid_encrypted_content": ErrorMapping(UpstreamRejected),
+    "server_error": ErrorMapping(UpstreamFailed, "upstream_unavailable"),
 }
 
 # What upstream's words tell of the account ("Rate limit reached … in organization org-…"), whose turns others may ask.
@@ -75,7 +75,7 @@ def failure_of(event: Event) -> ProxyError | None:
     if event.type not in ("error", "response.failed"):
         return None
     details = error_object(event.data)
-    return failure_from(details, default=Meaning(UpstreamFailed, "upstream_unavailable"))
+    return failure_from(details, default=ErrorMapping(UpstreamFailed, "upstream_unavailable"))
 
 
 def error_object(data: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def error_object(data: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in data.items() if key not in ("type", "response")}
 
 
-def failure_from(details: dict[str, Any], *, default: Meaning, status: int | None = None) -> ProxyError:
+def failure_from(details: dict[str, Any], *, default: ErrorMapping, status: int | None = None) -> ProxyError:
     """The error to raise for upstream's error object.
 
     Args:

@@ -104,13 +104,13 @@ class Event:
         return f"Event({self.type!r}, {len(self.raw)} bytes)"
 
 
-def key_of(data: dict[str, Any]) -> int | str | None:
+def item_key(data: dict[str, Any]) -> int | str | None:
     """What tells an event's item from the others: its output index, else its id."""
     index = data.get("output_index")
-    return index if isinstance(index, int) else id_of(data)
+    return index if isinstance(index, int) else item_id(data)
 
 
-def id_of(data: dict[str, Any]) -> str | None:
+def item_id(data: dict[str, Any]) -> str | None:
     """The id of an event's item, which some events name and others carry."""
     item = data.get("item")
     id = data.get("item_id") or (item.get("id") if isinstance(item, dict) else None)
@@ -130,7 +130,7 @@ def encode_json(value: Any) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
-def written(value: Any) -> str:
+def as_text(value: Any) -> str:
     """What somebody wrote into a call: a string by every schema, although some send the JSON itself."""
     if value is None:
         return ""

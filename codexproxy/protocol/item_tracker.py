@@ -8,7 +8,7 @@ Everything that interprets a stream asks an ``ItemTracker`` of its own.
 from collections.abc import Iterator
 from typing import Any
 
-from codexproxy.protocol.events import Event, id_of, key_of
+from codexproxy.protocol.events import Event, item_id, item_key
 
 Key = int | str
 Data = dict[str, Any]
@@ -45,7 +45,7 @@ class ItemTracker:
         if find is None and isinstance(index, int) and index in self._known:
             return event
         key = find(self, data) if find is not None else self.key(data)
-        if key == key_of(data):
+        if key == item_key(data):
             return event
         others = {name: value for name, value in data.items() if name not in ("output_index", "item_id")}
         return Event(event.type, event.raw, b"", {**others, **place_of(key)})
@@ -60,7 +60,7 @@ class ItemTracker:
 
     def finish(self, key: Key, item: Data) -> None:
         """Marks an item as complete."""
-        self.done[key] = id_of({"item": item})
+        self.done[key] = item_id({"item": item})
 
     def unfinished(self, output: Any) -> Iterator[tuple[Key, Data]]:
         """Items of a final output that were not completed in the stream, with their keys.
@@ -73,7 +73,7 @@ class ItemTracker:
             return
         ids = {id for id in self.done.values() if id}
         for position, item in enumerate(items):
-            if isinstance(item, dict) and id_of({"item": item}) not in ids:
+            if isinstance(item, dict) and item_id({"item": item}) not in ids:
                 key = self._final_key(item, position)
                 if key not in self.done:
                     yield key, item
@@ -84,14 +84,14 @@ class ItemTracker:
         return key if key is not None and key in self._known else position
 
     def _key(self, data: Data) -> Key | None:
-        key, id = key_of(data), id_of(data)
+        key, id = item_key(data), item_id(data)
         if key in self._known or id is None:
             return key
         alias = self._indexes.get(id, id)
         return alias if alias in self._known else key
 
     def _begin(self, data: Data) -> Key:
-        index, id = key_of(data), id_of(data)
+        index, id = item_key(data), item_id(data)
         if isinstance(index, int) and id is not None:
             self._indexes[id] = index
         key = self._key(data)

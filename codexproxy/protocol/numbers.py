@@ -92,7 +92,7 @@ def read_usage(report: Any) -> Usage | None:
     )
 
 
-def told_usage(event: Event) -> Usage | None:
+def reported_usage(event: Event) -> Usage | None:
     """The usage that a terminal event tells; None where it tells none."""
     return read_usage(usage_of(event))
 

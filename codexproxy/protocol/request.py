@@ -76,7 +76,7 @@ class RoutingHints:
     """What planning found out about the way of a turn.
 
     Attributes:
-        family: Family of the model's name (``Catalogue.family``).
+        family: Family of the model's name (``ModelCatalog.family``).
         local: Whether the model's name asks for the local Codex CLI.
         lite: Whether the body has the Responses-Lite shape, which a header announces upstream.
         forwards_failures: Whether the client acts on upstream's own failure events.
@@ -237,7 +237,7 @@ def encoded(turn: Turn) -> Encoded:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class Credential:
     """The right to call upstream now.
 
     Attributes:
@@ -252,7 +252,7 @@ class Access:
 class CredentialSource(Protocol):
     """Where backends get their access from, once per upstream request."""
 
-    def current(self) -> Access:
+    def current(self) -> Credential:
         """Access that upstream should accept now.
 
         Raises:
@@ -261,7 +261,7 @@ class CredentialSource(Protocol):
             UpstreamFailed: It has to be renewed and the issuer cannot be reached.
         """
 
-    def recover(self, rejected: str) -> Access:
+    def recover(self, rejected: str) -> Credential:
         """Access to try instead of a token that upstream answered with 401.
 
         Args:

@@ -30,7 +30,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Answerer:
+class ResponseMetadata:
     """Who answers, as far as the first response headers tell.
 
     Attributes:
@@ -59,7 +59,7 @@ class EventStream:
         answerer: Who answers.
     """
 
-    def __init__(self, source: Source, patience: float = 15.0, answerer: Answerer = Answerer()) -> None:
+    def __init__(self, source: Source, patience: float = 15.0, answerer: ResponseMetadata = ResponseMetadata()) -> None:
         self.answerer = answerer
         self.patience = patience
         self.terminal: Event | None = None
@@ -90,7 +90,7 @@ class EventStream:
         while PREAMBLE.issuperset(map(_type, self._held)):
             batch = self._source.read(self.patience)
             if batch is None:
-                raise truncated()
+                raise incomplete_stream_error()
             self._held += batch
         return self._held
 
@@ -111,7 +111,7 @@ class EventStream:
                 patience = LINGER
             batch = read(patience)
         if self.terminal is None:
-            raise truncated()
+            raise incomplete_stream_error()
 
     def _until_terminal(self, batch: Batch) -> Batch:
         for position, event in enumerate(batch):
@@ -130,7 +130,7 @@ class EventStream:
                 self._closers.pop()()
 
 
-def truncated() -> UpstreamFailed:
+def incomplete_stream_error() -> UpstreamFailed:
     """The failure of a stream that stopped without a terminal event."""
     return UpstreamFailed(
         "Upstream ended the stream before the answer was complete. Please try again.",

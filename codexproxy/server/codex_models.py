@@ -9,11 +9,11 @@ from functools import lru_cache
 from flask import Response, request
 
 from codexproxy.errors import UpstreamFailed
-from codexproxy.planning.model_catalog import Catalogue
+from codexproxy.planning.model_catalog import ModelCatalog
 from codexproxy.protocol.events import encode_json
 
 
-def codex_models(catalogue: Catalogue) -> Response:
+def codex_models(catalogue: ModelCatalog) -> Response:
     """The catalogue as the CLI reads it; 304 for one who has it already.
 
     Raises:
@@ -27,13 +27,13 @@ def codex_models(catalogue: Catalogue) -> Response:
     return response
 
 
-def models_tag(catalogue: Catalogue) -> str | None:
+def models_tag(catalogue: ModelCatalog) -> str | None:
     """The tag of the catalogue, which every turn tells: at another one the CLI fetches the list anew."""
     return _listing(catalogue)[1] if catalogue.is_live else None
 
 
 # A worker has one catalogue at a time, and a new one every hour; keys that may not use all of it have their own.
 @lru_cache(maxsize=8)
-def _listing(catalogue: Catalogue) -> tuple[bytes, str]:
+def _listing(catalogue: ModelCatalog) -> tuple[bytes, str]:
     body = encode_json({"models": catalogue.infos})
     return body, f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'

@@ -7,7 +7,7 @@ from flask import Response, request
 from codexproxy.access.authorization import Right
 from codexproxy.access.client_detection import CODEX_CLI
 from codexproxy.errors import ProxyError
-from codexproxy.planning.model_catalog import Catalogue
+from codexproxy.planning.model_catalog import ModelCatalog
 from codexproxy.protocol.events import encode_json
 from codexproxy.protocol.request import Turn
 from codexproxy.server.codex_models import models_tag
@@ -20,7 +20,7 @@ CODEX = f"{NATIVE}/codex"
 WHAM = f"{NATIVE}/wham"
 
 
-def adapt_codex_request(turn: Turn, catalogue: Catalogue, context: RequestContext) -> Turn:
+def adapt_codex_request(turn: Turn, catalogue: ModelCatalog, context: RequestContext) -> Turn:
     """Leaves a turn of the CLI as it is, with the headers upstream wants; notes in the context that it is one."""
     context.speaks_codex = turn.caller.client == CODEX_CLI or request.path.startswith(NATIVE)
     if not context.speaks_codex:

@@ -7,7 +7,7 @@ from flask import Response, request
 from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.apis.openai_responses.compaction import KEYS, summarised, summarising
 from codexproxy.errors import NotOffered
-from codexproxy.metering.charge import spread
+from codexproxy.metering.charge import with_tally
 from codexproxy.server import dry_run
 from codexproxy.server.non_streaming import collect
 from codexproxy.server.prepare import PreparedRequest, admit, open_call, prepare
@@ -27,7 +27,7 @@ def compact(api: ResponsesApi, services: Services) -> Response:
     if request.headers.get(dry_run.HEADER) == "1":
         return dry_run.reply(prepared, services, context)
     admit(prepared, services, context, running)
-    (turn,) = spread([prepared.turn], running.tally)
+    (turn,) = with_tally([prepared.turn], running.tally)
     try:
         return json_reply(services.router.compact(turn, KEYS, prepared.access.route))
     except NotOffered:

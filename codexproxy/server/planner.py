@@ -7,11 +7,11 @@ from typing import Protocol
 
 from codexproxy.access.authorization import Identity
 from codexproxy.apis.base import Api
-from codexproxy.compat.strict_schema.decode import reshape
-from codexproxy.compat.truncate.truncator import cut
+from codexproxy.compat.strict_schema.decode import decode_stream
+from codexproxy.compat.truncate.truncator import truncate
 from codexproxy.errors import ModelNotFound
 from codexproxy.metering.input_tokens import count_input
-from codexproxy.planning.model_catalog import Catalogue
+from codexproxy.planning.model_catalog import ModelCatalog
 from codexproxy.planning.plan import plan, usable
 from codexproxy.planning.request_builder import Policy
 from codexproxy.protocol.pacing import Pause, no_pause
@@ -24,7 +24,7 @@ from codexproxy.upstream.router.router import Router
 class CatalogueSource(Protocol):
     """Where the current catalogue comes from."""
 
-    def current(self) -> Catalogue:
+    def current(self) -> ModelCatalog:
         """The catalogue of this moment; cheap enough for every request."""
 
 
@@ -46,7 +46,7 @@ class Planner:
     inline_images: Callable[[Turn], Turn] | None = None
     pause: Pause = no_pause
 
-    def models_for(self, identity: Identity) -> Catalogue:
+    def models_for(self, identity: Identity) -> ModelCatalog:
         """The current catalogue, which lists those models only that a caller may use."""
         catalogue = self.catalogue.current()
         return catalogue if identity.uses_all_models else _limited(catalogue, identity.models)
@@ -73,13 +73,13 @@ class Planner:
                 stream = self.router.open(ready, route)
             except ModelNotFound as refusal:
                 raise _naming_usable(refusal, ready, self.models_for(identity)) from refusal
-            stream = cut(stream, turn.stop, turn.max_tokens, lambda: count_input(turn.body, self.pause))
-            return stream if turn.restorer is None else reshape(stream, turn.restorer, self.pause)
+            stream = truncate(stream, turn.stop, turn.max_tokens, lambda: count_input(turn.body, self.pause))
+            return stream if turn.restorer is None else decode_stream(stream, turn.restorer, self.pause)
 
         return open
 
 
-def _naming_usable(refusal: ModelNotFound, turn: Turn, catalogue: Catalogue) -> ModelNotFound:
+def _naming_usable(refusal: ModelNotFound, turn: Turn, catalogue: ModelCatalog) -> ModelNotFound:
     if refusal.param is not None:  # ours, and complete
         return refusal
     message = refusal.message + usable(catalogue, besides=str(turn.body.get("model") or ""))
@@ -90,5 +90,5 @@ def _naming_usable(refusal: ModelNotFound, turn: Turn, catalogue: Catalogue) -> 
 
 # The same object for each key with the same models, so that what is made of it is made once.
 @lru_cache(maxsize=64)
-def _limited(catalogue: Catalogue, patterns: tuple[str, ...]) -> Catalogue:
+def _limited(catalogue: ModelCatalog, patterns: tuple[str, ...]) -> ModelCatalog:
     return catalogue.limited_to(Identity(models=patterns).may_use)

@@ -7,7 +7,7 @@ from flask import request
 
 from codexproxy.apis.base import Api
 from codexproxy.errors import BodyTooLarge, RateLimited
-from codexproxy.metering.charge import spread
+from codexproxy.metering.charge import with_tally
 from codexproxy.observability.bodies import log_body
 from codexproxy.protocol.request import LARGE, Turn, paused
 from codexproxy.server.admission import Pass
@@ -103,7 +103,7 @@ def open_call(
     prepared: PreparedRequest, services: Services, running: RunningTurn, turns: Sequence[Turn] | None = None
 ) -> UpstreamCall:
     """Begins to open an admitted request's turns, or others in their place; closed when the turn ends."""
-    asked, party = share_slots(spread(prepared.turns if turns is None else turns, running.tally))
+    asked, party = share_slots(with_tally(prepared.turns if turns is None else turns, running.tally))
     open = services.planner.opener(prepared.access.route, prepared.access.identity)
     call = UpstreamCall(open, asked, running.answered_by, party)
     running.exits.callback(call.close)

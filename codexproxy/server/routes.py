@@ -9,7 +9,7 @@ from codexproxy import __version__
 from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.errors import InvalidRequest, ModelNotFound
 from codexproxy.observability.metrics import CONTENT_TYPE
-from codexproxy.planning.model_catalog import EFFORTS, Catalogue, ModelSpec
+from codexproxy.planning.model_catalog import EFFORTS, ModelCatalog, ModelSpec
 from codexproxy.planning.plan import usable
 from codexproxy.protocol.events import encode_json
 from codexproxy.server.codex_models import codex_models
@@ -74,13 +74,13 @@ def model_routes(services: Services) -> Blueprint:
     return blueprint
 
 
-def _may_use(name: str, catalogue: Catalogue) -> bool:
+def _may_use(name: str, catalogue: ModelCatalog) -> bool:
     wanted = catalogue.find(name)
     identity = current().identity
     return identity.may_ask(name, catalogue.family(name), wanted.slug if wanted is not None else name)
 
 
-def model_object(name: str, catalogue: Catalogue) -> dict[str, Any]:
+def model_object(name: str, catalogue: ModelCatalog) -> dict[str, Any]:
     """One model as the platform shows it; ``name`` may be an alias or carry an effort."""
     wanted = catalogue.find(name)
     shown = {"id": name, "object": "model", "created": CREATED, "owned_by": "codex"}

@@ -12,7 +12,7 @@ from codexproxy.metering.charge import Tally
 from codexproxy.observability.log import fields
 from codexproxy.protocol.numbers import Usage
 from codexproxy.protocol.request import Execution, StorageOptions, Turn
-from codexproxy.protocol.stream import Answerer, EventStream
+from codexproxy.protocol.stream import EventStream, ResponseMetadata
 from codexproxy.server.turn_observer import TurnObserver
 from codexproxy.storage.sqlite.ledger import TurnRecord
 from codexproxy.storage.turn_journal import Account, Slot
@@ -71,7 +71,7 @@ class RunningTurn:
         self.request_id = request_id
         self.timer = timer
         self.planned: Turn | None = None
-        self.answerer: Answerer | None = None
+        self.answerer: ResponseMetadata | None = None
         self.error: ProxyError | None = None
         self.status = 0
         self.tally = Tally()

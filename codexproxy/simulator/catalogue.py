@@ -107,7 +107,7 @@ def _model_info(
     }
 
 
-class Catalogue:
+class ModelCatalog:
     """The models on offer; replaceable while running."""
 
     def __init__(self) -> None:

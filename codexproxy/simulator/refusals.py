@@ -6,7 +6,7 @@ See docs/reference/errors.md#gateway-refusals and docs/reference/errors.md#http-
 from dataclasses import dataclass, field
 from typing import Any
 
-from codexproxy.simulator.catalogue import Catalogue
+from codexproxy.simulator.catalogue import ModelCatalog
 from codexproxy.simulator.replies import Headers, Reply, html_reply, json_reply
 from codexproxy.simulator.rules import Active
 from codexproxy.simulator.tokens import AccessRefused, Login, TokenStore
@@ -136,7 +136,7 @@ def check_user_agent(headers: dict[str, str], rules: Active) -> None:
         raise challenge()
 
 
-def check_gateway(body: Body, rules: Active, catalogue: Catalogue, official_instructions: str | None) -> None:
+def check_gateway(body: Body, rules: Active, catalogue: ModelCatalog, official_instructions: str | None) -> None:
     """Raises the gateway's Refusal for a turn it does not let through."""
     _check_instructions(body.get("instructions"), rules, official_instructions)
     if rules.on("store_must_be_false") and body.get("store") is not False:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from codexproxy.simulator.catalogue import Catalogue
+from codexproxy.simulator.catalogue import ModelCatalog
 from codexproxy.simulator.connection import Answer, Ended
 from codexproxy.simulator.device import DeviceCodes
 from codexproxy.simulator.gates import Gates
@@ -51,7 +51,7 @@ class World:
         self.tokens = TokenStore(self.clock)
         self.codes = Codes()
         self.devices = DeviceCodes(self.clock)
-        self.catalogue = Catalogue()
+        self.catalogue = ModelCatalog()
         self.quota = Quota()
         self.cache = PromptCache()
         self.scripts = ScriptQueue()

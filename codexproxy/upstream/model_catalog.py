@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from codexproxy.errors import ProxyError
-from codexproxy.planning.model_catalog import Catalogue
+from codexproxy.planning.model_catalog import ModelCatalog
 
 # Seconds before a failed fetch is tried again.
 RETRY_AFTER = 30.0
@@ -44,12 +44,12 @@ class LiveCatalogue:
         self._aliases = dict(aliases or {})
         self._refresh_seconds = refresh_seconds
         self._clock = clock
-        self._catalogue = Catalogue(None, self._aliases)
+        self._catalogue = ModelCatalog(None, self._aliases)
         self._due = float("-inf")
         self._is_worth_waiting_for = True
         self._lock = threading.Lock()
 
-    def current(self) -> Catalogue:
+    def current(self) -> ModelCatalog:
         """The catalogue of this moment; never raises."""
         if self._clock() < self._due:
             return self._catalogue
@@ -79,7 +79,7 @@ class LiveCatalogue:
             return
         began = self._clock()
         try:
-            self._catalogue = Catalogue(self._fetch(), self._aliases)
+            self._catalogue = ModelCatalog(self._fetch(), self._aliases)
             self._due = self._clock() + self._refresh_seconds
             self._is_worth_waiting_for = False
         except ProxyError as error:

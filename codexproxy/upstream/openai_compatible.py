@@ -14,7 +14,7 @@ from codexproxy.observability.bodies import log_body
 from codexproxy.protocol.events import encode_json
 from codexproxy.protocol.pacing import Encoded
 from codexproxy.protocol.request import Turn, encoded
-from codexproxy.protocol.stream import Answerer, Deadlines, EventStream, TimeLimits
+from codexproxy.protocol.stream import Deadlines, EventStream, ResponseMetadata, TimeLimits
 from codexproxy.provider_types import OPENAI, Capabilities
 from codexproxy.upstream.base import Backend
 from codexproxy.upstream.chatgpt.body import Wait
@@ -92,7 +92,7 @@ class RelayBackend(Backend):
         body = encoded(turn)
         note_sent(turn, len(body))
         response = self._send("POST", "/responses", headers, body, deadlines)
-        answerer = Answerer(self.name, {name.lower(): value for name, value in response.headers.items()})
+        answerer = ResponseMetadata(self.name, {name.lower(): value for name, value in response.headers.items()})
         source = ResponseSource(response, deadlines, self._wait, self._clock, self._skipped)
         return EventStream(source, self._patience, answerer)
 

@@ -9,7 +9,7 @@ from codexproxy.access.authorization import Identity
 from codexproxy.access.client_detection import BY_NAME, UNKNOWN, Client
 from codexproxy.access.routing import Rule, check_model, decide
 from codexproxy.errors import ModelNotFound, PermissionRefused
-from codexproxy.planning.model_catalog import Catalogue
+from codexproxy.planning.model_catalog import ModelCatalog
 
 RULES = {
     "codex-cli": Rule(("codex_cli_rs", "codex_exec"), "2apiCodex", complete=True),
@@ -113,7 +113,7 @@ def test_an_empty_allow_list_lists_nobody() -> None:
 
 
 # The owner's aliases: one name, and all names that mean nothing else.
-CATALOGUE = Catalogue(None, {"cheap": "gpt-5.1-codex-mini", "gpt-4*": "gpt-5.1", "*": "gpt-5.2"})
+CATALOGUE = ModelCatalog(None, {"cheap": "gpt-5.1-codex-mini", "gpt-4*": "gpt-5.1", "*": "gpt-5.2"})
 
 
 @pytest.mark.parametrize(

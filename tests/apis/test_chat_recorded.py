@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codexproxy.compat.history.sanitize import repair
+from codexproxy.compat.history.sanitize import sanitize_history
 from codexproxy.errors import ProxyError
 from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.request import Caller
@@ -119,7 +119,7 @@ def test_a_recorded_request_becomes_a_turn_that_needs_no_repair(payload: dict[st
     assert turn.stream is payload.get("stream", False)
     assert turn.count == payload.get("n", 1)
     items = turn.body["input"]
-    assert repair(items) == (items, [])
+    assert sanitize_history(items) == (items, [])
     for item in items:
         if item["type"] == "message":
             allowed = PARTS.get(item["role"], PARTS["user"])

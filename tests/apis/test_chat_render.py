@@ -8,7 +8,7 @@ import pytest
 from codexproxy.apis.base import DONE
 from codexproxy.apis.openai_chat import ChatApi
 from codexproxy.apis.openai_chat.options import ChatRenderOptions
-from codexproxy.compat.truncate.truncator import Cutter
+from codexproxy.compat.truncate.truncator import StreamTruncator
 from codexproxy.errors import ProxyError, UpstreamFailed
 from codexproxy.protocol.events import Batch, Event
 from codexproxy.protocol.request import Caller
@@ -125,7 +125,7 @@ def test_text_is_delivered_once_however_it_comes(way: str, output: list[Any], ca
         output = []
     batch = events(created(), *WAYS_OF_SAYING_HELLO[way], ended(output=output))
     if cap:
-        batch = Cutter(("goodbye",), cap).feed(batch)
+        batch = StreamTruncator(("goodbye",), cap).feed(batch)
     assert streamed(batch).content == "hello"
     assert completed(batch)["choices"][0]["message"]["content"] == "hello"
 
@@ -236,7 +236,7 @@ def test_arguments_that_are_no_text_are_told_as_text(way: str, cap: dict[str, An
     output = [] if WAYS_OF_CALLING_WITHOUT_TEXT[way] else [{**function_call("look"), "arguments": {"a": 1}}]
     batch = events(created(), *WAYS_OF_CALLING_WITHOUT_TEXT[way], ended(output=output))
     if cap:
-        batch = Cutter((), 500).feed(batch)
+        batch = StreamTruncator((), 500).feed(batch)
     assert streamed(batch).calls == {0: {"id": "call_1", "kind": "function", "name": "look", "written": '{"a":1}'}}
     if way != "after their pieces":
         (call,) = completed(batch)["choices"][0]["message"]["tool_calls"]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codexproxy.errors import InvalidRequest
-from codexproxy.planning.model_catalog import Catalogue
+from codexproxy.planning.model_catalog import ModelCatalog
 from codexproxy.planning.plan import ALLOWED, plan
 from codexproxy.planning.request_builder import Policy
 from codexproxy.protocol.request import Body, Caller
@@ -19,7 +19,7 @@ from tests.apis.test_chat_recorded import request_bodies
 
 MODELS = {model["slug"]: model for model in default_models()}
 DEFAULT_RULES = Active({name: True for name, rule in RULES.items() if rule.default})
-CATALOGUE = Catalogue(MODELS.values())
+CATALOGUE = ModelCatalog(MODELS.values())
 
 
 def sent(payload: dict[str, Any], slug: str = "gpt-5.2") -> Body:

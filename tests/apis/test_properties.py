@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from codexproxy.apis.base import Renderer
 from codexproxy.apis.openai_completions import CompletionsApi
 from codexproxy.apis.openai_responses import ResponsesApi
-from codexproxy.compat.history.sanitize import repair
-from codexproxy.compat.truncate.truncator import Cutter
+from codexproxy.compat.history.sanitize import sanitize_history
+from codexproxy.compat.truncate.truncator import StreamTruncator
 from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.request import Caller
 from codexproxy.upstream.chatgpt.sse import Decoder
@@ -132,7 +132,7 @@ def test_a_history_survives_the_way_to_a_turn_and_back(history: list[list[Json]]
     messages = [said for round in history for said in round]
     items = turn_of(messages=messages).body["input"]
     assert as_messages(items) == messages
-    mended, notes = repair(items)
+    mended, notes = sanitize_history(items)
     # What begins like think text is taken for ours; nothing else needs a repair.
     assert [note for note in notes if not note.startswith(("think_text", "empty_message"))] == []
     assert len(mended) <= len(items)
@@ -212,7 +212,7 @@ RENDERERS: dict[str, Callable[[], Renderer]] = {
 }
 
 
-def written(renderer: Renderer, pieces: list[bytes], cutter: Cutter | None) -> bytes:
+def written(renderer: Renderer, pieces: list[bytes], cutter: StreamTruncator | None) -> bytes:
     """What a client gets of a stream that comes in these pieces; a failure is told like in the web layer."""
     decoder, out = Decoder(), []
     for batch in (*map(decoder.feed, pieces), decoder.end()):
@@ -241,7 +241,7 @@ def test_however_the_network_cuts_a_stream_its_client_gets_the_same_bytes(
 def outcome(
     make: Callable[[], Renderer], pieces: list[bytes], ending: tuple[tuple[str, ...], int | None] | None
 ) -> bytes:
-    cutter = Cutter(*ending) if ending and any(ending) else None
+    cutter = StreamTruncator(*ending) if ending and any(ending) else None
     return written(make(), pieces, cutter)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from codexproxy.compat.history.continuation import continued, identified, replayed
+from codexproxy.compat.history.continuation import as_input, expand_history, with_item_ids
 from codexproxy.errors import BodyTooLarge, InvalidRequest
 from codexproxy.protocol.events import encode_json
 from codexproxy.protocol.request import StorageOptions, Turn
@@ -65,14 +65,14 @@ def reference(id: str) -> Item:
 
 def refusal(turn: Turn, memory: Notebook) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as caught:
-        continued(turn, memory)
+        expand_history(turn, memory)
     return caught.value
 
 
 def test_a_turn_that_leans_on_nothing_stays_as_it_is():
     memory = Notebook()
     given = turn(user("hi"))
-    found = continued(given, memory)
+    found = expand_history(given, memory)
     assert found.body == given.body and found.adapted == ()
     assert found.storage.own_input == [user("hi")] and found.storage.store is None
     assert memory.asked == []
@@ -80,7 +80,7 @@ def test_a_turn_that_leans_on_nothing_stays_as_it_is():
 
 def test_a_continued_response_stands_before_the_new_items():
     memory = Notebook({"r1": Past([user("first", "in_1")], [REASONING, CALL])})
-    found = continued(turn(OUTPUT, previous="r1"), memory)
+    found = expand_history(turn(OUTPUT, previous="r1"), memory)
     assert found.body["input"] == [user("first", "in_1"), REASONING, CALL, OUTPUT]
     assert found.storage.own_input == [OUTPUT]
 
@@ -95,7 +95,7 @@ def test_what_only_tells_how_an_item_was_made_is_not_sent_back():
         "content": [{"type": "output_text", "text": "hi", "annotations": [], "logprobs": []}],
     }
     memory = Notebook({"r1": Past([], [answer, {**CALL, "status": "completed"}])})
-    sent = continued(turn(OUTPUT, previous="r1"), memory).body["input"]
+    sent = expand_history(turn(OUTPUT, previous="r1"), memory).body["input"]
     assert sent[0] == {
         "id": "msg_1",
         "type": "message",
@@ -109,12 +109,12 @@ def test_what_only_tells_how_an_item_was_made_is_not_sent_back():
 
 def test_unknown_items_are_replayed_as_they_are():
     odd = {"type": "web_search_call", "id": "ws_1", "status": "completed", "content": [1]}
-    assert replayed(odd) is odd
+    assert as_input(odd) is odd
 
 
 def test_references_become_the_items_they_name():
     memory = Notebook(kept={"fc_1": {**CALL, "status": "completed"}, "rs_1": REASONING})
-    found = continued(turn(user("hi"), reference("rs_1"), reference("fc_1"), OUTPUT), memory)
+    found = expand_history(turn(user("hi"), reference("rs_1"), reference("fc_1"), OUTPUT), memory)
     assert found.body["input"] == [user("hi"), REASONING, CALL, OUTPUT]
     assert found.storage.own_input == found.body["input"]
     assert memory.asked == [["rs_1", "fc_1"]], "all are looked up at once"
@@ -122,14 +122,14 @@ def test_references_become_the_items_they_name():
 
 def test_what_the_continued_conversation_holds_is_not_repeated():
     memory = Notebook({"r1": Past([user("first", "in_1")], [CALL])}, kept={"fc_1": CALL})
-    found = continued(turn(user("first", "in_1"), reference("fc_1"), OUTPUT, previous="r1"), memory)
+    found = expand_history(turn(user("first", "in_1"), reference("fc_1"), OUTPUT, previous="r1"), memory)
     assert found.body["input"] == [user("first", "in_1"), CALL, OUTPUT]
     assert found.adapted == ("repeated_items=2",)
 
 
 def test_an_odd_id_is_left_to_upstream():
     odd = {"type": "odd", "id": ["x"]}
-    assert continued(turn(odd, previous="r1"), Notebook({"r1": Past([], [CALL])})).body["input"] == [CALL, odd]
+    assert expand_history(turn(odd, previous="r1"), Notebook({"r1": Past([], [CALL])})).body["input"] == [CALL, odd]
 
 
 def test_a_response_that_is_not_stored_is_named():
@@ -151,7 +151,7 @@ def test_only_an_answer_can_be_continued(status: str):
 
 def test_an_incomplete_answer_can_be_continued():
     memory = Notebook({"r1": Past([user("a", "i")], [], "incomplete")})
-    assert continued(turn(user("b"), previous="r1"), memory).body["input"] == [user("a", "i"), user("b")]
+    assert expand_history(turn(user("b"), previous="r1"), memory).body["input"] == [user("a", "i"), user("b")]
 
 
 def test_an_item_that_is_not_stored_is_named_by_its_place():
@@ -160,16 +160,16 @@ def test_an_item_that_is_not_stored_is_named_by_its_place():
 
 
 def test_every_item_gets_an_id_and_keeps_its_own():
-    items = identified([user("a"), user("b", "mine"), OUTPUT, {"type": "odd"}], lambda prefix: f"{prefix}_1")
+    items = with_item_ids([user("a"), user("b", "mine"), OUTPUT, {"type": "odd"}], lambda prefix: f"{prefix}_1")
     assert [item["id"] for item in items] == ["msg_1", "mine", "fco_1", "item_1"]
 
 
 def test_what_is_referred_to_counts_as_often_as_it_is_named_and_is_not_read_beyond_the_bound():
     memory = Notebook(kept={"a": user("x" * 1_000, "a")})
-    assert len(continued(turn(*[reference("a")] * 3), memory, 5_000).body["input"]) == 3
+    assert len(expand_history(turn(*[reference("a")] * 3), memory, 5_000).body["input"]) == 3
     memory.asked.clear()
     with pytest.raises(BodyTooLarge) as caught:
-        continued(turn(*[reference("a")] * 6), memory, 5_000)
+        expand_history(turn(*[reference("a")] * 6), memory, 5_000)
     assert caught.value.status == 413 and caught.value.param == "input"
     assert memory.asked == []
 
@@ -177,11 +177,11 @@ def test_what_is_referred_to_counts_as_often_as_it_is_named_and_is_not_read_beyo
 def test_a_continued_conversation_counts_as_well():
     memory = Notebook(past={"r": Past([user("x" * 1_000, "a")], [])})
     with pytest.raises(BodyTooLarge) as caught:
-        continued(turn(user("and?"), previous="r"), memory, 900)
+        expand_history(turn(user("and?"), previous="r"), memory, 900)
     assert caught.value.param == "previous_response_id"
 
 
 def test_an_item_that_is_named_often_is_asked_for_once():
     memory = Notebook(kept={"a": user("x", "a")})
-    continued(turn(*[reference("a")] * 50), memory)
+    expand_history(turn(*[reference("a")] * 50), memory)
     assert memory.asked == [["a"]]

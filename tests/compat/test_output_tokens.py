@@ -5,14 +5,14 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexproxy.compat.truncate.text_limits import Meter
+from codexproxy.compat.truncate.text_limits import StreamingTokenCounter
 from tests.apis.recorded import recordings
 
 TEXT = st.text(st.sampled_from("abcXYZ 019\n\t.,:!{}\"'éЖ中\U0001f600"), max_size=80)
 
 
 def count(text: str) -> int:
-    meter = Meter()
+    meter = StreamingTokenCounter()
     assert meter.take(text) == text
     return meter.count
 
@@ -30,7 +30,7 @@ def test_words_numbers_and_signs_are_counted_as_tokenizers_do():
 
 
 def test_the_limit_ends_the_text_before_the_first_token_too_many():
-    meter = Meter(2)
+    meter = StreamingTokenCounter(2)
     assert meter.take("one t") == "one t"
     assert meter.take("wo three") == "wo"
     assert meter.full and meter.count == 2
@@ -38,17 +38,17 @@ def test_the_limit_ends_the_text_before_the_first_token_too_many():
 
 
 def test_a_token_does_not_reach_across_two_texts():
-    meter = Meter(2)
+    meter = StreamingTokenCounter(2)
     meter.take("one")
     meter.part()
     meter.take("two")
     assert meter.count == 2 and not meter.full
-    assert Meter(1).take("onetwo") == "onetwo"
+    assert StreamingTokenCounter(1).take("onetwo") == "onetwo"
 
 
 @given(TEXT, st.lists(st.integers(0, 80)), st.none() | st.integers(1, 20))
 def test_neither_count_nor_limit_depend_on_the_pieces(text: str, cuts: list[int], limit: int | None):
-    whole, pieced = Meter(limit), Meter(limit)
+    whole, pieced = StreamingTokenCounter(limit), StreamingTokenCounter(limit)
     edges = [0, *sorted(edge for edge in cuts if edge < len(text)), len(text)]
     taken = "".join(pieced.take(text[start:end]) for start, end in pairwise(edges))
     assert taken == whole.take(text)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codexproxy.compat.history.sanitize import repair, without_thoughts
+from codexproxy.compat.history.sanitize import sanitize_history, without_thoughts
 from codexproxy.compat.history.tool_pairs import NO_RESULT
 
 Item = dict[str, Any]
@@ -48,13 +48,13 @@ FINE: list[list[Item]] = [
 
 @pytest.mark.parametrize("items", FINE, ids=lambda items: str(items)[:50])
 def test_what_is_fine_comes_back_as_it_was(items: list[Item]):
-    mended, notes = repair(items)
+    mended, notes = sanitize_history(items)
     assert notes == []
     assert len(mended) == len(items) and all(new is old for new, old in zip(mended, items, strict=True))
 
 
 def test_an_output_without_its_call_becomes_a_labelled_users_message():
-    mended, notes = repair([output("gone", "42"), said("user", "hi")])
+    mended, notes = sanitize_history([output("gone", "42"), said("user", "hi")])
     label, result = mended[0]["content"]
     assert (mended[0]["role"], "gone" in label["text"], result["text"]) == ("user", True, "42")
     assert notes == ["orphan_output"]
@@ -62,12 +62,12 @@ def test_an_output_without_its_call_becomes_a_labelled_users_message():
 
 def test_the_parts_of_an_orphan_output_are_kept():
     picture = {"type": "input_image", "image_url": "data:image/png;base64,"}
-    (item,), _ = repair([output("gone", [picture])])
+    (item,), _ = sanitize_history([output("gone", [picture])])
     assert item["content"][1] == picture
 
 
 def test_a_call_without_an_output_gets_one_that_says_so():
-    mended, notes = repair([call("a"), call("b"), output("b"), call("c", kind="custom_tool_call")])
+    mended, notes = sanitize_history([call("a"), call("b"), output("b"), call("c", kind="custom_tool_call")])
     assert [(item["type"], item["call_id"], item.get("output")) for item in mended] == [
         ("function_call", "a", None),
         ("function_call_output", "a", NO_RESULT),
@@ -81,17 +81,17 @@ def test_a_call_without_an_output_gets_one_that_says_so():
 
 def test_missing_ids_are_given_and_the_same_every_time():
     items = [call(None), output(""), call("", "g"), output(None, "8")]
-    mended, notes = repair(items)
+    mended, notes = sanitize_history(items)
     first, second = mended[0]["call_id"], mended[2]["call_id"]
     assert first and second and first != second
     assert [mended[1]["call_id"], mended[3]["call_id"]] == [first, second]
-    assert repair([*items, said("user", "more")])[0][:4] == mended
+    assert sanitize_history([*items, said("user", "more")])[0][:4] == mended
     assert Counter(notes) == Counter(["missing_call_id=2", "call_id=2"])
 
 
 def test_an_id_that_is_too_long_is_replaced_on_both_sides():
     long = "call_" + "x" * 100
-    (first, second), notes = repair([call(long), output(long)])
+    (first, second), notes = sanitize_history([call(long), output(long)])
     assert first["call_id"] == second["call_id"] != long
     assert len(first["call_id"]) <= 64
     assert notes == ["call_id"]
@@ -99,7 +99,7 @@ def test_an_id_that_is_too_long_is_replaced_on_both_sides():
 
 def test_an_id_that_is_used_again_in_a_later_round_is_told_apart():
     items = [call("call_0"), output("call_0", "1"), said("user", "x"), call("call_0"), output("call_0", "2")]
-    mended, notes = repair(items)
+    mended, notes = sanitize_history(items)
     assert mended[0]["call_id"] == mended[1]["call_id"] == "call_0"
     assert mended[3]["call_id"] == mended[4]["call_id"] != "call_0"
     assert [mended[1]["output"], mended[4]["output"]] == ["1", "2"]
@@ -107,7 +107,7 @@ def test_an_id_that_is_used_again_in_a_later_round_is_told_apart():
 
 
 def test_an_id_twice_in_one_round_pairs_in_order():
-    mended, _ = repair([call("x", "f"), call("x", "g"), output("x", "1"), output("x", "2")])
+    mended, _ = sanitize_history([call("x", "f"), call("x", "g"), output("x", "1"), output("x", "2")])
     by_id = {item["call_id"]: item["name"] for item in mended if item["type"] == "function_call"}
     answered = {by_id[item["call_id"]]: item["output"] for item in mended if "output" in item}
     assert answered == {"f": "1", "g": "2"}
@@ -115,32 +115,32 @@ def test_an_id_twice_in_one_round_pairs_in_order():
 
 def test_an_answer_to_a_call_that_waits_in_an_older_round_goes_to_the_latest():
     items = [call("x", "old"), said("user", "again"), call("x", "new"), output("x", "1")]
-    mended, _ = repair(items)
+    mended, _ = sanitize_history(items)
     owner = next(item for item in mended if item.get("output") == "1")["call_id"]
     assert next(item for item in mended if item.get("name") == "new")["call_id"] == owner
 
 
 def test_an_output_before_its_call_is_moved_behind_it():
-    mended, notes = repair([output("a"), said("user", "x"), call("a")])
+    mended, notes = sanitize_history([output("a"), said("user", "x"), call("a")])
     assert [item["type"] for item in mended] == ["message", "function_call", "function_call_output"]
     assert notes == ["output_before_call"]
 
 
 def test_a_second_answer_to_one_call_is_kept_as_a_message():
-    mended, notes = repair([call("a"), output("a", "1"), output("a", "2")])
+    mended, notes = sanitize_history([call("a"), output("a", "1"), output("a", "2")])
     assert [item["type"] for item in mended] == ["function_call", "function_call_output", "message"]
     assert notes == ["orphan_output"]
 
 
 def test_the_kind_of_an_output_follows_its_call():
-    (_, answer), notes = repair([call("a", kind="custom_tool_call"), output("a")])
+    (_, answer), notes = sanitize_history([call("a", kind="custom_tool_call"), output("a")])
     assert answer["type"] == "custom_tool_call_output"
     assert notes == ["output_type"]
 
 
 @pytest.mark.parametrize("kind", ["local_shell_call", "shell_call", "apply_patch_call"])
 def test_other_calls_are_paired_by_their_own_kind(kind: str):
-    mended, notes = repair([{"type": kind, "call_id": "a"}, output("a")])
+    mended, notes = sanitize_history([{"type": kind, "call_id": "a"}, output("a")])
     assert [item["type"] for item in mended] == [kind, f"{kind}_output", "message"]
     assert sorted(notes) == ["orphan_call", "orphan_output"]
 
@@ -155,12 +155,12 @@ OUTPUTS: list[tuple[Any, Any, list[str]]] = [
 
 @pytest.mark.parametrize(("given_output", "expected", "told"), OUTPUTS)
 def test_outputs_are_strings_or_input_parts(given_output: Any, expected: Any, told: list[str]):
-    (_, answer), notes = repair([call(), output(text=given_output)])
+    (_, answer), notes = sanitize_history([call(), output(text=given_output)])
     assert (answer["output"], notes) == (expected, told)
 
 
 def test_parts_suit_the_role_that_says_them():
-    mended, notes = repair(
+    mended, notes = sanitize_history(
         [
             said("user", "a", kind="output_text"),
             said("assistant", "b", kind="input_text"),
@@ -174,7 +174,7 @@ def test_parts_suit_the_role_that_says_them():
 def test_a_picture_shown_by_the_assistant_follows_in_a_users_message():
     picture = {"type": "input_image", "image_url": "data:"}
     item = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "See:"}, picture]}
-    mended, notes = repair([item])
+    mended, notes = sanitize_history([item])
     assert mended[0] == said("assistant", "See:")
     assert (mended[1]["role"], mended[1]["content"][1]) == ("user", picture)
     assert notes == ["assistant_image"]
@@ -182,7 +182,7 @@ def test_a_picture_shown_by_the_assistant_follows_in_a_users_message():
 
 @pytest.mark.parametrize("content", [[], None, 5])
 def test_messages_that_say_nothing_are_left_out(content: Any):
-    assert repair([{"type": "message", "role": "user", "content": content}]) == ([], ["empty_message"])
+    assert sanitize_history([{"type": "message", "role": "user", "content": content}]) == ([], ["empty_message"])
 
 
 THOUGHTS = [
@@ -200,14 +200,14 @@ THOUGHTS = [
 def test_think_text_is_taken_out_of_the_assistants_history(text: str, kept: str):
     assert without_thoughts(text) == kept
     notes = ["think_text"] if text != kept else []
-    assert repair([said("assistant", text)]) == ([said("assistant", kept)], notes)
-    assert repair([{"role": "assistant", "content": text}])[0] == [{"role": "assistant", "content": kept}]
-    assert repair([said("user", text)]) == ([said("user", text)], [])
+    assert sanitize_history([said("assistant", text)]) == ([said("assistant", kept)], notes)
+    assert sanitize_history([{"role": "assistant", "content": text}])[0] == [{"role": "assistant", "content": kept}]
+    assert sanitize_history([said("user", text)]) == ([said("user", text)], [])
 
 
 def test_a_message_of_nothing_but_think_text_is_left_out():
-    assert repair([said("assistant", "<think>hm</think>")])[0] == []
-    assert repair([{"role": "assistant", "content": "<think>hm</think>"}])[0] == []
+    assert sanitize_history([said("assistant", "<think>hm</think>")])[0] == []
+    assert sanitize_history([{"role": "assistant", "content": "<think>hm</think>"}])[0] == []
 
 
 @pytest.mark.parametrize(
@@ -222,25 +222,25 @@ def test_a_message_of_nothing_but_think_text_is_left_out():
     ],
 )
 def test_ids_that_upstream_would_refuse_are_dropped(item: Item, dropped: bool):
-    mended, notes = repair([item, output()] if item["type"] == "function_call" else [item])
+    mended, notes = sanitize_history([item, output()] if item["type"] == "function_call" else [item])
     assert ("id" not in mended[0]) is dropped
     assert notes == (["foreign_id"] if dropped else [])
 
 
 def test_reasoning_without_ciphertext_is_left_out_since_nothing_is_stored():
-    mended, notes = repair([{"type": "reasoning", "id": "rs_1", "summary": []}, said("user", "x")])
+    mended, notes = sanitize_history([{"type": "reasoning", "id": "rs_1", "summary": []}, said("user", "x")])
     assert (mended, notes) == ([said("user", "x")], ["reasoning_without_ciphertext"])
 
 
 def test_cache_hints_inside_content_are_taken_out():
     part = {"type": "input_text", "text": "x", "prompt_cache_breakpoint": {"mode": "explicit"}}
     item = {"type": "message", "role": "user", "content": [part]}
-    assert repair([item]) == ([said("user", "x")], ["prompt_cache_breakpoint"])
+    assert sanitize_history([item]) == ([said("user", "x")], ["prompt_cache_breakpoint"])
 
 
 def test_a_long_conversation_is_mended_in_linear_time():
     items = [item for n in range(3000) for item in (call(f"c{n}"), output(f"c{n}"))]
-    mended, notes = repair(items)
+    mended, notes = sanitize_history(items)
     assert (mended, notes) == (items, [])
 
 
@@ -259,7 +259,7 @@ ANSWERS = {"function_call": "function_call_output", "custom_tool_call": "custom_
 @settings(max_examples=400)
 @given(ITEMS)
 def test_afterwards_every_call_is_answered_once_and_after_it(items: list[Item]):
-    mended, _ = repair(items)
+    mended, _ = sanitize_history(items)
     called: dict[str, str] = {}
     answered: set[str] = set()
     for item in mended:
@@ -276,8 +276,8 @@ def test_afterwards_every_call_is_answered_once_and_after_it(items: list[Item]):
 @settings(max_examples=400)
 @given(ITEMS)
 def test_mending_twice_changes_nothing_more_and_results_are_never_lost(items: list[Item]):
-    mended, _ = repair(items)
-    assert repair(mended) == (mended, [])
+    mended, _ = sanitize_history(items)
+    assert sanitize_history(mended) == (mended, [])
     assert str(mended).count("'a result'") == sum(item.get("output") == "a result" for item in items)
 
 
@@ -297,4 +297,4 @@ JSON = st.recursive(
 @settings(max_examples=300)
 @given(st.lists(JSON, max_size=4))
 def test_no_input_upsets_it(items: list[Any]):
-    repair(items)
+    sanitize_history(items)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from codexproxy.compat.strict_schema.decode import Reshaper, reshape
-from codexproxy.compat.strict_schema.encode import fit
+from codexproxy.compat.strict_schema.decode import StreamDecoder, decode_stream
+from codexproxy.compat.strict_schema.encode import to_strict
 from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.events import Event
 from codexproxy.protocol.stream import EventStream
@@ -18,7 +18,7 @@ SCHEMA = {
     "properties": {"city": {"type": "string"}, "nick": {"type": "string"}},
     "required": ["city"],
 }
-RESTORER = fit(SCHEMA, strict=True).restorer
+RESTORER = to_strict(SCHEMA, strict=True).restorer
 assert RESTORER is not None
 WRITTEN, MEANT = '{"city":"Paris","nick":null}', '{"city":"Paris"}'
 PLACE = {"output_index": 0, "content_index": 0, "item_id": "msg_1"}
@@ -43,7 +43,7 @@ def events(text: str, pieces: int = 4, end: str = "response.completed") -> list[
 
 @pytest.mark.parametrize("size", [1, 3, 100])
 def test_every_event_that_tells_the_text_tells_it_in_the_callers_shape(size: int) -> None:
-    reshaper, raw = Reshaper(RESTORER), events(WRITTEN)
+    reshaper, raw = StreamDecoder(RESTORER), events(WRITTEN)
     shown = [event for start in range(0, len(raw), size) for event in reshaper.feed(raw[start : start + size])]
     assert "".join(event.data["delta"] for event in shown if event.type.endswith(".delta")) == MEANT
     assert "null" not in b"".join(event.raw for event in shown).decode()
@@ -54,13 +54,13 @@ def test_every_event_that_tells_the_text_tells_it_in_the_callers_shape(size: int
 
 @pytest.mark.parametrize("text", ["Paris, of course.", '{"city":"Par', ""])
 def test_a_text_that_is_no_json_is_told_as_it_is(text: str) -> None:
-    shown = Reshaper(RESTORER).feed(events(text, end="response.incomplete"))
+    shown = StreamDecoder(RESTORER).feed(events(text, end="response.incomplete"))
     assert aggregate([shown])["output"][0]["content"][0]["text"] == text
 
 
 def test_a_text_without_an_end_of_its_own_is_told_before_the_answers_end() -> None:
     raw = [event for event in events(WRITTEN) if event.type.endswith((".delta", "completed"))]
-    delta, end = Reshaper(RESTORER).feed(raw)
+    delta, end = StreamDecoder(RESTORER).feed(raw)
     assert (delta.data["delta"], end.type) == (MEANT, "response.completed")
 
 
@@ -73,7 +73,7 @@ def test_a_silence_is_told_also_while_a_text_is_held() -> None:
             clock.now += 4
             return super().read(patience)
 
-    stream = reshape(EventStream(Slow([*deltas, events(WRITTEN)[-4:]]), 10.0), RESTORER, clock=clock)
+    stream = decode_stream(EventStream(Slow([*deltas, events(WRITTEN)[-4:]]), 10.0), RESTORER, clock=clock)
     batches = list(stream)
     assert batches[0] == []
     assert json.loads(aggregate(batches)["output"][0]["content"][0]["text"]) == {"city": "Paris"}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from codexproxy.compat.strict_schema.encode import Fitted, fit
+from codexproxy.compat.strict_schema.encode import StrictSchema, to_strict
 from codexproxy.compat.strict_schema.validate import judge
 from codexproxy.errors import InvalidRequest
 
@@ -24,7 +24,7 @@ def closed(**properties: Any) -> dict[str, Any]:
     }
 
 
-def restored(fitted: Fitted, value: Any) -> Any:
+def restored(fitted: StrictSchema, value: Any) -> Any:
     text = json.dumps(value)
     return json.loads(fitted.restorer.text(text) if fitted.restorer else text)
 
@@ -45,7 +45,7 @@ KEPT = [
 
 @pytest.mark.parametrize("schema", KEPT, ids=lambda schema: str(schema)[12:60])
 def test_a_schema_that_keeps_to_strict_mode_comes_back_as_it_was(schema: dict[str, Any]):
-    assert fit(schema, strict=True) == Fitted(schema, None)
+    assert to_strict(schema, strict=True) == StrictSchema(schema, None)
 
 
 # The caller's schema, what the model writes, what the caller gets.
@@ -126,7 +126,7 @@ TURNED: list[tuple[dict[str, Any], Any, Any]] = [
 
 @pytest.mark.parametrize(("schema", "written", "expected"), TURNED, ids=lambda value: str(value)[:50])
 def test_an_answer_goes_back_to_the_callers_shape(schema: dict[str, Any], written: Any, expected: Any):
-    fitted = fit(schema, strict=True)
+    fitted = to_strict(schema, strict=True)
     assert_strict(fitted.schema)
     Draft202012Validator(fitted.schema).validate(written)
     assert restored(fitted, written) == expected
@@ -135,22 +135,22 @@ def test_an_answer_goes_back_to_the_callers_shape(schema: dict[str, Any], writte
 
 def test_keywords_that_strict_mode_refuses_are_left_out():
     given_schema = closed(a={"type": "string", "minLength": 3, "default": "x", "format": "uri", "examples": ["x"]})
-    fitted = fit(given_schema, strict=True)
-    assert fitted == Fitted(closed(a=STRING), None)
+    fitted = to_strict(given_schema, strict=True)
+    assert fitted == StrictSchema(closed(a=STRING), None)
 
 
 def test_without_strictness_only_the_root_has_to_be_an_object():
     loose = {"type": "object", "properties": {"a": {"minLength": 3}}}
-    assert fit(loose, strict=False) == Fitted(loose, None)
+    assert to_strict(loose, strict=False) == StrictSchema(loose, None)
     listed = {"type": "array", "items": {"$ref": "#/$defs/A"}, "$defs": {"A": STRING}}
-    fitted = fit(listed, strict=False)
+    fitted = to_strict(listed, strict=False)
     Draft202012Validator(fitted.schema).validate({"value": ["x"]})
     assert restored(fitted, {"value": ["x"]}) == ["x"]
 
 
 @pytest.mark.parametrize("text", ["", "not JSON", '{"a": ', "[" * 5000])
 def test_a_text_that_is_no_json_stays_as_it_is(text: str):
-    fitted = fit({"type": "object", "properties": {"a": STRING}}, strict=True)
+    fitted = to_strict({"type": "object", "properties": {"a": STRING}}, strict=True)
     assert fitted.restorer is not None
     assert fitted.restorer.text(text) == text
 
@@ -158,7 +158,7 @@ def test_a_text_that_is_no_json_stays_as_it_is(text: str):
 @pytest.mark.parametrize("value", [5, None, [], {"value": 1, "x": 2}, {"a": {"0": 1}}, [{"key": 1}]])
 def test_values_that_do_not_fit_stay_as_they_are(value: Any):
     for schema, _, _ in TURNED:
-        restored(fit(schema, strict=True), value)
+        restored(to_strict(schema, strict=True), value)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_values_that_do_not_fit_stay_as_they_are(value: Any):
 )
 def test_references_to_nowhere_and_without_end_are_refused(schema: dict[str, Any]):
     with pytest.raises(InvalidRequest) as refusal:
-        fit(schema, strict=True, path="here")
+        to_strict(schema, strict=True, path="here")
     assert refusal.value.param is not None and refusal.value.param.startswith("here")
 
 
@@ -246,7 +246,7 @@ def example_of(schema: dict[str, Any], choose: Any) -> Any:
 def test_whatever_the_model_writes_for_the_fitted_schema_goes_back_to_a_value_of_the_callers(
     schema: dict[str, Any], data: st.DataObject
 ):
-    fitted = fit(schema, strict=True)
+    fitted = to_strict(schema, strict=True)
     assert_strict(fitted.schema)
     definitions = fitted.schema.get("$defs", {})
     root = {**fitted.schema, "$defs": {}}

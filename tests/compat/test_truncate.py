@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codexproxy.compat.truncate.truncator import Cutter, cut
+from codexproxy.compat.truncate.truncator import StreamTruncator, truncate
 from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.events import Batch, Event
 from codexproxy.protocol.stream import EventStream
@@ -35,7 +35,7 @@ def answer(*deltas: str, numbered: bool = False) -> Batch:
 
 def run(batch: Batch, stop: tuple[str, ...] = (), cap: int | None = None, size: int | None = None) -> Batch:
     """What comes out, the batch fed in pieces of a size."""
-    cutter = Cutter(stop, cap, lambda: 40)
+    cutter = StreamTruncator(stop, cap, lambda: 40)
     size = size or len(batch)
     seen: Batch = []
     for start in range(0, len(batch), size):
@@ -67,7 +67,7 @@ def test_what_only_looked_like_a_stop_text_is_shown():
 
 
 def test_only_what_may_become_a_stop_text_is_held_back():
-    cutter = Cutter(("END",), None)
+    cutter = StreamTruncator(("END",), None)
     assert text_of(cutter.feed(events(text_delta("one E")))) == "one "
     assert text_of(cutter.feed(events(text_delta("xtra")))) == "Extra"
 
@@ -210,7 +210,7 @@ def test_events_of_an_odd_shape_pass():
 
 
 def pieces(text: str, cuts: list[int]) -> list[str]:
-    edges = [0, *sorted(cut for cut in cuts if cut < len(text)), len(text)]
+    edges = [0, *sorted(truncate for truncate in cuts if truncate < len(text)), len(text)]
     return [text[start:end] for start, end in pairwise(edges)]
 
 
@@ -258,7 +258,7 @@ class Tape:
 
 def test_upstream_is_freed_at_the_cut_and_nothing_more_is_read():
     tape = Tape(*([event] for event in answer("one END", "two", "three")))
-    stream = cut(EventStream(tape), ("END",), None)
+    stream = truncate(EventStream(tape), ("END",), None)
     seen = [event for batch in stream for event in batch]
     assert text_of(seen) == "one "
     assert stream.terminal is not None and stream.terminal.type == "response.completed"
@@ -269,19 +269,19 @@ def test_upstream_is_freed_at_the_cut_and_nothing_more_is_read():
 
 def test_silence_and_failures_pass_through():
     failed = Event.of({"type": "response.failed", "response": {"error": {"code": "x"}}})
-    stream = cut(EventStream(Tape([], [failed])), ("END",), None)
+    stream = truncate(EventStream(Tape([], [failed])), ("END",), None)
     assert list(stream) == [[], [failed]]
     assert stream.terminal is failed
 
 
 def test_a_stream_that_nobody_wants_to_cut_is_left_alone():
     stream = EventStream(Tape())
-    assert cut(stream, (), None) is stream
+    assert truncate(stream, (), None) is stream
 
 
 def test_the_request_is_counted_only_when_it_is_needed():
     def never() -> int:
         raise AssertionError("nobody asked")
 
-    stream = cut(EventStream(Tape(answer("one two"))), (), 5, never)
+    stream = truncate(EventStream(Tape(answer("one two"))), (), 5, never)
     assert text_of([event for batch in stream for event in batch]) == "one two"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from codexproxy.gunicorn.socket_wait import wait_readable
-from codexproxy.protocol.request import Access
+from codexproxy.protocol.request import Credential
 from codexproxy.protocol.stream import TimeLimits
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.recipes import cut_after, http, message, stall_at, think
@@ -66,10 +66,10 @@ class Credentials:
     def __init__(self, sim: SimulatorClient) -> None:
         self._tokens = sim.login()
 
-    def current(self) -> Access:
-        return Access(self._tokens["access_token"], self._tokens["account_id"])
+    def current(self) -> Credential:
+        return Credential(self._tokens["access_token"], self._tokens["account_id"])
 
-    def recover(self, rejected: str) -> Access:
+    def recover(self, rejected: str) -> Credential:
         return self.current()
 
 

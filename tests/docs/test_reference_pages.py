@@ -13,7 +13,7 @@ TROUBLES = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
 API = (DOCS / "api.md").read_text(encoding="utf-8")
 
 _CODE = re.compile(r"""\bcode(?:: str(?: \| None)?)? ?= ?"([a-z]+(?:_[a-z]+)*)\"""")
-_MEANING = re.compile(r"""Meaning\(\w+, "([a-z_]+)\"""")
+_MEANING = re.compile(r"""ErrorMapping\(\w+, "([a-z_]+)\"""")
 _PARAMETER, IN_BRACES = re.compile(r"<(?:\w+:)?(\w+)>"), r"{\1}"
 _ROW = re.compile(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \| [2-5]\d\d", re.MULTILINE)
 

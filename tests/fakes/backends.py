@@ -5,7 +5,7 @@ from typing import Any
 
 from codexproxy.protocol.events import Batch, Event
 from codexproxy.protocol.request import Turn
-from codexproxy.protocol.stream import Answerer, EventStream
+from codexproxy.protocol.stream import EventStream, ResponseMetadata
 from codexproxy.provider_types import CODEX, Capabilities
 from codexproxy.upstream.base import Backend
 
@@ -80,7 +80,7 @@ class ScriptedBackend(Backend):
         if isinstance(step, BaseException):
             raise step
         self.sources.append(ScriptedSource(step))
-        return EventStream(self.sources[-1], answerer=Answerer(self.name, {"x-from": self.name}))
+        return EventStream(self.sources[-1], answerer=ResponseMetadata(self.name, {"x-from": self.name}))
 
     def models(self) -> list[dict[str, Any]]:
         return []

@@ -9,9 +9,9 @@ from codexproxy.apis import event_dispatcher
 from codexproxy.apis.openai_chat import ChatApi
 from codexproxy.apis.openai_completions import CompletionsApi
 from codexproxy.apis.openai_responses import ResponsesApi
-from codexproxy.compat.history.continuation import continued
+from codexproxy.compat.history.continuation import expand_history
 from codexproxy.compat.truncate import truncator
-from codexproxy.compat.truncate.text_limits import Stopper
+from codexproxy.compat.truncate.text_limits import StopSequenceMatcher
 from codexproxy.protocol import aggregate
 from codexproxy.protocol.events import Event
 from codexproxy.protocol.request import Caller, Turn
@@ -34,7 +34,7 @@ TEXT_TURN = TEXT.parse({**HI, "prompt": "hi"}, Caller())
 
 def _responses_turn() -> Turn:
     turn = RESPONSES.parse({**HI, "input": "hi"}, Caller(client="openai-python"))
-    return continued(turn, SHELF.of("ann"))
+    return expand_history(turn, SHELF.of("ann"))
 
 
 def _rendered(api: Any, turn: Turn) -> Read:
@@ -64,7 +64,7 @@ def _kept(events: list[Event]) -> None:
 
 
 def _cut(events: list[Event]) -> None:
-    cutter = truncator.Cutter(("END", "words"), 10_000_000)
+    cutter = truncator.StreamTruncator(("END", "words"), 10_000_000)
     for event in events:
         cutter.feed([event])
 
@@ -161,7 +161,7 @@ def _fed(parts: list[bytes]) -> None:
 
 
 def _stopped(stop: tuple[str, ...], deltas: list[str]) -> None:
-    stopper = Stopper(stop)
+    stopper = StopSequenceMatcher(stop)
     for delta in deltas:
         stopper.take(delta)
 

@@ -10,9 +10,9 @@ import pytest
 
 from codexproxy.apis.openai_chat import ChatApi
 from codexproxy.apis.openai_responses import ResponsesApi
-from codexproxy.compat.history.tool_pairs import pair
+from codexproxy.compat.history.tool_pairs import match_tool_outputs
 from codexproxy.metering.input_tokens import count_input, count_lightly
-from codexproxy.planning.model_catalog import Catalogue
+from codexproxy.planning.model_catalog import ModelCatalog
 from codexproxy.planning.plan import plan
 from codexproxy.planning.request_builder import Policy
 from codexproxy.protocol.pacing import STRIDE
@@ -48,7 +48,7 @@ def test_chat_pauses_all_along_a_long_request(name: str) -> None:
     pauses = Pauses()
     turn = ChatApi(pause=pauses).parse({**CHAT[name][1](MANY), "model": "m"}, Caller())
     parsed = pauses.count
-    body = plan(turn, Catalogue(), Policy(pause=pauses)).body
+    body = plan(turn, ModelCatalog(), Policy(pause=pauses)).body
     count_input(body, pauses)
     assert parsed >= MANY // STRIDE
     if len(body["input"]) >= MANY:
@@ -102,7 +102,7 @@ LONG_TEXTS: dict[str, tuple[int, dict[str, Any]]] = {
 def test_planning_pauses_all_along_one_long_text(name: str) -> None:
     pauses, (least, payload) = Pauses(), LONG_TEXTS[name]
     turn = ChatApi().parse({**payload, "model": "m"}, Caller())
-    plan(turn, Catalogue(), Policy(pause=pauses))
+    plan(turn, ModelCatalog(), Policy(pause=pauses))
     assert pauses.count >= least
 
 
@@ -119,7 +119,7 @@ ITEMS: dict[str, Any] = {
 def test_a_plan_and_a_count_pause_within_an_item(name: str) -> None:
     turn = ResponsesApi().parse({"model": "m", "input": [ITEMS[name]]}, Caller("ann"))
     planning, counting, estimating = Pauses(), Pauses(), Pauses()
-    body = plan(turn, Catalogue(), Policy(pause=planning)).body
+    body = plan(turn, ModelCatalog(), Policy(pause=planning)).body
     count_input(body, counting)
     count_lightly(body, 1_000_000, estimating)
     assert counting.count >= MANY // STRIDE
@@ -131,7 +131,9 @@ def test_a_plan_and_a_count_pause_within_an_item(name: str) -> None:
 def test_unanswered_calls_are_gone_through_with_pauses() -> None:
     pauses = Pauses()
     calls = [{"type": "function_call", "call_id": f"c{number}", "name": "f"} for number in range(MANY)]
-    pair([*calls, {"type": "function_call_output", "call_id": "other", "output": ""}], lambda names: None, pauses)
+    match_tool_outputs(
+        [*calls, {"type": "function_call_output", "call_id": "other", "output": ""}], lambda names: None, pauses
+    )
     # Looked for, sought by outputs in three ways, named, written; and the outputs among them.
     assert pauses.count >= 6 * (MANY // STRIDE)
 
@@ -148,7 +150,7 @@ def test_a_long_text_is_searched_for_a_word_in_slices() -> None:
 def test_a_short_request_never_pauses() -> None:
     pauses = Pauses()
     turn = ChatApi(pause=pauses).parse({**CHAT["calls and results"][1](20), "model": "m"}, Caller())
-    plan(turn, Catalogue(), Policy(pause=pauses))
+    plan(turn, ModelCatalog(), Policy(pause=pauses))
     assert pauses.count == 0
 
 
@@ -250,4 +252,4 @@ def test_a_session_of_megabytes_takes_no_copies_of_itself() -> None:
         {"model": "m", "messages": [{"role": "user", "content": "hi"}], "prompt_cache_key": "x" * 8_000_000}, Caller()
     )
     # It is put together with the caller's name, and written as bytes.
-    assert cost_of(lambda: plan(turn, Catalogue(), Policy())).memory < 24_000_000
+    assert cost_of(lambda: plan(turn, ModelCatalog(), Policy())).memory < 24_000_000

@@ -11,9 +11,9 @@ from codexproxy.apis.openai_completions import FIELDS as COMPLETIONS
 from codexproxy.apis.openai_completions import CompletionsApi
 from codexproxy.apis.openai_responses import ResponsesApi
 from codexproxy.apis.openai_responses.fields import FIELDS as RESPONSES
-from codexproxy.compat.history.continuation import continued
+from codexproxy.compat.history.continuation import expand_history
 from codexproxy.metering.input_tokens import count_input
-from codexproxy.planning.model_catalog import Catalogue
+from codexproxy.planning.model_catalog import ModelCatalog
 from codexproxy.planning.plan import plan
 from codexproxy.planning.request_builder import Policy
 from codexproxy.protocol.events import encode_json
@@ -66,9 +66,9 @@ def work(api: str, payload: Json) -> Work:
     def do() -> None:
         turn = reads.parse(dict(payload), Caller())
         if reads.stateful:
-            turn = continued(turn, Nothing())
+            turn = expand_history(turn, Nothing())
         for body in reads.bodies(turn)[:1]:
-            planned = plan(turn, Catalogue(), Policy())
+            planned = plan(turn, ModelCatalog(), Policy())
             encode_json(planned.body)
             count_input({**planned.body, "input": planned.body["input"] or body})
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from codexproxy.apis.openai_chat import ChatApi
-from codexproxy.compat.strict_schema.encode import fit
+from codexproxy.compat.strict_schema.encode import to_strict
 from codexproxy.compat.strict_schema.validate import judge
 from codexproxy.protocol.request import Caller
 from tests.growth.conversations import formatted
@@ -127,7 +127,7 @@ def test_many_options_for_many_entries_are_given_up_and_the_answer_stays() -> No
     }
     api = ChatApi()
     turn = api.parse(formatted(schema), Caller())
-    assert fit(schema, strict=True).restorer is not None
+    assert to_strict(schema, strict=True).restorer is not None
     text = json.dumps({"all": [{"none": "x"}] * 4_000, "o": None})
     item = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
     told: list[Json] = []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from codexproxy.apis.openai_chat import ChatApi
 from codexproxy.apis.openai_responses import ResponsesApi
-from codexproxy.compat.truncate.truncator import Cutter
+from codexproxy.compat.truncate.truncator import StreamTruncator
 from codexproxy.errors import ProxyError
 from codexproxy.protocol.aggregate import ResponseAggregator
 from codexproxy.protocol.events import Batch
@@ -62,7 +62,7 @@ def consume(data: bytes, step: int) -> None:
     chat, responses = ChatApi("think"), ResponsesApi()
     asked = chat.parse({"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}, caller)
     passed = responses.parse({"model": "m", "input": "hi", "stream": True}, caller)
-    fold, cutter = ResponseAggregator(), Cutter(("END",), 50)
+    fold, cutter = ResponseAggregator(), StreamTruncator(("END",), 50)
     readers: list[Callable[[Batch], object]] = [
         chat.renderers(asked)[0].render,
         responses.renderers(passed)[0].render,

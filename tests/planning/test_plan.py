@@ -7,7 +7,7 @@ import pytest
 
 from codexproxy.errors import InvalidRequest, ModelNotFound
 from codexproxy.planning.instructions import NEUTRAL_INSTRUCTIONS
-from codexproxy.planning.model_catalog import FALLBACK, Catalogue
+from codexproxy.planning.model_catalog import FALLBACK, ModelCatalog
 from codexproxy.planning.plan import ALLOWED, plan
 from codexproxy.planning.request_builder import Policy
 from codexproxy.protocol.request import Body, Caller, PlanningHints, Turn
@@ -26,10 +26,10 @@ LIVE = {
 
 
 def planned(
-    body: Body | None = None, *, model: str = "gpt-5.2", catalogue: Catalogue | None = None, **changes: Any
+    body: Body | None = None, *, model: str = "gpt-5.2", catalogue: ModelCatalog | None = None, **changes: Any
 ) -> Turn:
     policy = replace(POLICY, **changes)
-    return plan(Turn(model, {"input": HELLO, **(body or {})}), catalogue or Catalogue(), policy)
+    return plan(Turn(model, {"input": HELLO, **(body or {})}), catalogue or ModelCatalog(), policy)
 
 
 def rows() -> list[tuple[str, str, str]]:
@@ -76,14 +76,14 @@ def test_an_effort_that_no_model_has_is_refused_with_those_there_are(
     hints: PlanningHints, param: str, model: str
 ) -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        plan(Turn(model, {"input": HELLO, "reasoning": {"effort": "banana"}}, planning=hints), Catalogue(), POLICY)
+        plan(Turn(model, {"input": HELLO, "reasoning": {"effort": "banana"}}, planning=hints), ModelCatalog(), POLICY)
     assert (refusal.value.status, refusal.value.code, refusal.value.param) == (400, "invalid_value", param)
     assert all(f"'{effort}'" in refusal.value.message for effort in ("none", "low", "xhigh"))
 
 
 def test_an_effort_that_only_the_live_catalogue_knows_is_sent() -> None:
     row = {"slug": "gpt-7", "supported_reasoning_levels": [{"effort": "low"}, {"effort": "utmost"}]}
-    turn = planned({"reasoning": {"effort": "utmost"}}, model="gpt-7", catalogue=Catalogue([row]))
+    turn = planned({"reasoning": {"effort": "utmost"}}, model="gpt-7", catalogue=ModelCatalog([row]))
     assert turn.body["reasoning"]["effort"] == "utmost"
 
 
@@ -96,7 +96,7 @@ def test_a_summary_that_does_not_exist_is_refused_with_those_there_are(field: st
 @pytest.mark.parametrize("asked", [{}, {"summary": None}, {"summary": "none"}])
 def test_where_an_api_promises_no_summary_none_is_asked_for(asked: dict[str, Any]) -> None:
     body: Body = {"input": HELLO, "reasoning": {"effort": "low", **asked}}
-    turn = plan(Turn("gpt-5.2", body, planning=PlanningHints(responses_api=True)), Catalogue(), POLICY)
+    turn = plan(Turn("gpt-5.2", body, planning=PlanningHints(responses_api=True)), ModelCatalog(), POLICY)
     assert turn.body["reasoning"] == {"effort": "low"}
 
 
@@ -173,18 +173,18 @@ def test_whose_words_are_instructions(mode: str, body: Body, instructions: str, 
 
 def test_the_cache_key_is_explicit_or_the_clients_session_or_the_start_of_the_conversation() -> None:
     assert planned({"prompt_cache_key": "mine"}).cache_key == "mine"
-    turn = plan(Turn("gpt-5.2", {"input": HELLO}, caller=Caller(session="s-1")), Catalogue(), POLICY)
+    turn = plan(Turn("gpt-5.2", {"input": HELLO}, caller=Caller(session="s-1")), ModelCatalog(), POLICY)
     assert turn.cache_key == turn.body["prompt_cache_key"] == "s-1"
     longer = [*HELLO, {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "ho"}]}]
     assert planned().cache_key == planned({"input": longer}).cache_key
-    other = plan(Turn("gpt-5.2", {"input": HELLO}, caller=Caller(key="ann")), Catalogue(), POLICY)
+    other = plan(Turn("gpt-5.2", {"input": HELLO}, caller=Caller(key="ann")), ModelCatalog(), POLICY)
     assert other.cache_key != planned().cache_key
 
 
 def test_the_same_words_of_two_callers_are_two_conversations() -> None:
     def key(caller: Caller, given: str) -> str:
         return plan(
-            Turn("gpt-5.2", {"input": HELLO, "prompt_cache_key": given}, caller=caller), Catalogue(), POLICY
+            Turn("gpt-5.2", {"input": HELLO, "prompt_cache_key": given}, caller=caller), ModelCatalog(), POLICY
         ).cache_key
 
     assert key(Caller("ann"), "default") != key(Caller("bob"), "default")
@@ -210,7 +210,7 @@ def test_a_request_without_a_model_needs_a_default() -> None:
 
 
 def test_a_default_that_was_retired_gives_way_to_the_first_listed_model() -> None:
-    assert planned(model="", default_model="gone", catalogue=Catalogue([LIVE])).model == "gpt-6-sol"
+    assert planned(model="", default_model="gone", catalogue=ModelCatalog([LIVE])).model == "gpt-6-sol"
 
 
 def test_unknown_names_pass_unless_strict() -> None:
@@ -221,7 +221,7 @@ def test_unknown_names_pass_unless_strict() -> None:
 
 def test_flags_of_the_live_catalogue_are_obeyed() -> None:
     tools = [{"type": "function", "name": "f", "parameters": {}}]
-    turn = planned({"instructions": "mine", "tools": tools}, model="gpt-6-sol-xhigh", catalogue=Catalogue([LIVE]))
+    turn = planned({"instructions": "mine", "tools": tools}, model="gpt-6-sol-xhigh", catalogue=ModelCatalog([LIVE]))
     assert turn.body["reasoning"] == {"effort": "ultra", "summary": "auto", "context": "all_turns"}
     assert "text" not in turn.body and "tools" not in turn.body
     assert turn.body["input"][0] == {"type": "additional_tools", "role": "developer", "tools": tools}
@@ -232,21 +232,21 @@ def test_flags_of_the_live_catalogue_are_obeyed() -> None:
 
 
 def test_hosted_tools_keep_the_classic_shape() -> None:
-    turn = planned({"tools": [{"type": "web_search"}]}, model="gpt-6-sol", catalogue=Catalogue([LIVE]))
+    turn = planned({"tools": [{"type": "web_search"}]}, model="gpt-6-sol", catalogue=ModelCatalog([LIVE]))
     assert turn.body["tools"] == [{"type": "web_search"}]
     assert not turn.routing.lite
 
 
 def test_the_real_clients_lite_body_passes_unharmed() -> None:
     items = [{"type": "additional_tools", "role": "developer", "tools": []}, DEVELOPER, *HELLO]
-    turn = planned({"input": items, "client_metadata": {"a": "b"}}, model="gpt-6-sol", catalogue=Catalogue([LIVE]))
+    turn = planned({"input": items, "client_metadata": {"a": "b"}}, model="gpt-6-sol", catalogue=ModelCatalog([LIVE]))
     assert turn.body["input"] == items
     assert turn.body["client_metadata"] == {"a": "b"}
     assert turn.routing.lite
 
 
 def test_aliases_stand_for_other_names() -> None:
-    turn = planned(model="gpt-4o", catalogue=Catalogue(None, {"gpt-4o": "gpt-5.1-high"}))
+    turn = planned(model="gpt-4o", catalogue=ModelCatalog(None, {"gpt-4o": "gpt-5.1-high"}))
     assert (turn.model, turn.body["model"], turn.body["reasoning"]["effort"]) == ("gpt-4o", "gpt-5.1", "high")
 
 
@@ -273,20 +273,20 @@ PATTERNS = {"gpt-4o": "gpt-5.1-high", "gpt-5-mini*": "gpt-5.1-codex-mini", "gpt-
 def test_patterns_of_names_stand_for_models_the_longest_first_and_names_before_them(
     name: str, slug: str, strict: bool
 ) -> None:
-    turn = planned(model=name, catalogue=Catalogue(None, PATTERNS), strict=strict)
+    turn = planned(model=name, catalogue=ModelCatalog(None, PATTERNS), strict=strict)
     assert (turn.model, turn.body["model"]) == (name, slug)
 
 
 def test_a_pattern_without_a_star_at_its_end_and_one_for_a_model_nobody_lists() -> None:
-    catalogue = Catalogue(None, {"*-mini": "gpt-99", "a[b": "gpt-5.1", "x?*": "gpt-5.1"})
+    catalogue = ModelCatalog(None, {"*-mini": "gpt-99", "a[b": "gpt-5.1", "x?*": "gpt-5.1"})
     assert planned(model="o4-mini", catalogue=catalogue).body["model"] == "gpt-99"
     assert planned(model="x?y", catalogue=catalogue).body["model"] == "gpt-5.1"
     assert planned(model="xzy", catalogue=catalogue).body["model"] == "xzy"
 
 
 def test_a_pattern_leaves_what_is_asked_for_locally_there() -> None:
-    turn = planned(model="cli/other", catalogue=Catalogue(None, {"*": "gpt-5.2"}))
+    turn = planned(model="cli/other", catalogue=ModelCatalog(None, {"*": "gpt-5.2"}))
     assert (turn.body["model"], turn.routing.local) == ("gpt-5.2", True)
-    turn = planned(model="cli/other", catalogue=Catalogue(None, {"cli/*": "cli/gpt-5.1"}))
+    turn = planned(model="cli/other", catalogue=ModelCatalog(None, {"cli/*": "cli/gpt-5.1"}))
     assert (turn.body["model"], turn.routing.local) == ("gpt-5.1", True)
-    assert planned(model="any", catalogue=Catalogue(None, {"*": "cli/gpt-5.1"})).routing.local
+    assert planned(model="any", catalogue=ModelCatalog(None, {"*": "cli/gpt-5.1"})).routing.local

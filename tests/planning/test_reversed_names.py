@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexproxy.planning.model_catalog import Catalogue, plain_spellings, reversed_name
+from codexproxy.planning.model_catalog import ModelCatalog, plain_spellings, reversed_name
 
 
 @pytest.mark.parametrize(
@@ -30,26 +30,26 @@ from codexproxy.planning.model_catalog import Catalogue, plain_spellings, revers
 def test_a_name_is_understood_backwards_with_its_effort_on_either_side(
     name: str, slug: str, effort: str | None
 ) -> None:
-    wanted = Catalogue().find(name)
+    wanted = ModelCatalog().find(name)
     assert wanted is not None
     assert (wanted.slug, wanted.effort) == (slug, effort)
 
 
 def test_a_name_in_capitals_that_the_catalogue_holds_is_that_one() -> None:
-    catalogue = Catalogue([{"slug": "GPT-9"}, {"slug": "gpt-9"}, {"slug": "openai/gpt-9"}])
+    catalogue = ModelCatalog([{"slug": "GPT-9"}, {"slug": "gpt-9"}, {"slug": "openai/gpt-9"}])
     for name in ("GPT-9", "gpt-9", "openai/gpt-9"):
         assert catalogue.find(name).slug == name  # type: ignore[union-attr]
 
 
 def test_every_listed_model_is_found_by_its_reversed_name() -> None:
-    catalogue = Catalogue()
+    catalogue = ModelCatalog()
     for spec in catalogue.models:
         assert catalogue.find(reversed_name(spec.slug)).slug == spec.slug  # type: ignore[union-attr]
 
 
 def test_unknown_names_stay_unknown() -> None:
-    assert Catalogue().find("sdrawkcab") is None
-    assert Catalogue().find("-high") is None
+    assert ModelCatalog().find("sdrawkcab") is None
+    assert ModelCatalog().find("-high") is None
 
 
 @given(st.text())

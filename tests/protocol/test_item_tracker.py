@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from codexproxy.protocol.events import Event, key_of
+from codexproxy.protocol.events import Event, item_key
 from codexproxy.protocol.item_tracker import ItemTracker
 
 Json = dict[str, Any]
@@ -26,7 +26,7 @@ def done(id: str | None = None, **place: Any) -> Json:
 def keys(*events: Json) -> list[Any]:
     """The place of each event once it is found."""
     places = ItemTracker()
-    return [key_of(places.resolve(Event.of(event)).data) for event in events]
+    return [item_key(places.resolve(Event.of(event)).data) for event in events]
 
 
 AGREE: dict[str, list[Json]] = {

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codexproxy.apis.openai_responses import ResponsesApi
-from codexproxy.compat.history.continuation import continued
+from codexproxy.compat.history.continuation import expand_history
 from codexproxy.protocol.aggregate import STRUCTURE, aggregate
 from codexproxy.protocol.events import Event
 from codexproxy.protocol.request import Caller
@@ -28,7 +28,7 @@ class FullStore(MemoryResponseStore):
 def saver(store: MemoryResponseStore, **body: Any) -> ResponseSaver:
     api, responses = ResponsesApi(), ResponseService(store)
     turn = api.parse({"model": "m", "input": "hi", **body}, Caller("ann"))
-    kept = responses.saver(api, continued(turn, responses.of("ann")))
+    kept = responses.saver(api, expand_history(turn, responses.of("ann")))
     assert kept is not None
     return kept
 

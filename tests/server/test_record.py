@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from codexproxy.apis.openai_responses import ResponsesApi
-from codexproxy.compat.history.continuation import continued
+from codexproxy.compat.history.continuation import expand_history
 from codexproxy.errors import UpstreamFailed
 from codexproxy.protocol.events import Event
 from codexproxy.protocol.request import Caller
@@ -45,7 +45,7 @@ def store() -> FailingStore:
 def record(store: FailingStore) -> BackgroundWriter:
     api, responses = ResponsesApi(), ResponseService(store)
     turn = api.parse({"model": "m", "input": "hi", "stream": True}, Caller("ann"))
-    return BackgroundWriter(api, continued(turn, responses.of("ann")), responses.of("ann"))
+    return BackgroundWriter(api, expand_history(turn, responses.of("ann")), responses.of("ann"))
 
 
 def told(record: BackgroundWriter, *events: dict[str, Any]) -> list[bytes]:

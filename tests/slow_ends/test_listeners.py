@@ -9,7 +9,7 @@ import pytest
 from gevent.event import Event as Signal
 
 from codexproxy.apis.openai_responses import ResponsesApi
-from codexproxy.compat.history.continuation import continued
+from codexproxy.compat.history.continuation import expand_history
 from codexproxy.gunicorn.inflight import Underway
 from codexproxy.observability.metrics import Metrics
 from codexproxy.protocol.events import Batch, Event
@@ -73,7 +73,9 @@ class Made:
 
     def __init__(self, store: MemoryResponseStore, grace: float | None) -> None:
         api, responses = ResponsesApi(), ResponseService(store)
-        turn = continued(api.parse({"model": "m", "input": "hi", "stream": True}, Caller("ann")), responses.of("ann"))
+        turn = expand_history(
+            api.parse({"model": "m", "input": "hi", "stream": True}, Caller("ann")), responses.of("ann")
+        )
         self.model, self.ended = Model(), Signal()
         self.record = BackgroundWriter(api, turn, responses.of("ann"))
         self.turn = RunningTurn("responses", "ann", "id", Timer(), TurnObserver(Metrics()))

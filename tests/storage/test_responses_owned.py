@@ -1,6 +1,6 @@
 """One caller's stored responses, as the parts above use them."""
 
-from codexproxy.compat.history.continuation import continued, identified
+from codexproxy.compat.history.continuation import expand_history, with_item_ids
 from codexproxy.protocol.request import StorageOptions, Turn
 from codexproxy.storage.stored_responses import OwnedResponses
 from tests.contracts.response_stores import Clock, message
@@ -10,10 +10,10 @@ from tests.fakes.responses import MemoryResponseStore
 def test_a_conversation_goes_on_for_its_owner_only():
     store = MemoryResponseStore(clock=Clock())
     ann, bob = OwnedResponses(store, "ann"), OwnedResponses(store, "bob")
-    asked = identified([{"type": "message", "role": "user", "content": "hi"}], lambda prefix: f"{prefix}_1")
+    asked = with_item_ids([{"type": "message", "role": "user", "content": "hi"}], lambda prefix: f"{prefix}_1")
     ann.save({"id": "r1", "status": "completed", "output": [message("msg_2", "hello")]}, asked)
     turn = Turn("m", {"input": [message("msg_3", "more", "user")]}, storage=StorageOptions(previous_response_id="r1"))
-    assert [item["id"] for item in continued(turn, ann).body["input"]] == ["msg_1", "msg_2", "msg_3"]
+    assert [item["id"] for item in expand_history(turn, ann).body["input"]] == ["msg_1", "msg_2", "msg_3"]
     assert bob.get("r1") is None and bob.history("r1") is None and not bob.delete("r1")
     assert ann.delete("r1")
 

@@ -9,7 +9,7 @@ import requests
 import responses
 
 from codexproxy.errors import LoginExpired, ProxyError, UpstreamFailed, UpstreamTimeout
-from codexproxy.protocol.request import Access, Turn
+from codexproxy.protocol.request import Credential, Turn
 from codexproxy.protocol.stream import Deadlines, TimeLimits
 from codexproxy.upstream.chatgpt.client import ChatGptBackend
 from codexproxy.upstream.chatgpt.error_mapping import refusal
@@ -29,13 +29,13 @@ class CountedCredentials:
         self.recovered: list[str] = []
         self._lock = threading.Lock()
 
-    def current(self) -> Access:
-        return Access("new" if self.recovered else "old", "account-1")
+    def current(self) -> Credential:
+        return Credential("new" if self.recovered else "old", "account-1")
 
-    def recover(self, rejected: str) -> Access:
+    def recover(self, rejected: str) -> Credential:
         with self._lock:
             self.recovered.append(rejected)
-        return Access("new", "account-1")
+        return Credential("new", "account-1")
 
 
 @pytest.fixture
@@ -205,9 +205,9 @@ def test_a_retry_after_header_counts_for_short_limits() -> None:
 
 
 def test_headers_for_a_human_to_read_hold_no_credential() -> None:
-    headers = turn_headers(ClientIdentity(), Access("top-secret", "account-1"), TURN)
+    headers = turn_headers(ClientIdentity(), Credential("top-secret", "account-1"), TURN)
     assert "top-secret" not in repr(redacted(headers))
-    assert "top-secret" not in repr(Access("top-secret", "account-1"))
+    assert "top-secret" not in repr(Credential("top-secret", "account-1"))
 
 
 @pytest.mark.parametrize(

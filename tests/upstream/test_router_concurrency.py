@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from codexproxy.protocol.request import Access, Caller, Turn
+from codexproxy.protocol.request import Caller, Credential, Turn
 from codexproxy.simulator.client import SimulatorClient
 from codexproxy.simulator.process import SimulatorProcess
 from codexproxy.upstream.chatgpt.client import ChatGptBackend
@@ -25,12 +25,12 @@ class Login:
 
     def __init__(self, sim: SimulatorClient) -> None:
         tokens = sim.login()
-        self._access = Access(tokens["access_token"], tokens["account_id"])
+        self._access = Credential(tokens["access_token"], tokens["account_id"])
 
-    def current(self) -> Access:
+    def current(self) -> Credential:
         return self._access
 
-    def recover(self, rejected: str) -> Access:
+    def recover(self, rejected: str) -> Credential:
         raise AssertionError("the login was refused")
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from codexproxy.apis.openai_chat.content import input_parts, output_parts, text_of
 from codexproxy.apis.validation_errors import bad_value, missing, unsupported, wrong_type, wrong_value
-from codexproxy.protocol.events import written
+from codexproxy.protocol.events import as_text
 from codexproxy.protocol.pacing import Pause, no_pause, paced
 
 Item = dict[str, Any]
@@ -131,7 +131,7 @@ class Conversation:
         if not isinstance(name, str) or not name:
             raise missing(f"{path}.name")
         named = {"call_id": id if isinstance(id, str) else "", "name": name}
-        text = written(holder.get("input") if kind == "custom" else holder.get("arguments"))
+        text = as_text(holder.get("input") if kind == "custom" else holder.get("arguments"))
         if kind == "custom" or name in self._customs:
             self._custom_ids.add(named["call_id"])
             return {"type": "custom_tool_call", **named, "input": text}

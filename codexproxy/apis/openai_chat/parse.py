@@ -12,7 +12,7 @@ from codexproxy.apis.openai_chat.schema import load
 from codexproxy.apis.openai_chat.structured_output import StructuredOutput, read_text
 from codexproxy.apis.openai_chat.tools import read_choice, read_function_call, read_functions, read_tools, web_search
 from codexproxy.apis.validation_errors import bad_value, missing, unsupported, wrong_type, wrong_value
-from codexproxy.compat.strict_schema.encode import fit
+from codexproxy.compat.strict_schema.encode import to_strict
 from codexproxy.compat.tool_names import rename_tools
 from codexproxy.protocol.json_schema import schema_steps
 from codexproxy.protocol.pacing import Pause, Steps, no_pause, paced
@@ -141,7 +141,7 @@ def _fit_tools(draft: Draft, tools: list[dict[str, Any]]) -> None:
     for position, tool in enumerate(tools):
         if tool.get("strict") is not True:
             continue
-        fitted = fit(tool["parameters"], strict=True, path=f"tools[{position}].parameters", steps=draft.steps)
+        fitted = to_strict(tool["parameters"], strict=True, path=f"tools[{position}].parameters", steps=draft.steps)
         if fitted.restorer is not None:
             tool["strict"] = False
             draft.notes.append("tools:strict_off")
@@ -226,7 +226,7 @@ def _says_json(text: str, pause: Pause) -> bool:
 def _fit_format(draft: Draft, format: dict[str, Any]) -> None:
     schema, strict = format["schema"], format["strict"]
     path = "response_format.json_schema.schema" if "response_format" in draft.fields else "text.format.schema"
-    fitted = fit(schema, strict=strict, path=path, steps=draft.steps)
+    fitted = to_strict(schema, strict=strict, path=path, steps=draft.steps)
     draft.render = replace(draft.render, shape=StructuredOutput(schema, strict, fitted.restorer, draft.pause))
     if fitted.schema != schema:
         format["schema"] = fitted.schema

@@ -18,7 +18,7 @@ from codexproxy.apis.openai_responses.fields import (
 from codexproxy.apis.openai_responses.response_builder import ResponsesRenderOptions
 from codexproxy.apis.validation_errors import wrong_value
 from codexproxy.compat.strict_schema.decode import Restorer
-from codexproxy.compat.strict_schema.encode import fit
+from codexproxy.compat.strict_schema.encode import to_strict
 from codexproxy.errors import InvalidRequest
 from codexproxy.protocol.json_schema import schema_steps
 from codexproxy.protocol.pacing import Pause, Steps, no_pause, paced
@@ -135,7 +135,7 @@ def fit_schemas(body: Json, pause: Pause = no_pause) -> tuple[Json, Restorer | N
         fitted["tools"] = tools
     form = (body.get("text") or {}).get("format")
     if isinstance(form, dict) and form.get("type") == "json_schema" and _is_strict(form, "schema"):
-        made = fit(form["schema"], strict=True, path="text.format.schema", steps=steps)
+        made = to_strict(form["schema"], strict=True, path="text.format.schema", steps=steps)
         restorer = made.restorer
         if made.schema != form["schema"]:
             fitted["text"] = {**body["text"], "format": {**form, "schema": made.schema}}
@@ -146,7 +146,7 @@ def fit_schemas(body: Json, pause: Pause = no_pause) -> tuple[Json, Restorer | N
 def _tool(tool: Json, path: str, steps: Steps, notes: list[str]) -> Json:
     if tool.get("type") != "function" or not _is_strict(tool, "parameters"):
         return tool
-    made = fit(tool["parameters"], strict=True, path=f"{path}.parameters", steps=steps)
+    made = to_strict(tool["parameters"], strict=True, path=f"{path}.parameters", steps=steps)
     if made.restorer is not None:
         notes.append("tools:strict_off")
         return {**tool, "strict": False}

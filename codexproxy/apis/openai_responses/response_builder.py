@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from codexproxy.compat.tool_names import renamed
 from codexproxy.protocol.error_mapping import impersonal_error
-from codexproxy.protocol.events import ERROR, RATE_LIMITS, Event, written
+from codexproxy.protocol.events import ERROR, RATE_LIMITS, Event, as_text
 from codexproxy.protocol.item_tracker import CALL_FIELDS
 from codexproxy.protocol.numbers import whole
 from codexproxy.protocol.request import Turn
@@ -194,7 +194,7 @@ class ResponseBuilder:
         filled = {**_BLANK_ITEMS[kind], **{name: value for name, value in item.items() if value is not None}}
         filled["id"] = filled.get("id") or self._identify(_PREFIXES[kind])
         if kind in CALL_FIELDS:
-            filled[CALL_FIELDS[kind]] = written(filled[CALL_FIELDS[kind]])
+            filled[CALL_FIELDS[kind]] = as_text(filled[CALL_FIELDS[kind]])
         if isinstance(filled.get("content"), list):
             filled["content"] = [_whole_part(part) for part in filled["content"] if isinstance(part, dict)]
         return filled

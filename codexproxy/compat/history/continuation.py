@@ -50,7 +50,7 @@ _PREFIXES = {
 }
 
 
-class Past(Protocol):
+class History(Protocol):
     """A conversation up to one response, oldest item first."""
 
     @property
@@ -70,10 +70,10 @@ class Past(Protocol):
         """Id of a response further back that is not kept any more."""
 
 
-class Memory(Protocol):
+class HistorySource(Protocol):
     """What is stored of one caller's conversations."""
 
-    def history(self, id: str) -> Past | None:
+    def history(self, id: str) -> History | None:
         """The conversation up to a response, None when there is none."""
 
     def items(self, ids: Sequence[str]) -> Mapping[str, Item]:
@@ -86,7 +86,7 @@ class Memory(Protocol):
         """About how many bytes each of these items is; unknown ids are absent."""
 
 
-def continued(turn: Turn, memory: Memory, most_bytes: int | None = None, pause: Pause = no_pause) -> Turn:
+def expand_history(turn: Turn, memory: HistorySource, most_bytes: int | None = None, pause: Pause = no_pause) -> Turn:
     """The turn with the whole conversation as its input.
 
     An item that the continued conversation holds already is not repeated,
@@ -111,14 +111,14 @@ def continued(turn: Turn, memory: Memory, most_bytes: int | None = None, pause: 
     turn = paused(turn, pause) if size > LARGE else turn
     turn = replace(
         turn,
-        body={**turn.body, "input": [replayed(item) for item in paced(past, pause)] + own},
+        body={**turn.body, "input": [as_input(item) for item in paced(past, pause)] + own},
         storage=replace(turn.storage, own_input=own),
     )
     repeated = len(given) - len(own)
     return turn.with_notes(adapted=(f"repeated_items={repeated}",)) if repeated else turn
 
 
-def replayed(item: Item) -> Item:
+def as_input(item: Item) -> Item:
     """A stored item as it is sent upstream again."""
     dropped = _TOLD.get(str(item.get("type")))
     if dropped is None:
@@ -129,7 +129,7 @@ def replayed(item: Item) -> Item:
     return kept
 
 
-def identified(items: Sequence[Item], identify: Callable[[str], str], pause: Pause = no_pause) -> list[Item]:
+def with_item_ids(items: Sequence[Item], identify: Callable[[str], str], pause: Pause = no_pause) -> list[Item]:
     """The items, each with an id, so that they can be listed and referred to.
 
     Args:
@@ -143,7 +143,7 @@ def identified(items: Sequence[Item], identify: Callable[[str], str], pause: Pau
     ]
 
 
-def _size(turn: Turn, memory: Memory, most: int, pause: Pause) -> int:
+def _size(turn: Turn, memory: HistorySource, most: int, pause: Pause) -> int:
     # Contents are stored once and sent as often as they are named, so a small request can ask for gigabytes.
     previous = turn.storage.previous_response_id
     named = [item["id"] for item in paced(turn.body["input"], pause) if item.get("type") == REFERENCE]
@@ -159,7 +159,7 @@ def _size(turn: Turn, memory: Memory, most: int, pause: Pause) -> int:
     return size
 
 
-def _past(id: str | None, memory: Memory) -> list[Item]:
+def _past(id: str | None, memory: HistorySource) -> list[Item]:
     if id is None:
         return []
     past = memory.history(id)
@@ -183,7 +183,7 @@ def _not_found(message: str) -> InvalidRequest:
     return InvalidRequest(message, code="previous_response_not_found", param=PREVIOUS)
 
 
-def _resolved(placed: list[tuple[int, Item]], memory: Memory, pause: Pause) -> list[Item]:
+def _resolved(placed: list[tuple[int, Item]], memory: HistorySource, pause: Pause) -> list[Item]:
     wanted = list(dict.fromkeys(item["id"] for _, item in placed if item.get("type") == REFERENCE))
     if not wanted:
         return [item for _, item in placed]
@@ -202,7 +202,7 @@ def _referred(item: Item, position: int, found: Mapping[str, Item]) -> Item:
             code="item_not_found",
             param=f"input[{position}].id",
         )
-    return replayed(stored)
+    return as_input(stored)
 
 
 def _replayed_part(part: Any) -> Any:

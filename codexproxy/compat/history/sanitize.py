@@ -15,7 +15,7 @@ from collections.abc import Callable
 from operator import is_
 from typing import Any
 
-from codexproxy.compat.history.tool_pairs import pair
+from codexproxy.compat.history.tool_pairs import match_tool_outputs
 from codexproxy.protocol.events import encode_json
 from codexproxy.protocol.pacing import STRIDE, Pause, no_pause, paced
 from codexproxy.protocol.request import Body
@@ -54,7 +54,7 @@ def is_plain(item: Item) -> bool:
     return part.get("type") == "input_text"
 
 
-def mend_message(item: Item, note: Note, pause: Pause = no_pause) -> list[Any]:
+def sanitize_message(item: Item, note: Note, pause: Pause = no_pause) -> list[Any]:
     """A message whose parts suit its role; assistant history without think text."""
     content = item.get("content")
     if isinstance(content, str):
@@ -162,7 +162,7 @@ def _without_details(text: str, pause: Pause) -> str:
     return "".join([*kept, text[done:]]) if kept else text
 
 
-def mend_output(item: Item, note: Note, pause: Pause = no_pause) -> list[Any]:
+def sanitize_output(item: Item, note: Note, pause: Pause = no_pause) -> list[Any]:
     """A tool output that is a string or a list of input parts.
 
     See docs/reference/requests.md#tool-outputs-and-message-parts.
@@ -209,7 +209,7 @@ ID_PREFIXES = {
 }
 
 
-def repair(items: list[Any], pause: Pause = no_pause) -> tuple[list[Any], list[str]]:
+def sanitize_history(items: list[Any], pause: Pause = no_pause) -> tuple[list[Any], list[str]]:
     """The mended items, and a note per kind of repair.
 
     Call it when the conversation is whole: what a ``previous_response_id``
@@ -226,7 +226,7 @@ def repair(items: list[Any], pause: Pause = no_pause) -> tuple[list[Any], list[s
         return items, []
     counts: Counter[str] = Counter()
     mended = [item for given in paced(items, pause) for item in _mend(given, counts.update, pause)]
-    paired = pair(mended, counts.update, pause)
+    paired = match_tool_outputs(mended, counts.update, pause)
     return paired, [f"{name}={count}" if count > 1 else name for name, count in counts.items()]
 
 
@@ -256,10 +256,10 @@ def _mend_reasoning(item: Item, note: Note, pause: Pause) -> list[Any]:
 
 
 _MENDERS: dict[str, Callable[[Item, Note, Pause], list[Any]]] = {
-    "message": mend_message,
+    "message": sanitize_message,
     "reasoning": _mend_reasoning,
-    "function_call_output": mend_output,
-    "custom_tool_call_output": mend_output,
+    "function_call_output": sanitize_output,
+    "custom_tool_call_output": sanitize_output,
 }
 
 

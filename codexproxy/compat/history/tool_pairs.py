@@ -50,7 +50,7 @@ class _Call:
         return OUTPUTS[self.item["type"]]
 
 
-def pair(items: list[Any], note: Note, pause: Pause = no_pause) -> list[Any]:
+def match_tool_outputs(items: list[Any], note: Note, pause: Pause = no_pause) -> list[Any]:
     """The items with every call answered once, after it, and every output answering a call.
 
     Outputs that answer nothing become labelled user messages; calls without an

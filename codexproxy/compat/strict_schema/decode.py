@@ -10,183 +10,183 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from codexproxy.protocol.events import TERMINAL, Batch, Event, encode_json, key_of
+from codexproxy.protocol.events import TERMINAL, Batch, Event, encode_json, item_key
 from codexproxy.protocol.item_tracker import part_index
 from codexproxy.protocol.pacing import Pause, Steps, TooCostly, no_pause
 from codexproxy.protocol.request import TextRestorer
 from codexproxy.protocol.stream import EventStream
 
-# Steps that one answer may take on its way back; many options for many entries multiply.
+# Steps that decoding one answer may take; many options for many entries multiply.
 MOST_STEPS = 500_000
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """What an answer needs on its way back.
+class DecodeContext:
+    """What decoding an answer needs.
 
     Attributes:
-        plans: Plans of the schema's definitions, by name.
+        decoders: Decoders of the schema's definitions, by name.
         steps: The budget.
     """
 
-    plans: Mapping[str, "Plan"]
+    decoders: Mapping[str, "Decoder"]
     steps: Steps
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Decoder:
     """How a value goes back; the plain one leaves it as it is."""
 
-    def restore(self, value: Any, way: "Way") -> Any:
-        """The value in the caller's shape; what does not fit the plan stays as it is.
+    def restore(self, value: Any, context: "DecodeContext") -> Any:
+        """The value in the caller's shape; what does not fit the decoder stays as it is.
 
         Args:
             value: What the model wrote.
-            way: What is looked up on the way back.
+            context: What decoding needs.
         """
         return value
 
-    def fits(self, value: Any, way: "Way") -> bool:
-        """Whether a value can have been written for this plan's schema.
+    def fits(self, value: Any, context: "DecodeContext") -> bool:
+        """Whether a value can have been written for this decoder's schema.
 
         Raises:
-            TooCostly: The way's budget is used up.
+            TooCostly: The context's budget is used up.
         """
         return True
 
 
-KEEP = Plan()
+KEEP = Decoder()
 
 
 @dataclass(frozen=True, slots=True)
-class Kinds(Plan):
+class KindsDecoder(Decoder):
     """A value of certain JSON types, or one of certain values."""
 
     types: frozenset[str] = frozenset()
     values: tuple[Any, ...] = ()
 
-    def fits(self, value: Any, way: "Way") -> bool:
-        way.steps.spend(1 + len(self.values))
+    def fits(self, value: Any, context: "DecodeContext") -> bool:
+        context.steps.spend(1 + len(self.values))
         if self.values:
             return any(type(value) is type(other) and value == other for other in self.values)
         return not self.types or bool(json_types(value) & self.types)
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectPlan(Plan):
+class ObjectDecoder(Decoder):
     """An object; a null stands for an optional property that was left out."""
 
-    properties: Mapping[str, Plan] = field(default_factory=dict)
+    properties: Mapping[str, Decoder] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
 
-    def restore(self, value: Any, way: "Way") -> Any:
+    def restore(self, value: Any, context: "DecodeContext") -> Any:
         if not isinstance(value, dict):
             return value
         kept = {key: entry for key, entry in value.items() if entry is not None or key not in self.optional}
-        return {key: self.properties.get(key, KEEP).restore(entry, way) for key, entry in kept.items()}
+        return {key: self.properties.get(key, KEEP).restore(entry, context) for key, entry in kept.items()}
 
-    def fits(self, value: Any, way: "Way") -> bool:
-        way.steps.spend(1)
+    def fits(self, value: Any, context: "DecodeContext") -> bool:
+        context.steps.spend(1)
         if not isinstance(value, dict) or value.keys() != self.properties.keys():
             return False
         return all(
-            plan.fits(value[key], way) or (value[key] is None and key in self.optional)
-            for key, plan in self.properties.items()
+            decoder.fits(value[key], context) or (value[key] is None and key in self.optional)
+            for key, decoder in self.properties.items()
         )
 
 
 @dataclass(frozen=True, slots=True)
-class ListPlan(Plan):
+class ListDecoder(Decoder):
     """An array of like entries."""
 
-    entry: Plan = KEEP
+    entry: Decoder = KEEP
 
-    def restore(self, value: Any, way: "Way") -> Any:
-        return [self.entry.restore(entry, way) for entry in value] if isinstance(value, list) else value
+    def restore(self, value: Any, context: "DecodeContext") -> Any:
+        return [self.entry.restore(entry, context) for entry in value] if isinstance(value, list) else value
 
-    def fits(self, value: Any, way: "Way") -> bool:
+    def fits(self, value: Any, context: "DecodeContext") -> bool:
         return isinstance(value, list)
 
 
 @dataclass(frozen=True, slots=True)
-class TuplePlan(Plan):
+class TupleDecoder(Decoder):
     """An array of fixed places, written as an object with the keys ``"0"``, ``"1"``, …"""
 
-    entries: tuple[Plan, ...] = ()
+    entries: tuple[Decoder, ...] = ()
 
-    def restore(self, value: Any, way: "Way") -> Any:
-        if not self.fits(value, way):
+    def restore(self, value: Any, context: "DecodeContext") -> Any:
+        if not self.fits(value, context):
             return value
-        return [plan.restore(value[str(place)], way) for place, plan in enumerate(self.entries)]
+        return [decoder.restore(value[str(place)], context) for place, decoder in enumerate(self.entries)]
 
-    def fits(self, value: Any, way: "Way") -> bool:
-        way.steps.spend(len(self.entries))
+    def fits(self, value: Any, context: "DecodeContext") -> bool:
+        context.steps.spend(len(self.entries))
         return isinstance(value, dict) and value.keys() == {str(place) for place in range(len(self.entries))}
 
 
 @dataclass(frozen=True, slots=True)
-class MapPlan(Plan):
+class MapDecoder(Decoder):
     """An object with free keys, written as a list of ``{"key", "value"}``."""
 
-    entry: Plan = KEEP
+    entry: Decoder = KEEP
 
-    def restore(self, value: Any, way: "Way") -> Any:
-        if not self.fits(value, way):
+    def restore(self, value: Any, context: "DecodeContext") -> Any:
+        if not self.fits(value, context):
             return value
-        return {str(pair["key"]): self.entry.restore(pair["value"], way) for pair in value}
+        return {str(pair["key"]): self.entry.restore(pair["value"], context) for pair in value}
 
-    def fits(self, value: Any, way: "Way") -> bool:
-        way.steps.spend(len(value) if isinstance(value, list) else 1)
+    def fits(self, value: Any, context: "DecodeContext") -> bool:
+        context.steps.spend(len(value) if isinstance(value, list) else 1)
         return isinstance(value, list) and all(
             isinstance(pair, dict) and pair.keys() == {"key", "value"} for pair in value
         )
 
 
 @dataclass(frozen=True, slots=True)
-class ChoicePlan(Plan):
+class ChoiceDecoder(Decoder):
     """One of several; the first that fits is meant."""
 
-    options: tuple[Plan, ...] = ()
+    options: tuple[Decoder, ...] = ()
 
-    def restore(self, value: Any, way: "Way") -> Any:
-        way.steps.spend(1)
-        chosen = next((plan for plan in self.options if _meant(plan, way).fits(value, way)), KEEP)
-        return chosen.restore(value, way)
+    def restore(self, value: Any, context: "DecodeContext") -> Any:
+        context.steps.spend(1)
+        chosen = next((decoder for decoder in self.options if _meant(decoder, context).fits(value, context)), KEEP)
+        return chosen.restore(value, context)
 
 
 @dataclass(frozen=True, slots=True)
-class RefPlan(Plan):
+class RefDecoder(Decoder):
     """What a definition of the schema says."""
 
     name: str = ""
 
-    def restore(self, value: Any, way: "Way") -> Any:
-        return way.plans.get(self.name, KEEP).restore(value, way)
+    def restore(self, value: Any, context: "DecodeContext") -> Any:
+        return context.decoders.get(self.name, KEEP).restore(value, context)
 
 
 @dataclass(frozen=True, slots=True)
-class WrapPlan(Plan):
+class WrapDecoder(Decoder):
     """A value that is no object, written as ``{"value": …}``."""
 
-    inner: Plan = KEEP
+    inner: Decoder = KEEP
 
-    def restore(self, value: Any, way: "Way") -> Any:
+    def restore(self, value: Any, context: "DecodeContext") -> Any:
         if isinstance(value, dict) and value.keys() == {"value"}:
-            return self.inner.restore(value["value"], way)
+            return self.inner.restore(value["value"], context)
         return value
 
 
 @dataclass(frozen=True, slots=True)
 class Restorer:
-    """The plan of a whole schema.
+    """Turns answers to a whole schema back.
 
     Attributes:
-        root: The plan of the answer itself.
-        plans: Plans of the schema's definitions.
+        root: The decoder of the answer itself.
+        decoders: Decoders of the schema's definitions.
     """
 
-    root: Plan
-    plans: Mapping[str, Plan] = field(default_factory=dict)
+    root: Decoder
+    decoders: Mapping[str, Decoder] = field(default_factory=dict)
 
     def text(self, text: str, pause: Pause = no_pause) -> str:
         """JSON text in the caller's shape; text that is no JSON (an answer that was cut) as it is.
@@ -196,7 +196,9 @@ class Restorer:
         """
         try:
             value = json.loads(text)
-            return encode_json(self.root.restore(value, Way(self.plans, Steps(MOST_STEPS, pause)))).decode()
+            return encode_json(
+                self.root.restore(value, DecodeContext(self.decoders, Steps(MOST_STEPS, pause)))
+            ).decode()
         except (ValueError, RecursionError):
             return text
 
@@ -213,9 +215,9 @@ def json_types(value: Any) -> frozenset[str]:
 _TYPES = {float: "number", str: "string", list: "array", dict: "object"}
 
 
-def _meant(plan: Plan, way: Way) -> Plan:
-    way.steps.spend(1)
-    return way.plans.get(plan.name, KEEP) if isinstance(plan, RefPlan) else plan
+def _meant(decoder: Decoder, context: DecodeContext) -> Decoder:
+    context.steps.spend(1)
+    return context.decoders.get(decoder.name, KEEP) if isinstance(decoder, RefDecoder) else decoder
 
 
 Data = dict[str, Any]
@@ -225,7 +227,7 @@ _PART_EVENTS = frozenset({"response.content_part.added", "response.content_part.
 _ITEM_EVENTS = frozenset({"response.output_item.added", "response.output_item.done"})
 
 
-def reshape(
+def decode_stream(
     stream: EventStream,
     restorer: TextRestorer,
     pause: Pause = no_pause,
@@ -235,17 +237,17 @@ def reshape(
 
     Args:
         stream: The answer.
-        restorer: The way back.
+        restorer: Turns the text back.
         pause: Lets others run while a text is turned back.
         clock: Monotonic seconds.
     """
-    return EventStream(_ReshapedSource(stream, Reshaper(restorer, pause), clock), stream.patience, stream.answerer)
+    return EventStream(_ReshapedSource(stream, StreamDecoder(restorer, pause), clock), stream.patience, stream.answerer)
 
 
 class _ReshapedSource:
     # A Source on top of a stream, so that the reshaped stream is a stream like any other.
 
-    def __init__(self, stream: EventStream, reshaper: "Reshaper", clock: Callable[[], float]) -> None:
+    def __init__(self, stream: EventStream, reshaper: "StreamDecoder", clock: Callable[[], float]) -> None:
         self._stream = stream
         self._batches = iter(stream)
         self._reshaper = reshaper
@@ -265,11 +267,11 @@ class _ReshapedSource:
         self._stream.close()
 
 
-class Reshaper:
-    """The pure core of ``reshape``: batches in, batches out.
+class StreamDecoder:
+    """The pure core of ``decode_stream``: batches in, batches out.
 
     Args:
-        restorer: The way back.
+        restorer: Turns the text back.
         pause: Lets others run.
     """
 
@@ -294,7 +296,7 @@ class Reshaper:
             return []
         if event.type == TEXT_DONE:
             data = event.data
-            return [*self._released((key_of(data), part_index(data))), _changed(event, self._with_text(data))]
+            return [*self._released((item_key(data), part_index(data))), _changed(event, self._with_text(data))]
         if event.type in _PART_EVENTS:
             return [_changed(event, {**event.data, "part": self._with_text(event.data.get("part"))})]
         if event.type in _ITEM_EVENTS:
@@ -304,9 +306,9 @@ class Reshaper:
         return [event]
 
     def _hold(self, data: Data) -> None:
-        pieces, _ = self._held.setdefault((key_of(data), part_index(data)), ([], data))
+        pieces, _ = self._held.setdefault((item_key(data), part_index(data)), ([], data))
         pieces.append(delta if isinstance(delta := data.get("delta"), str) else "")
-        self._held[key_of(data), part_index(data)] = (pieces, data)
+        self._held[item_key(data), part_index(data)] = (pieces, data)
 
     def _released(self, key: tuple[Any, int]) -> Batch:
         pieces, last = self._held.pop(key, ([], {}))

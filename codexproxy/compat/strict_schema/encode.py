@@ -3,7 +3,7 @@
 The platform's strict mode wants closed objects whose properties are all
 required, knows neither tuples nor free-form maps, and only part of JSON
 Schema's keywords. A schema that keeps to that comes back as it was; of any
-other an equivalent is made, and ``Fitted.restorer`` turns the answer back.
+other an equivalent is made, and ``StrictSchema.restorer`` turns the answer back.
 Keywords that are lost on the way are why answers are validated afterwards
 against the schema that the caller sent.
 """
@@ -14,16 +14,16 @@ from typing import Any
 
 from codexproxy.compat.strict_schema.decode import (
     KEEP,
-    ChoicePlan,
-    Kinds,
-    ListPlan,
-    MapPlan,
-    ObjectPlan,
-    Plan,
-    RefPlan,
+    ChoiceDecoder,
+    Decoder,
+    KindsDecoder,
+    ListDecoder,
+    MapDecoder,
+    ObjectDecoder,
+    RefDecoder,
     Restorer,
-    TuplePlan,
-    WrapPlan,
+    TupleDecoder,
+    WrapDecoder,
 )
 from codexproxy.compat.tool_names import fitting, is_fitting
 from codexproxy.protocol.json_schema import Schema, SchemaTree, as_list, names_in, schema_steps
@@ -44,7 +44,7 @@ _ROOT = "codexproxy_root"
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class StrictSchema:
     """A schema that the backend takes.
 
     Attributes:
@@ -56,7 +56,7 @@ class Fitted:
     restorer: Restorer | None
 
 
-def fit(schema: Schema, *, strict: bool, path: str = "schema", steps: Steps | None = None) -> Fitted:
+def to_strict(schema: Schema, *, strict: bool, path: str = "schema", steps: Steps | None = None) -> StrictSchema:
     """The schema as the backend takes it.
 
     Args:
@@ -71,16 +71,16 @@ def fit(schema: Schema, *, strict: bool, path: str = "schema", steps: Steps | No
     if not strict:
         return _wrapped_loosely(schema)
     fitter = _Fitter(schema, SchemaTree(schema, path, steps or schema_steps()))
-    fitted, plan = fitter.root()
-    return Fitted(fitted, Restorer(plan, fitter.plans) if fitter.changed else None)
+    fitted, decoder = fitter.root()
+    return StrictSchema(fitted, Restorer(decoder, fitter.decoders) if fitter.changed else None)
 
 
-def _wrapped_loosely(schema: Schema) -> Fitted:
+def _wrapped_loosely(schema: Schema) -> StrictSchema:
     if _is_object(schema) or "$ref" in schema:
-        return Fitted(schema, None)
+        return StrictSchema(schema, None)
     shared: Schema = {key: schema[key] for key in ("$defs", "definitions", "$schema") if key in schema}
     inner = {key: value for key, value in schema.items() if key not in shared}
-    return Fitted({**shared, **_closed({"value": inner})}, Restorer(WrapPlan()))
+    return StrictSchema({**shared, **_closed({"value": inner})}, Restorer(WrapDecoder()))
 
 
 def _closed(properties: Schema) -> Schema:
@@ -98,30 +98,30 @@ def _is_choice(schema: Schema) -> bool:
 class _Fitter:
     def __init__(self, schema: Schema, tree: SchemaTree) -> None:
         self.changed = False
-        self.plans: dict[str, Plan] = {}
+        self.decoders: dict[str, Decoder] = {}
         self._schema = schema
         self._tree = tree
         self._defs: dict[str, Schema] = {}
         self._wrapped = False
 
-    def root(self) -> tuple[Schema, Plan]:
+    def root(self) -> tuple[Schema, Decoder]:
         schema = self._tree.merged(self._schema, 0)
         if "$ref" in schema:
             schema = {**self._tree.target(schema["$ref"]), **{key: schema[key] for key in _DEFS if key in schema}}
         self._wrapped = not _is_object(schema) or self._is_map(schema) or _is_choice(schema)
-        fitted, plan = self.node(schema, 0)
+        fitted, decoder = self.node(schema, 0)
         if self._wrapped:
             self.changed = True
-            self._defs[_ROOT], self.plans[_ROOT] = fitted, plan
-            fitted, plan = _closed({"value": {"$ref": f"#/$defs/{_ROOT}"}}), WrapPlan(RefPlan(_ROOT))
+            self._defs[_ROOT], self.decoders[_ROOT] = fitted, decoder
+            fitted, decoder = _closed({"value": {"$ref": f"#/$defs/{_ROOT}"}}), WrapDecoder(RefDecoder(_ROOT))
         else:
-            self.plans[_ROOT] = plan
-        return ({**fitted, "$defs": self._defs} if self._defs else fitted), plan
+            self.decoders[_ROOT] = decoder
+        return ({**fitted, "$defs": self._defs} if self._defs else fitted), decoder
 
     # -- nodes ------------------------------------------------------------------------
 
-    def node(self, schema: Any, depth: int) -> tuple[Schema, Plan]:
-        """One schema of the tree, fitted, and the plan for its values."""
+    def node(self, schema: Any, depth: int) -> tuple[Schema, Decoder]:
+        """One schema of the tree, fitted, and the decoder for its values."""
         if not isinstance(schema, dict) or not schema:
             return dict(_ANYTHING), KEEP
         schema = self._tree.merged(schema, depth)
@@ -130,7 +130,7 @@ class _Fitter:
                 return build(self, schema, depth)
         return self._plain(schema)
 
-    def _plain(self, schema: Schema) -> tuple[Schema, Plan]:
+    def _plain(self, schema: Schema) -> tuple[Schema, Decoder]:
         fitted = _kept(schema)
         if schema.get("format") in _FORMATS:
             fitted["format"] = schema["format"]
@@ -138,59 +138,59 @@ class _Fitter:
             return {**_ANYTHING, **_annotations(schema)}, KEEP
         values = schema.get("enum", [schema["const"]] if "const" in schema else [])
         types = schema.get("type", [])
-        return fitted, Kinds(names_in(types), tuple(values) if isinstance(values, list) else ())
+        return fitted, KindsDecoder(names_in(types), tuple(values) if isinstance(values, list) else ())
 
-    def _several(self, schema: Schema, depth: int) -> tuple[Schema, Plan]:
+    def _several(self, schema: Schema, depth: int) -> tuple[Schema, Decoder]:
         # ``["object", "null"]`` and the like: a choice with one option per type.
         shared = {key: value for key, value in schema.items() if key not in ("type", *_ANNOTATIONS)}
         options = [{**(shared if kind in ("object", "array") else {}), "type": kind} for kind in schema["type"]]
         return self._choice({"anyOf": options, **_annotations(schema)}, depth)
 
-    def _choice(self, schema: Schema, depth: int) -> tuple[Schema, Plan]:
+    def _choice(self, schema: Schema, depth: int) -> tuple[Schema, Decoder]:
         fitted = [self.node(option, depth + 1) for option in as_list(schema["anyOf"])]
         options = [option for option, _ in fitted]
-        return {**_annotations(schema), "anyOf": options}, ChoicePlan(tuple(plan for _, plan in fitted))
+        return {**_annotations(schema), "anyOf": options}, ChoiceDecoder(tuple(decoder for _, decoder in fitted))
 
-    def _object(self, schema: Schema, depth: int) -> tuple[Schema, Plan]:
+    def _object(self, schema: Schema, depth: int) -> tuple[Schema, Decoder]:
         properties = schema.get("properties")
         properties = properties if isinstance(properties, dict) else {}
         required = names_in(schema.get("required"))
-        fitted, plans, optional = {}, {}, set()
+        fitted, decoders, optional = {}, {}, set()
         for name, child in properties.items():
-            fitted[name], plans[name] = self.node(child, depth + 1)
+            fitted[name], decoders[name] = self.node(child, depth + 1)
             if name not in required and not self._tree.allows_null(child, 0):
                 fitted[name] = _nullable(fitted[name])
                 optional.add(name)
         self.changed = self.changed or bool(optional)
-        return {**_kept(schema), **_closed(fitted)}, ObjectPlan(plans, frozenset(optional))
+        return {**_kept(schema), **_closed(fitted)}, ObjectDecoder(decoders, frozenset(optional))
 
-    def _map(self, schema: Schema, depth: int) -> tuple[Schema, Plan]:
+    def _map(self, schema: Schema, depth: int) -> tuple[Schema, Decoder]:
         self.changed = True
         patterns = schema.get("patternProperties")
         values = schema.get("additionalProperties")
         if isinstance(patterns, dict) and patterns and not isinstance(values, dict):
             values = next(iter(patterns.values()))
-        entry, plan = self.node(values, depth + 1)
+        entry, decoder = self.node(values, depth + 1)
         pair = _closed({"key": {"type": "string"}, "value": entry})
-        return {**_annotations(schema), "type": "array", "items": pair}, MapPlan(plan)
+        return {**_annotations(schema), "type": "array", "items": pair}, MapDecoder(decoder)
 
-    def _tuple(self, schema: Schema, depth: int) -> tuple[Schema, Plan]:
+    def _tuple(self, schema: Schema, depth: int) -> tuple[Schema, Decoder]:
         self.changed = True
         entries = schema.get("prefixItems", schema.get("items"))
         fitted = [self.node(entry, depth + 1) for entry in as_list(entries)]
         closed = _closed({str(place): entry for place, (entry, _) in enumerate(fitted)})
-        return {**_annotations(schema), **closed}, TuplePlan(tuple(plan for _, plan in fitted))
+        return {**_annotations(schema), **closed}, TupleDecoder(tuple(decoder for _, decoder in fitted))
 
-    def _array(self, schema: Schema, depth: int) -> tuple[Schema, Plan]:
-        entry, plan = self.node(schema.get("items"), depth + 1)
-        return {**_kept(schema), "type": "array", "items": entry}, ListPlan(plan)
+    def _array(self, schema: Schema, depth: int) -> tuple[Schema, Decoder]:
+        entry, decoder = self.node(schema.get("items"), depth + 1)
+        return {**_kept(schema), "type": "array", "items": entry}, ListDecoder(decoder)
 
-    def _reference(self, schema: Schema, depth: int) -> tuple[Schema, Plan]:
+    def _reference(self, schema: Schema, depth: int) -> tuple[Schema, Decoder]:
         name = self._define(schema["$ref"], depth)
         pointer = {"$ref": f"#/$defs/{name}" if name != _ROOT or self._wrapped else "#"}
         notes = _annotations(schema)
         # A reference may have no neighbours.
-        return ({"anyOf": [pointer], **notes} if notes else pointer), RefPlan(name)
+        return ({"anyOf": [pointer], **notes} if notes else pointer), RefDecoder(name)
 
     @staticmethod
     def _is_map(schema: Schema) -> bool:
@@ -209,7 +209,7 @@ class _Fitter:
         if name not in self._defs:
             # Entered first, since it may refer to itself.
             self._defs[name] = {}
-            self._defs[name], self.plans[name] = self.node(target, depth + 1)
+            self._defs[name], self.decoders[name] = self.node(target, depth + 1)
         return name
 
 
@@ -236,7 +236,7 @@ def _nullable(schema: Schema) -> Schema:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-_BUILDERS: tuple[tuple[Callable[[Schema], bool], Callable[[_Fitter, Schema, int], tuple[Schema, Plan]]], ...] = (
+_BUILDERS: tuple[tuple[Callable[[Schema], bool], Callable[[_Fitter, Schema, int], tuple[Schema, Decoder]]], ...] = (
     (lambda schema: "$ref" in schema, _Fitter._reference),
     (_is_choice, _Fitter._choice),
     (

@@ -11,7 +11,7 @@ base64 may be off by a third. Complete texts are counted by
 import re
 
 
-class Stopper:
+class StopSequenceMatcher:
     """Passes a text on up to the first stop text.
 
     The stop text that is complete first ends the text, of two that are complete
@@ -83,7 +83,7 @@ _PIECE = re.compile(
 )
 
 
-class Meter:
+class StreamingTokenCounter:
     """Counts the tokens of a text that comes in pieces, and ends it at a limit.
 
     The result does not depend on where the pieces are cut.

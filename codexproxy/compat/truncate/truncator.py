@@ -15,10 +15,10 @@ is seen, does not.
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from codexproxy.compat.truncate.text_limits import Meter, Stopper
+from codexproxy.compat.truncate.text_limits import StopSequenceMatcher, StreamingTokenCounter
 from codexproxy.errors import UpstreamFailed
 from codexproxy.protocol.aggregate import ResponseAggregator
-from codexproxy.protocol.events import Batch, Event, id_of, key_of, written
+from codexproxy.protocol.events import Batch, Event, as_text, item_id, item_key
 from codexproxy.protocol.item_tracker import ADDED, CALL_FIELDS, DONE, Data, ItemTracker, Key, part_index, place_of
 from codexproxy.protocol.stream import EventStream
 
@@ -33,7 +33,7 @@ _FRAGMENTS = {
 _BLANK = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
 
 
-def cut(
+def truncate(
     stream: EventStream, stop: tuple[str, ...], max_tokens: int | None, count_input: Callable[[], int] | None = None
 ) -> EventStream:
     """The stream, ended where the caller wants it to end.
@@ -47,14 +47,14 @@ def cut(
     """
     if not stop and max_tokens is None:
         return stream
-    source = _CutSource(stream, Cutter(stop, max_tokens, count_input))
+    source = _CutSource(stream, StreamTruncator(stop, max_tokens, count_input))
     return EventStream(source, stream.patience, stream.answerer)
 
 
 class _CutSource:
     # A Source on top of a stream, so that the cut stream is a stream like any other.
 
-    def __init__(self, stream: EventStream, cutter: "Cutter") -> None:
+    def __init__(self, stream: EventStream, cutter: "StreamTruncator") -> None:
         self._stream = stream
         self._batches = iter(stream)
         self._cutter = cutter
@@ -86,12 +86,12 @@ class _Part:
     # A text, or what the model writes into a call, which has no stop texts.
 
     def __init__(self, stop: tuple[str, ...]) -> None:
-        self.stopper = Stopper(stop)
+        self.stopper = StopSequenceMatcher(stop)
         self.received = 0
 
 
-class Cutter:
-    """The pure core of ``cut``: batches in, batches out.
+class StreamTruncator:
+    """The pure core of ``truncate``: batches in, batches out.
 
     Attributes:
         ended: Whether the answer was cut; nothing more is to be fed then.
@@ -102,7 +102,7 @@ class Cutter:
     ) -> None:
         self.ended = False
         self._stop = stop
-        self._meter = Meter(max_tokens)
+        self._meter = StreamingTokenCounter(max_tokens)
         self._count_input = count_input or _nothing
         # What was passed on, which is the answer when it is cut.
         self._answer = ResponseAggregator()
@@ -156,7 +156,7 @@ class Cutter:
         if not isinstance(delta, str):
             self._pass(event)
             return
-        shown = self._take(key_of(data), index, delta)
+        shown = self._take(item_key(data), index, delta)
         self._pass(event if shown == delta else _changed(event, {"delta": shown, "logprobs": []}))
         self._end_if_cut(data, index)
 
@@ -184,9 +184,9 @@ class Cutter:
 
     def _settle(self, data: Data, index: int, whole: Any) -> None:
         # What its deltas did not hold, and what was held back, is shown before the end of a part.
-        received = self._part(key_of(data), index).received
+        received = self._part(item_key(data), index).received
         rest = whole[received:] if isinstance(whole, str) else ""
-        shown = self._take(key_of(data), index, rest, last=True)
+        shown = self._take(item_key(data), index, rest, last=True)
         if shown:
             delta = {"type": _TEXT_DELTA, "delta": shown, "logprobs": []}
             self._out += _numbered([{**delta, **_place(data, index)}], _before(data), self._shift)
@@ -201,7 +201,7 @@ class Cutter:
         if not isinstance(delta, str):
             self._pass(event)
             return
-        shown = self._write(key_of(data), delta)
+        shown = self._write(item_key(data), delta)
         self._pass(event if shown == delta else _changed(event, {"delta": shown}))
         self._end_if_cut(data, None)
 
@@ -215,9 +215,9 @@ class Cutter:
         self._pass_unless_cut(event)
 
     def _settle_written(self, data: Data, field: str, whole: Any) -> None:
-        key = key_of(data)
+        key = item_key(data)
         if whole and (key, None) not in self._parts:
-            shown = self._write(key, written(whole))
+            shown = self._write(key, as_text(whole))
             if self._meter.full:
                 self._learn(_FRAGMENTS[field], data, delta=shown)
             self._end_if_cut(_before(data), None)
@@ -226,7 +226,7 @@ class Cutter:
         item = event.data.get("item")
         if isinstance(item, dict):
             self._settle_item(event.data, item)
-            if not self.ended and (key := key_of(event.data)) is not None:
+            if not self.ended and (key := item_key(event.data)) is not None:
                 self._tracker.finish(key, item)
         self._pass_unless_cut(event)
 
@@ -263,7 +263,7 @@ class Cutter:
                 self._settle({**data, **place_of(key)}, index, None)
 
     def _end_if_cut(self, data: Data, index: int | None) -> None:
-        stopped = index is not None and self._parts[key_of(data), index].stopper.hit
+        stopped = index is not None and self._parts[item_key(data), index].stopper.hit
         if stopped and not self._meter.full:
             self._end(data, index, "completed")
         elif self._meter.full:
@@ -310,7 +310,7 @@ def _filled(part: Data) -> Data:
 
 
 def _place(data: Data, index: int | None) -> Data:
-    place = {"output_index": data.get("output_index"), "item_id": id_of(data), "content_index": index}
+    place = {"output_index": data.get("output_index"), "item_id": item_id(data), "content_index": index}
     return {name: value for name, value in place.items() if value is not None}
 
 
@@ -333,14 +333,14 @@ def _changed(event: Event, change: Data) -> Event:
     return Event.of({**event.data, "type": event.type, **change})
 
 
-_OF_ITEMS: dict[str, Callable[[Cutter, Event], None]] = {
-    ADDED: Cutter._pass,
-    DONE: Cutter._on_item,
-    _TEXT_DELTA: Cutter._on_text,
-    "response.output_text.done": Cutter._on_text_end,
-    "response.function_call_arguments.delta": Cutter._on_fragment,
-    "response.custom_tool_call_input.delta": Cutter._on_fragment,
-    "response.function_call_arguments.done": Cutter._on_written,
-    "response.custom_tool_call_input.done": Cutter._on_written,
+_OF_ITEMS: dict[str, Callable[[StreamTruncator, Event], None]] = {
+    ADDED: StreamTruncator._pass,
+    DONE: StreamTruncator._on_item,
+    _TEXT_DELTA: StreamTruncator._on_text,
+    "response.output_text.done": StreamTruncator._on_text_end,
+    "response.function_call_arguments.delta": StreamTruncator._on_fragment,
+    "response.custom_tool_call_input.delta": StreamTruncator._on_fragment,
+    "response.function_call_arguments.done": StreamTruncator._on_written,
+    "response.custom_tool_call_input.done": StreamTruncator._on_written,
 }
 _ENDS = frozenset({"response.completed", "response.done", "response.incomplete"})

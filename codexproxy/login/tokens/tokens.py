@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from codexproxy.errors import NotLoggedIn
 from codexproxy.login.tokens.jwt import Claims, claims_or_none
-from codexproxy.protocol.request import Access
+from codexproxy.protocol.request import Credential
 
 FIVE_MINUTES = 5 * 60 * 1000
 EIGHT_DAYS = 8 * 24 * 60 * 60 * 1000  # where no end is known (docs/reference/sign-in.md#token-refresh)
@@ -129,9 +129,9 @@ class Tokens:
         return replace(self, refresh_error=other.refresh_error, refresh_error_at=other.refresh_error_at)
 
     @cached_property
-    def access(self) -> Access:
+    def access(self) -> Credential:
         """What backends get."""
-        return Access(self.access_token, self.account_id)
+        return Credential(self.access_token, self.account_id)
 
     @cached_property
     def claimed_account(self) -> str:

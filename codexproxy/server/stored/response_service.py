@@ -6,7 +6,7 @@ from typing import Any
 
 from codexproxy.apis.base import Api
 from codexproxy.apis.openai_responses.response_builder import new_id
-from codexproxy.compat.history.continuation import continued, identified
+from codexproxy.compat.history.continuation import expand_history, with_item_ids
 from codexproxy.errors import InvalidRequest, UpstreamFailed
 from codexproxy.protocol.aggregate import ResponseAggregator
 from codexproxy.protocol.events import TERMINAL, Batch
@@ -56,7 +56,7 @@ class ResponseService:
                 code="unsupported_parameter",
                 param="background",
             )
-        turn = continued(turn, self.of(turn.caller.key), self.most_bytes, self.pause)
+        turn = expand_history(turn, self.of(turn.caller.key), self.most_bytes, self.pause)
         return turn if self.keeps else replace(turn, storage=replace(turn.storage, store=False))
 
     def outlives(self, turn: Turn) -> bool:
@@ -75,7 +75,7 @@ def is_kept(turn: Turn) -> bool:
 
 def own_input(turn: Turn, pause: Pause = no_pause) -> list[Json]:
     """The items that a turn adds to its conversation, each with an id."""
-    return identified(turn.storage.own_input, new_id, pause)
+    return with_item_ids(turn.storage.own_input, new_id, pause)
 
 
 class ResponseSaver:

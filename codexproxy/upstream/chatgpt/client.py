@@ -12,8 +12,8 @@ from codexproxy.observability.bodies import log_body
 from codexproxy.protocol.events import encode_json
 from codexproxy.protocol.pacing import Encoded
 from codexproxy.protocol.quota import Quota
-from codexproxy.protocol.request import Access, CredentialSource, Turn, encoded
-from codexproxy.protocol.stream import Answerer, Deadlines, EventStream, TimeLimits
+from codexproxy.protocol.request import Credential, CredentialSource, Turn, encoded
+from codexproxy.protocol.stream import Deadlines, EventStream, ResponseMetadata, TimeLimits
 from codexproxy.provider_types import CODEX
 from codexproxy.upstream.base import Backend
 from codexproxy.upstream.chatgpt.body import Wait
@@ -81,20 +81,20 @@ class ChatGptBackend(Backend):
         body = encoded(turn)
         deadlines = Deadlines(self._limits, self._clock())
 
-        def attempt(access: Access) -> requests.Response:
+        def attempt(access: Credential) -> requests.Response:
             note_sent(turn, len(body))
             return self._send("POST", "/codex/responses", turn_headers(self._identity, access, turn), body, deadlines)
 
         response = self._authorised(attempt, deadlines)
         if is_no_stream(response.headers.get("content-type", "")):
             raise self._refused(response)
-        answerer = Answerer(self.name, lower_names(response.headers))
+        answerer = ResponseMetadata(self.name, lower_names(response.headers))
         source = ResponseSource(response, deadlines, self._wait, self._clock, self._skipped)
         return EventStream(source, self._patience, answerer)
 
     def preview(self, turn: Turn) -> dict[str, Any]:
         """See ``Backend.preview``."""
-        headers = turn_headers(self._identity, Access("", "***"), turn)
+        headers = turn_headers(self._identity, Credential("", "***"), turn)
         return {"url": f"{self._base_url}/codex/responses", "headers": redacted(headers), "body": turn.body}
 
     def models(self) -> list[dict[str, Any]]:
@@ -120,7 +120,7 @@ class ChatGptBackend(Backend):
     def _json(self, method: str, path: str, body: bytes = b"") -> dict[str, Any]:
         deadlines = Deadlines(self._limits, self._clock())
 
-        def attempt(access: Access) -> requests.Response:
+        def attempt(access: Credential) -> requests.Response:
             headers = {**account_headers(self._identity, access), "version": self._identity.version}
             if body:
                 headers["content-type"] = "application/json"
@@ -128,7 +128,9 @@ class ChatGptBackend(Backend):
 
         return self._exchange.whole(self._authorised(attempt, deadlines), deadlines)
 
-    def _authorised(self, attempt: Callable[[Access], requests.Response], deadlines: Deadlines) -> requests.Response:
+    def _authorised(
+        self, attempt: Callable[[Credential], requests.Response], deadlines: Deadlines
+    ) -> requests.Response:
         # Around the login, too: its renewal may take longer than the turn has.
         with self._exchange.within(deadlines):
             access = self._credentials.current()

@@ -18,20 +18,20 @@ from codexproxy.errors import (
     UpstreamFailed,
     UpstreamRejected,
 )
-from codexproxy.protocol.error_mapping import CODES, Meaning, error_object, failure_from, text_of
+from codexproxy.protocol.error_mapping import CODES, ErrorMapping, error_object, failure_from, text_of
 
 # Upstream's bodies are small; more than this is a page of somebody else's.
 MAX_BODY_BYTES = 256 * 1024
 
-BY_STATUS: dict[int, Meaning] = {
-    402: Meaning(PermissionRefused, "account_deactivated"),
-    403: Meaning(PermissionRefused, "upstream_forbidden"),
-    429: Meaning(RateLimited, "rate_limit_exceeded"),
-    503: Meaning(Overloaded, "overloaded"),
+BY_STATUS: dict[int, ErrorMapping] = {
+    402: ErrorMapping(PermissionRefused, "account_deactivated"),
+    403: ErrorMapping(PermissionRefused, "upstream_forbidden"),
+    429: ErrorMapping(RateLimited, "rate_limit_exceeded"),
+    503: ErrorMapping(Overloaded, "overloaded"),
 }
-_CLIENT_ERROR = Meaning(UpstreamRejected)
-_SERVER_ERROR = Meaning(UpstreamFailed, "upstream_unavailable")
-_REFUSED_MODEL = Meaning(ModelNotFound, "model_not_found")
+_CLIENT_ERROR = ErrorMapping(UpstreamRejected)
+_SERVER_ERROR = ErrorMapping(UpstreamFailed, "upstream_unavailable")
+_REFUSED_MODEL = ErrorMapping(ModelNotFound, "model_not_found")
 
 # What an upstream may quote of a request, and nobody should read: JWTs and refresh tokens
 # (docs/reference/sign-in.md#tokens).
@@ -85,7 +85,7 @@ def is_no_stream(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() in ("text/html", "application/json")
 
 
-def _meaning(status: int, details: dict[str, Any]) -> Meaning:
+def _meaning(status: int, details: dict[str, Any]) -> ErrorMapping:
     message = str(details.get("message") or "")
     if status in (400, 404) and "model" in message and "not supported when using Codex" in message:
         return _REFUSED_MODEL

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codexproxy import __version__
-from codexproxy.protocol.request import Access, Turn
+from codexproxy.protocol.request import Credential, Turn
 
 LITE = "x-openai-internal-codex-responses-lite"
 
@@ -27,7 +27,7 @@ class ClientIdentity:
         return f"{self.originator}/{self.version} (codexproxy; {__version__})"
 
 
-def account_headers(identity: ClientIdentity, access: Access) -> dict[str, str]:
+def account_headers(identity: ClientIdentity, access: Credential) -> dict[str, str]:
     """What every request to the backend carries."""
     headers = {
         "Authorization": f"Bearer {access.token}",
@@ -40,7 +40,7 @@ def account_headers(identity: ClientIdentity, access: Access) -> dict[str, str]:
     return headers
 
 
-def turn_headers(identity: ClientIdentity, access: Access, turn: Turn) -> dict[str, str]:
+def turn_headers(identity: ClientIdentity, access: Credential, turn: Turn) -> dict[str, str]:
     """The headers of one turn; the session ids are the prompt cache key."""
     headers = {
         **turn.passthrough.headers,

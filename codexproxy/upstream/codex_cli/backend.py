@@ -10,7 +10,7 @@ from typing import Any
 from codexproxy.errors import InvalidRequest, NotOffered, PermissionRefused, UpstreamFailed, UpstreamTimeout
 from codexproxy.metering.charge import note_sent
 from codexproxy.protocol.request import Turn, encoded
-from codexproxy.protocol.stream import Answerer, Deadlines, EventStream, Source
+from codexproxy.protocol.stream import Deadlines, EventStream, ResponseMetadata, Source
 from codexproxy.provider_types import CODEX_CLI
 from codexproxy.upstream.base import Backend
 from codexproxy.upstream.codex_cli.process.app_transport import AppTransport
@@ -125,7 +125,7 @@ class CodexCliBackend(Backend):
                 self._inquiries.require_confinement()
             source = self._source(job, turn.body, around, Deadlines(self._options.limits, self._clock()))
         note_sent(turn, len(encoded(turn)))
-        return EventStream(source, self._patience, Answerer(self.name, ignored=job.ignored))
+        return EventStream(source, self._patience, ResponseMetadata(self.name, ignored=job.ignored))
 
     def _job(self, turn: Turn) -> Job:
         if turn.count > 1:

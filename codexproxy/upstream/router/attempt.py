@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from codexproxy.errors import ProxyError, UpstreamFailed, UpstreamTimeout
-from codexproxy.metering.charge import begin_charge, charged
+from codexproxy.metering.charge import begin_charge, with_charge
 from codexproxy.protocol.aggregate import aggregate, is_missing_output
 from codexproxy.protocol.error_mapping import failure_of
 from codexproxy.protocol.events import COMPLETED, PREAMBLE, Batch
@@ -89,7 +89,7 @@ def attempt(provider: Provider, turn: Turn, clock: Callable[[], float]) -> Attem
     charge = begin_charge(turn)
     stream: EventStream | None = None
     try:
-        stream = provider.open(charged(turn, charge))
+        stream = provider.open(with_charge(turn, charge))
         stream.heard = charge.heard
         first = stream.prime()
         error, in_stream = failure_among(first)

@@ -25,7 +25,7 @@ from codexproxy.errors import (
     UpstreamRejected,
 )
 from codexproxy.observability.redaction import Redactor
-from codexproxy.protocol.error_mapping import Meaning, failure_from
+from codexproxy.protocol.error_mapping import ErrorMapping, failure_from
 from codexproxy.protocol.events import decode_object
 
 LOGIN_HINT = "Please sign in to the Codex CLI with `codex login`, or check the key of its model provider."
@@ -34,36 +34,36 @@ UPDATE_HINT = "Please update it: `npm install -g @openai/codex@latest`."
 # Longer texts say nothing more.
 _SHOWN = 2000
 
-_FAILED = Meaning(UpstreamFailed, "codex_cli_failed")
-_UNAVAILABLE = Meaning(UpstreamFailed, "upstream_unavailable")
-_REJECTED = Meaning(UpstreamRejected)
-_EXPIRED = Meaning(LoginExpired)
-_LIMITED = Meaning(RateLimited, "rate_limit_exceeded", retryable=True)
-_EXHAUSTED = Meaning(RateLimited, "usage_limit_reached")
-_TOO_LONG = Meaning(ContextLengthExceeded)
-_OVERLOADED = Meaning(Overloaded, "overloaded")
-_NO_MODEL = Meaning(ModelNotFound, "model_not_found")
-_FORBIDDEN = Meaning(PermissionRefused, "upstream_forbidden")
+_FAILED = ErrorMapping(UpstreamFailed, "codex_cli_failed")
+_UNAVAILABLE = ErrorMapping(UpstreamFailed, "upstream_unavailable")
+_REJECTED = ErrorMapping(UpstreamRejected)
+_EXPIRED = ErrorMapping(LoginExpired)
+_LIMITED = ErrorMapping(RateLimited, "rate_limit_exceeded", retryable=True)
+_EXHAUSTED = ErrorMapping(RateLimited, "usage_limit_reached")
+_TOO_LONG = ErrorMapping(ContextLengthExceeded)
+_OVERLOADED = ErrorMapping(Overloaded, "overloaded")
+_NO_MODEL = ErrorMapping(ModelNotFound, "model_not_found")
+_FORBIDDEN = ErrorMapping(PermissionRefused, "upstream_forbidden")
 
 # Sentence -> meaning; the first that fits wins.
-_SENTENCES: tuple[tuple[str, Meaning], ...] = (
+_SENTENCES: tuple[tuple[str, ErrorMapping], ...] = (
     (r"hit your usage limit|usage limit has been reached", _EXHAUSTED),
-    (r"quota exceeded|insufficient_quota", Meaning(RateLimited, "insufficient_quota")),
-    (r"to use codex with your chatgpt plan", Meaning(PermissionRefused, "usage_not_included")),
+    (r"quota exceeded|insufficient_quota", ErrorMapping(RateLimited, "insufficient_quota")),
+    (r"to use codex with your chatgpt plan", ErrorMapping(PermissionRefused, "usage_not_included")),
     (r"ran out of room in the model's context window", _TOO_LONG),
     (r"model is at capacity|server_is_overloaded|currently overloaded", _OVERLOADED),
     (r"model_not_found|\bmodel\b.{0,200}\b(?:does not exist|not found|not supported|not available)", _NO_MODEL),
-    (r"not logged in|no api key|missing environment variable|authentication required", Meaning(NotLoggedIn)),
+    (r"not logged in|no api key|missing environment variable|authentication required", ErrorMapping(NotLoggedIn)),
     (r"\b401\b|unauthorized|refresh token|sign in again", _EXPIRED),
     (r"\b429\b|rate limit|too many requests", _LIMITED),
     (r"\b403\b|forbidden", _FORBIDDEN),
-    (r"stream closed before response\.completed", Meaning(UpstreamFailed, "upstream_truncated")),
+    (r"stream closed before response\.completed", ErrorMapping(UpstreamFailed, "upstream_truncated")),
     (r"\b50[0-4]\b|stream disconnected|error sending request|connection failed", _UNAVAILABLE),
 )
 _PATTERNS = tuple((re.compile(pattern, re.IGNORECASE | re.DOTALL), meaning) for pattern, meaning in _SENTENCES)
 
 # ``codexErrorInfo`` of the app-server -> meaning.
-_NAMES: dict[str, Meaning] = {
+_NAMES: dict[str, ErrorMapping] = {
     "contextWindowExceeded": _TOO_LONG,
     "usageLimitExceeded": _EXHAUSTED,
     "sessionBudgetExceeded": _EXHAUSTED,
@@ -72,18 +72,18 @@ _NAMES: dict[str, Meaning] = {
     "flexUnavailable": _OVERLOADED,
     "policyCapacityUnavailable": _OVERLOADED,
     "modelNotFound": _NO_MODEL,
-    "cyberPolicy": Meaning(UpstreamRejected, "cyber_policy"),
-    "misalignmentPolicyViolation": Meaning(UpstreamRejected, "invalid_prompt"),
+    "cyberPolicy": ErrorMapping(UpstreamRejected, "cyber_policy"),
+    "misalignmentPolicyViolation": ErrorMapping(UpstreamRejected, "invalid_prompt"),
     "inferenceHookDenied": _REJECTED,
     "unauthorized": _EXPIRED,
 }
 
 # Names and statuses that a sentence may say more about.
-_VAGUE_NAMES: dict[str, Meaning] = {"badRequest": _REJECTED, "internalServerError": _UNAVAILABLE}
-_STATUSES: dict[int, Meaning] = {
+_VAGUE_NAMES: dict[str, ErrorMapping] = {"badRequest": _REJECTED, "internalServerError": _UNAVAILABLE}
+_STATUSES: dict[int, ErrorMapping] = {
     400: _REJECTED,
     401: _EXPIRED,
-    402: Meaning(PermissionRefused, "account_deactivated"),
+    402: ErrorMapping(PermissionRefused, "account_deactivated"),
     403: _FORBIDDEN,
     429: _LIMITED,
 }
@@ -174,18 +174,18 @@ def is_ancient(stderr: str) -> bool:
     return bool(_ANCIENT.search(stderr))
 
 
-def _error(details: dict[str, Any], meaning: Meaning) -> ProxyError:
+def _error(details: dict[str, Any], meaning: ErrorMapping) -> ProxyError:
     message = details["message"] or "The Codex CLI failed without a reason."
     if issubclass(meaning.error, NotLoggedIn | LoginExpired):
         message = f"{message} {LOGIN_HINT}"
     return failure_from({**details, "message": message}, default=meaning)
 
 
-def _of_sentence(text: str) -> Meaning | None:
+def _of_sentence(text: str) -> ErrorMapping | None:
     return next((meaning for pattern, meaning in _PATTERNS if pattern.search(text)), None)
 
 
-def _of_vague(name: object) -> Meaning | None:
+def _of_vague(name: object) -> ErrorMapping | None:
     if isinstance(name, str):
         return _VAGUE_NAMES.get(name)
     if not isinstance(name, dict):
