@@ -14,8 +14,8 @@ from codexproxy.gunicorn.janitor import Sweeper
 from codexproxy.observability.metrics import FOLDER, Metrics, queue_gauges, quota_gauges
 from codexproxy.observability.metrics_compaction import Counted
 from codexproxy.server.request_body.fairness import let_others_run
+from codexproxy.server.running_turn import TurnObserver
 from codexproxy.server.settlement import Settlement
-from codexproxy.server.turn_observer import TurnObserver
 from codexproxy.settings import Settings
 from codexproxy.storage.files.locks import Leadership
 from codexproxy.storage.sqlite.ledger import Ledger

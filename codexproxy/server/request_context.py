@@ -10,8 +10,7 @@ from flask import Response, g
 from codexproxy.access.authorization import Identity
 from codexproxy.errors import ProxyError, forget_frames
 from codexproxy.observability.log import fields
-from codexproxy.server.running_turn import CLIENT_LEFT, RunningTurn, Timer, access_log, log_end, run_each
-from codexproxy.server.turn_observer import TurnObserver
+from codexproxy.server.running_turn import CLIENT_LEFT, RunningTurn, Timer, TurnObserver, access_log, log_end, run_each
 
 
 class RequestContext:

@@ -2,20 +2,88 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
+from prometheus_client.core import Metric
+
+from codexproxy import __version__
 from codexproxy.errors import ProxyError, forget_frames
 from codexproxy.metering.charge import Tally
 from codexproxy.observability.log import fields
+from codexproxy.observability.metrics import Metrics, build_info
 from codexproxy.protocol.numbers import Usage
 from codexproxy.protocol.request import Execution, StorageOptions, Turn
 from codexproxy.protocol.stream import EventStream, ResponseMetadata
-from codexproxy.server.turn_observer import TurnObserver
 from codexproxy.storage.sqlite.ledger import TurnRecord
-from codexproxy.storage.turn_journal import Account, Slot
+from codexproxy.storage.turn_journal import Account, Journal, Slot
+
+Gauges = Callable[[], Iterable[Metric]]
+
+
+class RowSink(Protocol):
+    """Takes the rows of turns; it must neither wait nor raise."""
+
+    def add(self, turn: Slot) -> None:
+        """Takes the row of a turn; its slot is freed once the row is written."""
+
+    def close(self) -> None:
+        """Writes what waits."""
+
+
+class TurnObserver:
+    """Told of every turn of this worker.
+
+    Args:
+        metrics: Counts.
+        ledger: Takes a row per turn.
+        gauges: What is true at the moment somebody asks.
+        journal: Outlives this worker, should it be killed.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        ledger: RowSink | None = None,
+        gauges: Iterable[Gauges] = (),
+        journal: Journal | None = None,
+    ) -> None:
+        self.metrics = metrics
+        self.journal = journal
+        self._ledger = ledger
+        self._gauges = list(gauges)
+
+    def stream_began(self) -> None:
+        """A stream is being answered."""
+        self.metrics.stream_began()
+
+    def stream_ended(self) -> None:
+        """It is over."""
+        self.metrics.stream_ended()
+
+    def turn_ended(self, record: TurnRecord, error: ProxyError | None, slot: Slot | None = None) -> None:
+        """A turn is over, one way or the other."""
+        ended = self.journal.end(slot, record) if self.journal is not None else Slot(record, Account())
+        if self._ledger is not None:
+            self._ledger.add(ended)
+        self.metrics.turn_ended(record, error)
+
+    def page(self) -> bytes:
+        """The text that Prometheus reads."""
+        current = [build_info(__version__)]
+        for gauges in self._gauges:
+            current += gauges()
+        return self.metrics.page(current)
+
+    def close(self) -> None:
+        """Writes what waits, before the worker ends."""
+        if self._ledger is not None:
+            self._ledger.close()
+        if self.journal is not None:
+            self.journal.close()
+
 
 CLIENT_LEFT = 499
 # Milliseconds after which what a turn sent is counted closely though it goes on; most turns end before.

@@ -18,8 +18,8 @@ from codexproxy.server.admission import Gate
 from codexproxy.server.login.login_service import LoginDesk
 from codexproxy.server.login.refresh_supervisor import LoginWatch
 from codexproxy.server.planner import Planner
+from codexproxy.server.running_turn import TurnObserver
 from codexproxy.server.stored.response_service import ResponseService
-from codexproxy.server.turn_observer import TurnObserver
 from codexproxy.upstream.quota_report import QuotaReport
 from codexproxy.upstream.router.router import Router
 

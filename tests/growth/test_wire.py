@@ -29,10 +29,9 @@ from hypothesis import strategies as st
 from codexproxy.errors import InvalidRequest
 from codexproxy.gunicorn.bounded_parser import LONGEST_HEAD, MOST_FRAMING, ClientParser, ClientUnreader, SlowHead
 from codexproxy.gunicorn.idle_connections import IdleConnections
-from codexproxy.server.request_body.body import parse_object
+from codexproxy.server.request_body.body import parse_object, receive
 from codexproxy.server.request_body.content_encoding import unpack
 from codexproxy.server.request_body.large_json import MOST_VALUES, NotJSON, loads, read_object
-from codexproxy.server.request_body.reader import receive
 from codexproxy.simulator.client import SimulatorClient
 from tests.growth.measuring import cost_of
 from tests.patience import patient

@@ -7,7 +7,7 @@ import pytest
 from gunicorn.http.errors import InvalidChunkSize
 
 from codexproxy.errors import InvalidRequest
-from codexproxy.server.request_body.reader import BITE, receive
+from codexproxy.server.request_body.body import BITE, receive
 
 
 class Slow(io.BytesIO):

@@ -10,7 +10,7 @@ from codexproxy.gunicorn.inflight import Underway
 from codexproxy.observability.metrics import Metrics
 from codexproxy.protocol.request import Caller, StorageOptions, Turn
 from codexproxy.server.request_context import RequestContext
-from codexproxy.server.turn_observer import TurnObserver
+from codexproxy.server.running_turn import TurnObserver
 from codexproxy.storage.sqlite.ledger import TurnRecord
 from codexproxy.storage.turn_journal import Slot
 

@@ -15,12 +15,11 @@ from codexproxy.observability.metrics import Metrics
 from codexproxy.protocol.events import Batch, Event
 from codexproxy.protocol.request import Caller
 from codexproxy.protocol.stream import EventStream
-from codexproxy.server.running_turn import RunningTurn, Timer
+from codexproxy.server.running_turn import RunningTurn, Timer, TurnObserver
 from codexproxy.server.stored.background import MOST_WAITING, BackgroundRun, Listener
 from codexproxy.server.stored.background_writer import BackgroundWriter
 from codexproxy.server.stored.response_service import ResponseService
 from codexproxy.server.stream_runner import StreamRunner
-from codexproxy.server.turn_observer import TurnObserver
 from codexproxy.server.upstream_call import UpstreamCall
 from codexproxy.storage.base import Stored
 from codexproxy.storage.sqlite.database import DatabaseFailed

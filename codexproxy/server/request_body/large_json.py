@@ -14,7 +14,6 @@ import orjson
 from codexproxy.errors import InvalidRequest
 from codexproxy.server.request_body.content_encoding import Body
 from codexproxy.server.request_body.fairness import let_others_run
-from codexproxy.server.request_body.surrogates import mended
 
 # Levels of nesting that orjson can write.
 DEEPEST = 254
@@ -269,3 +268,27 @@ def read_object(body: Body, start: int) -> dict[str, Any]:
         InvalidRequest: It has too many values, or is nested too deeply.
     """
     return _Reader(body, start).read()
+
+
+_SUSPECT = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
+_HIGH = rb"\\u[dD][89abAB][0-9a-fA-F]{2}"
+_LOW = rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_LONE = re.compile(rb"%b(?!%b)|(?<!%b)%b" % (_HIGH, _LOW, _HIGH, _LOW))
+_ENCODED = re.compile(rb"\xed[\xa0-\xbf]")
+
+
+def mended(text: bytes) -> bytes | None:
+    """JSON whose lone surrogates became U+FFFD; None when it has none that could be meant.
+
+    Escaped (``\\ud83d``) or encoded by themselves, which UTF-8 forbids: orjson refuses both, and upstream would, too.
+    """
+    if not _SUSPECT.search(text) or b"\0" in text:
+        return None
+    if _ENCODED.search(text):
+        try:
+            units = text.decode("utf-8", "surrogatepass").encode("utf-16-le", "surrogatepass")
+        except UnicodeDecodeError:
+            return None
+        text = units.decode("utf-16-le", "replace").encode()
+    # An escaped backslash begins no escape; zeros, of which JSON has none, stand in for it meanwhile.
+    return _LONE.sub(rb"\\ufffd", text.replace(rb"\\", b"\0\0")).replace(b"\0\0", rb"\\")
