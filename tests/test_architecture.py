@@ -31,7 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "apis": PLAIN,
     "upstream": PLAIN,
     "login": PLAIN,
-    "access": PLAIN,
+    # Access control decides where turns go: it makes the router's Route, and reads the providers' quota.
+    "access": {*PLAIN, "upstream"},
     "simulator": CORE,
     "gunicorn": {*PLAIN, "access", "server"},
     "server": {*PLAIN, "apis", "upstream", "login", "access", "gunicorn"},

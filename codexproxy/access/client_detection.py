@@ -1,38 +1,16 @@
 """Detects which client sent a request, from its headers and its system text.
 
-``PROFILES`` is the table of clients; ``MARKS`` and ``PROOFS`` say when one is what it claims to be.
+``PROFILES`` is the table of known clients. Signals and verification, which need the official instructions, are
+looked at only for keys that are bound to clients (``VERIFIERS``).
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 from codexproxy.planning.official_instructions import KnownInstructions
-
-
-class Headers(Protocol):
-    """A request's headers by name.
-
-    Werkzeug's are asked in any case; a plain dict holds its names in lower case.
-    """
-
-    def get(self, name: str, /) -> str | None:
-        """The header's value, None when the request does not carry it."""
-
-
-def values_of(headers: Headers, name: str) -> tuple[str, ...]:
-    """A header's values, each once.
-
-    ``session_id`` and ``session-id`` reach a WSGI application under one name,
-    joined by a comma when both were sent.
-    """
-    value = headers.get(name)
-    if not value:
-        return ()
-    parts = (part.strip() for part in value.split(","))
-    return tuple(dict.fromkeys(part for part in parts if part))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,48 +99,71 @@ UNKNOWN = Profile("unknown")
 
 BY_NAME: dict[str, Profile] = {profile.name: profile for profile in PROFILES}
 
+# The old form has an underscore, the new one a hyphen (docs/reference/requests.md#headers-of-a-turn).
+SESSION_IDS = ("session-id", "session_id")
+CONVERSATION_IDS = ("thread-id", "thread_id", "conversation-id", "conversation_id")
+# Where other clients put the id of their conversation.
+OTHER_SESSION_IDS = ("x-session-id", "x-session-affinity", "x-openwebui-chat-id", "x-task-id")
+_ALL_SESSION_IDS = (*CONVERSATION_IDS, *SESSION_IDS, *OTHER_SESSION_IDS)
+_TITLES = ("x-title", "http-referer", "referer")
+
+_ROWS = (*PROFILES, UNKNOWN)
+_NO_ROW = len(PROFILES)
+_ROW_OF_HEADER = {name: row for row, profile in reversed([*enumerate(PROFILES)]) for name in profile.headers}
+_PHRASES = [(row, phrase) for row, profile in enumerate(PROFILES) for phrase in profile.phrases]
+
+# WSGI name -> header, for all headers that are looked at here.
+_READ = {
+    f"HTTP_{name.upper().replace('-', '_')}": name
+    for name in (*_ALL_SESSION_IDS, *_TITLES, *_ROW_OF_HEADER, "user-agent", "originator", "x-app")
+}
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _CLAUDE_USER = re.compile(r'_session_[0-9a-f-]{36}$|"session_id"')
 _CLAUDE_PROMPT = "You are Claude Code, Anthropic's official CLI for Claude"
 
-# Old form with an underscore and new form with a hyphen (docs/reference/requests.md#headers-of-a-turn).
-SESSION_IDS = ("session-id", "session_id")
-CONVERSATION_IDS = ("thread-id", "thread_id", "conversation-id", "conversation_id")
-# Where other clients put the id of their conversation.
-OTHER_SESSION_IDS = ("x-session-id", "x-session-affinity", "x-openwebui-chat-id", "x-task-id")
-
-# What programs say of themselves, as far as it is remembered what that means.
+# User-Agents and titles whose row is remembered.
 _REMEMBERED = 64
 
-# Phrases are sought this far into the system text.
-_OPENING = 4000
+# Phrases are searched for this far into the system text.
+_SEARCHED = 4000
 _MAX_SESSION = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
-    """What a request tells of the program that sent it; never any of its text.
+class Evidence:
+    """What shows whether a client is what it claims to be; never any of its text.
 
     Attributes:
-        profile: The row of the table it belongs to.
-        marks: Each fact the guard rests on, by name.
-        genuine: Profiles all of whose proofs it has.
-        user_agent: Its ``User-Agent``.
-        originator: Its ``originator``.
-        session: Its own id of the conversation, None when it sends none.
+        signals: Each fact the decision rests on, by name.
+        verified: Profiles whose ``VERIFIERS`` all hold.
         has_instructions: Whether it brought a system text of its own.
         instructions_length: Characters of that text.
     """
 
+    signals: Mapping[str, bool] = field(default_factory=dict)
+    verified: frozenset[str] = frozenset()
+    has_instructions: bool = False
+    instructions_length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The program that sent a request, as far as the request shows.
+
+    Attributes:
+        profile: Its row of the table.
+        user_agent: Its ``User-Agent``.
+        originator: Its ``originator``.
+        session: Its own id of the conversation, None when it sends none.
+        evidence: Empty unless it was asked for.
+    """
+
     profile: Profile = UNKNOWN
-    marks: Mapping[str, bool] = field(default_factory=dict)
-    genuine: frozenset[str] = frozenset()
     user_agent: str = ""
     originator: str = ""
     session: str | None = None
-    has_instructions: bool = False
-    instructions_length: int = 0
+    evidence: Evidence = Evidence()
 
     @property
     def name(self) -> str:
@@ -172,54 +173,65 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The parts of a request that carry marks."""
+    """The parts of a request that signals are read from."""
 
-    headers: Headers
+    headers: Mapping[str, str]
     instructions: str
     developer: tuple[str, ...]
     metadata: Any
-    official: KnownInstructions
 
     @property
     def opening(self) -> str:
         """The beginning of the caller's system text."""
-        return self.instructions[:_OPENING] or " ".join(self.developer)[:_OPENING]
+        return self.instructions[:_SEARCHED] or " ".join(self.developer)[:_SEARCHED]
 
 
-def detect(headers: Headers, body: Mapping[str, Any], official: KnownInstructions) -> Client:
-    """Recognises the client behind a request.
+def read_headers(environ: Mapping[str, Any]) -> dict[str, str]:
+    """The headers that tell clients apart, by name in lower case.
 
     Args:
-        headers: The request's headers.
-        body: Its JSON object, of any API format.
-        official: The official instructions known at this moment.
+        environ: The request's WSGI environment.
     """
-    request = _request(headers, body, official)
-    found = _profile(request)
-    marks = {name: holds(request) for name, holds in MARKS.items()}
-    own = request.instructions or "".join(request.developer)
+    # ``session_id`` and ``session-id`` come under one name, joined by a comma when both were sent.
+    return {name: environ[key] for key, name in _READ.items() if key in environ}
+
+
+def detect_client(
+    headers: Mapping[str, str], body: Mapping[str, Any], official: KnownInstructions | None = None
+) -> Client:
+    """Detects the client behind a request.
+
+    Args:
+        headers: The request's headers by name in lower case.
+        body: Its JSON object, of any API format.
+        official: The official instructions known at this moment, to collect evidence by; None collects none.
+    """
+    request = _request(headers, body)
     return Client(
-        profile=found,
-        marks=marks,
-        genuine=frozenset(name for name, proofs in PROOFS.items() if all(marks[proof] for proof in proofs)),
-        user_agent=headers.get("user-agent") or "",
-        originator=headers.get("originator") or "",
+        profile=_profile(request),
+        user_agent=headers.get("user-agent", ""),
+        originator=headers.get("originator", ""),
         session=session_of(headers),
-        has_instructions=bool(own.strip()),
-        instructions_length=len(own),
+        evidence=Evidence() if official is None else _evidence(request, official),
     )
 
 
-def session_of(headers: Headers) -> str | None:
+def session_of(headers: Mapping[str, str]) -> str | None:
     """The client's own id of the conversation: its thread, else its session."""
-    for name in (*CONVERSATION_IDS, *SESSION_IDS, *OTHER_SESSION_IDS):
-        for value in values_of(headers, name):
-            if len(value) <= _MAX_SESSION and value.isprintable():
-                return value
+    for name in _ALL_SESSION_IDS:
+        if name in headers:
+            for value in _values(headers[name]):
+                if len(value) <= _MAX_SESSION and value.isprintable():
+                    return value
     return None
 
 
-def _request(headers: Headers, body: Mapping[str, Any], official: KnownInstructions) -> Request:
+def _values(header: str) -> tuple[str, ...]:
+    parts = (part.strip() for part in header.split(","))
+    return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def _request(headers: Mapping[str, str], body: Mapping[str, Any]) -> Request:
     instructions = body.get("instructions")
     metadata = body.get("metadata")
     return Request(
@@ -227,7 +239,6 @@ def _request(headers: Headers, body: Mapping[str, Any], official: KnownInstructi
         instructions if isinstance(instructions, str) else "",
         _first_developer_texts(body),
         metadata.get("user_id") if isinstance(metadata, dict) else None,
-        official,
     )
 
 
@@ -249,35 +260,26 @@ def _texts(content: Any) -> tuple[str, ...]:
 
 
 def _profile(request: Request) -> Profile:
-    # The first row that has any of its marks; what a program says of itself is the same in all its requests.
-    headers = request.headers
-    places = [
-        _of_products(headers.get("user-agent") or "", headers.get("originator") or ""),
-        *(_of_title(headers.get(name) or "") for name in ("x-title", "http-referer", "referer")),
-        *(place for place, name in _HEADERS if headers.get(name) is not None),
-    ]
-    opening = request.opening
-    places += [place for place, phrase in _PHRASES if phrase in opening]
-    return _ROWS[min(places)]
-
-
-_ROWS = (*PROFILES, UNKNOWN)
-_NO_ROW = len(PROFILES)
-_HEADERS = [(place, name) for place, profile in enumerate(PROFILES) for name in profile.headers]
-_PHRASES = [(place, phrase) for place, profile in enumerate(PROFILES) for phrase in profile.phrases]
+    headers, opening = request.headers, request.opening
+    # The first row that the request matches; a program names itself alike in all its requests.
+    rows = [_row_of_products(headers.get("user-agent", ""), headers.get("originator", ""))]
+    rows += [_row_of_title(headers[name]) for name in _TITLES if name in headers]
+    rows += [_ROW_OF_HEADER[name] for name in headers if name in _ROW_OF_HEADER]
+    rows += [row for row, phrase in _PHRASES if phrase in opening]
+    return _ROWS[min(rows)]
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _of_products(*texts: str) -> int:
+def _row_of_products(*texts: str) -> int:
     words = {first_word(text) for text in texts} - {""}
-    found = (place for place, row in enumerate(PROFILES) if any(_is_product(word, row) for word in words))
+    found = (row for row, profile in enumerate(PROFILES) if any(_is_product(word, profile) for word in words))
     return next(found, _NO_ROW)
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _of_title(text: str) -> int:
+def _row_of_title(text: str) -> int:
     shown = text.lower()
-    found = (place for place, row in enumerate(PROFILES) if row.titles and shown.startswith(row.titles))
+    found = (row for row, profile in enumerate(PROFILES) if profile.titles and shown.startswith(profile.titles))
     return next(found, _NO_ROW) if shown else _NO_ROW
 
 
@@ -290,33 +292,33 @@ def _is_product(word: str, profile: Profile) -> bool:
     return any(word == name or word.startswith(name + " ") for name in profile.user_agents)
 
 
-def _has_official_instructions(request: Request) -> bool:
+def _evidence(request: Request, official: KnownInstructions) -> Evidence:
+    signals = {name: holds(request) for name, holds in SIGNALS.items()}
     texts = (request.instructions, *request.developer[:1], "".join(request.developer))
-    return any(text in request.official for text in dict.fromkeys(texts) if text)
+    signals[OFFICIAL_INSTRUCTIONS] = any(text in official for text in dict.fromkeys(texts) if text)
+    own = request.instructions or "".join(request.developer)
+    verified = frozenset(name for name, needed in VERIFIERS.items() if all(signals[signal] for signal in needed))
+    return Evidence(signals, verified, bool(own.strip()), len(own))
 
 
 def _has_product_of(name: str) -> Callable[[Request], bool]:
-    @lru_cache(maxsize=_REMEMBERED)
-    def is_named(text: str) -> bool:
-        return _is_product(first_word(text), BY_NAME[name])
-
     def holds(request: Request) -> bool:
-        headers = request.headers
-        return any(is_named(headers.get(header) or "") for header in ("user-agent", "originator"))
+        texts = (request.headers.get(header, "") for header in ("user-agent", "originator"))
+        return any(_is_product(first_word(text), BY_NAME[name]) for text in texts)
 
     return holds
 
 
 def _has_uuids(names: tuple[str, ...]) -> Callable[[Request], bool]:
     def holds(request: Request) -> bool:
-        values = [value for name in names for value in values_of(request.headers, name)]
+        values = [value for name in names for value in _values(request.headers.get(name, ""))]
         return bool(values) and all(_UUID.fullmatch(value) for value in values)
 
     return holds
 
 
 def _is_claude_app(request: Request) -> bool:
-    return (request.headers.get("x-app") or "").lower() == "cli"
+    return request.headers.get("x-app", "").lower() == "cli"
 
 
 def _has_claude_words(request: Request) -> bool:
@@ -324,8 +326,9 @@ def _has_claude_words(request: Request) -> bool:
     return known_user or request.opening.lstrip().startswith(_CLAUDE_PROMPT)
 
 
-MARKS: dict[str, Callable[[Request], bool]] = {
-    "officialInstructions": _has_official_instructions,
+OFFICIAL_INSTRUCTIONS = "officialInstructions"
+
+SIGNALS: dict[str, Callable[[Request], bool]] = {
     "codexUserAgent": _has_product_of(CODEX_CLI),
     "sessionIdIsUuid": _has_uuids(SESSION_IDS),
     "conversationIdIsUuid": _has_uuids(CONVERSATION_IDS),
@@ -334,8 +337,8 @@ MARKS: dict[str, Callable[[Request], bool]] = {
     "claudeWords": _has_claude_words,
 }
 
-# A client is genuine when all of its proofs hold.
-PROOFS: dict[str, tuple[str, ...]] = {
-    CODEX_CLI: ("officialInstructions", "codexUserAgent", "sessionIdIsUuid", "conversationIdIsUuid"),
+# A client is verified when all of these signals hold.
+VERIFIERS: dict[str, tuple[str, ...]] = {
+    CODEX_CLI: (OFFICIAL_INSTRUCTIONS, "codexUserAgent", "sessionIdIsUuid", "conversationIdIsUuid"),
     CLAUDE_CLI: ("claudeUserAgent", "claudeApp", "claudeWords"),
 }

@@ -17,7 +17,6 @@ from hashlib import blake2b, sha256
 from typing import Protocol
 
 from codexproxy.access.authorization import ADMIN, ANONYMOUS, CLI_LEVELS, OWNER, ROLES, Identity, UserRow, identity_of
-from codexproxy.access.client_detection import Headers
 from codexproxy.errors import AuthenticationFailed, ProxyError
 
 log = logging.getLogger(__name__)
@@ -27,6 +26,13 @@ ALPHABET = string.digits + string.ascii_letters
 RANDOM_LENGTH = 32
 CHECKSUM_LENGTH = 6
 LONGEST_NAME = 100
+
+
+class Headers(Protocol):
+    """A request's headers; names are asked for in lower case."""
+
+    def get(self, name: str, /) -> str | None:
+        """The header's value, None when the request does not carry it."""
 
 
 class UserSource(Protocol):

@@ -131,7 +131,7 @@ class Limiter:
             raise self._too_many(every, EVERYBODY, EVERYBODY)
         if own and not self._rates.hit(own, identity.owner, cost=count):
             raise self._too_many(own, identity.owner, identity.name)
-        return self.standing(identity)
+        return self.status(identity)
 
     def spend(self, identity: Identity, tokens: int) -> None:
         """Counts the tokens of a finished turn, in and out."""
@@ -139,7 +139,7 @@ class Limiter:
             item = _PerDay(identity.limits.tokens_per_day)
             self._tokens.hit(item, identity.owner, self._day(), cost=tokens)
 
-    def standing(self, identity: Identity) -> RateLimitStatus:
+    def status(self, identity: Identity) -> RateLimitStatus:
         """How the caller's limits stand; of two limits the tighter one."""
         windows = []
         own = self._own_rate(identity)

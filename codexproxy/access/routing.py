@@ -43,88 +43,72 @@ class Rule:
 
 
 # First word of a route -> the client whose own API that is; every other route is judged as the Codex CLI's.
-_CLIENT_OF_ROUTE = {"messages": CLAUDE_CLI}
+_CLIENT_OF_PATH = {"messages": CLAUDE_CLI}
 
 # Why a turn goes where it goes; one word each, for the log.
 UNCHECKED = "unchecked"
-GENUINE = "genuine"
+VERIFIED = "genuine"
 ALLOWED = "allowed_client"
 NOT_LISTED = "user_agent_not_listed"
-NOT_GENUINE = "not_genuine"
+NOT_VERIFIED = "not_genuine"
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Where one request's turns go, and why.
+    """Which group a request's turns go to, and why.
 
     Attributes:
-        user: Name of the key.
-        allowed_clients: The clients the key is bound to.
-        client: What the request tells of its program.
         reason: One of the words above.
-        rule: The client whose rule applied; empty when none did.
         group: Group of providers.
-        forced: Whether that is not the user's own group.
-        complete: Whether the request is to be completed.
+        rule: The client whose rule applied; empty when none did.
+        forced: Whether that is not the key's own group.
+        complete: Whether official instructions are put into the request.
     """
 
-    user: str
-    allowed_clients: tuple[str, ...]
-    client: Client
     reason: str
-    rule: str
     group: str
+    rule: str = ""
     forced: bool = False
     complete: bool = False
 
 
-def decide(identity: Identity, client: Client, rules: Mapping[str, ClientRule], route: str) -> Decision:
-    """The guard's decision; the order of ``allowedClients`` makes no difference to it.
+def decide(identity: Identity, client: Client, rules: Mapping[str, ClientRule], path: str) -> Decision:
+    """Decides where a request's turns go; the order of ``allowedClients`` makes no difference.
 
     Args:
-        identity: Who asks.
-        client: With which program.
+        identity: The caller.
+        client: The program that sent the request, with evidence where the key is bound to clients.
         rules: Client -> rule, as configured.
-        route: The canonical path that was asked, ``/chat/completions``.
+        path: The canonical path of the request, ``/chat/completions``.
 
     Raises:
-        PermissionRefused: The key is bound to clients without a rule, and this is none of them.
+        PermissionRefused: The key is bound to clients without a rule, and this is another one.
     """
-    allowed = identity.allowed_clients
+    allowed, own = identity.allowed_clients, identity.provider_group
     if not allowed:
-        return _own_group(identity, client, UNCHECKED, "")
-    proven = [name for name in allowed if name in rules and name in client.genuine]
-    for name in proven:
+        return Decision(UNCHECKED, own)
+    verified = [name for name in allowed if name in rules and name in client.evidence.verified]
+    for name in verified:
         if is_listed(client, rules[name]):
-            return _own_group(identity, client, GENUINE, name)
-    if proven:
-        name = _judging(proven, route)
-        return Decision(identity.name, allowed, client, NOT_LISTED, name, rules[name].group, forced=True)
+            return Decision(VERIFIED, own, name)
+    if verified:
+        name = _judging(verified, path)
+        return Decision(NOT_LISTED, rules[name].group, name, forced=True)
     if client.name in allowed and client.name not in rules:
-        return _own_group(identity, client, ALLOWED, "")
-    return _not_genuine(identity, client, rules, route)
-
-
-def _judging(names: Sequence[str], route: str) -> str:
-    native = _CLIENT_OF_ROUTE.get(route.strip("/").partition("/")[0], CODEX_CLI)
-    return native if native in names else min(names)
-
-
-def _own_group(identity: Identity, client: Client, reason: str, rule: str) -> Decision:
-    return Decision(identity.name, identity.allowed_clients, client, reason, rule, identity.provider_group)
-
-
-def _not_genuine(identity: Identity, client: Client, rules: Mapping[str, ClientRule], route: str) -> Decision:
-    allowed = identity.allowed_clients
+        return Decision(ALLOWED, own)
     ruled = [name for name in allowed if name in rules]
     if not ruled:
         raise PermissionRefused(
             f"The key '{identity.name}' is only for {', '.join(allowed)}, and this request came from "
             f"{client.name}. Use another key, or change 'allowedClients' of this one."
         )
-    name = _judging(ruled, route)
-    rule = rules[name]
-    return Decision(identity.name, allowed, client, NOT_GENUINE, name, rule.group, forced=True, complete=rule.complete)
+    name = _judging(ruled, path)
+    return Decision(NOT_VERIFIED, rules[name].group, name, forced=True, complete=rules[name].complete)
+
+
+def _judging(names: Sequence[str], path: str) -> str:
+    native = _CLIENT_OF_PATH.get(path.strip("/").partition("/")[0], CODEX_CLI)
+    return native if native in names else min(names)
 
 
 def is_listed(client: Client, rule: ClientRule) -> bool:

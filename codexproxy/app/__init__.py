@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Flask
 
+from codexproxy.access.context import AccessPolicy
 from codexproxy.access.key_file import KeyFile
 from codexproxy.access.keys import KeyRing
 from codexproxy.access.limit_store import storage_uri
@@ -39,7 +40,6 @@ from codexproxy.planning.model_catalog import ModelSpec
 from codexproxy.planning.official_instructions import InstructionCatalog
 from codexproxy.planning.request_builder import Policy
 from codexproxy.server import error_handlers, hooks, routes
-from codexproxy.server.admission import Gate
 from codexproxy.server.api_docs import reference_routes
 from codexproxy.server.codex_routes import codex_routes
 from codexproxy.server.login.auth_routes import auth_routes
@@ -111,7 +111,7 @@ def make_services(settings: Settings, environ: Mapping[str, str]) -> Services:
         refresh_seconds=settings.models_refresh_seconds,
     )
     router = make_router(settings, providers, make_fixer(library, catalogue), quotas)
-    gate = replace(make_gate(settings, library, quotas, providers), refresh=catalogue.current)
+    access = replace(make_access(settings, library, quotas, providers), refresh=catalogue.current)
     responses = make_responses(settings)
     return Services(
         apis=make_apis(settings),
@@ -119,7 +119,7 @@ def make_services(settings: Settings, environ: Mapping[str, str]) -> Services:
         planner=Planner(
             catalogue, make_policy(settings, library, stand_ins), router, _inliner(settings), let_others_run
         ),
-        gate=gate,
+        access=access,
         pause=let_others_run,
         keys=make_keys(settings),
         origins=OriginPolicy(settings.allow_unauthenticated, settings.cors_allow_origins),
@@ -136,7 +136,9 @@ def make_services(settings: Settings, environ: Mapping[str, str]) -> Services:
         observer=make_observer(settings, metrics, quotas, providers, slots),
         send_limits=SendLimits(settings.send_timeout_seconds, settings.turn_timeout or math.inf),
         sweepers=Sweepers(
-            make_settlement(settings, metrics, gate.limiter), make_sweeper(settings, responses), *make_sweepers(environ)
+            make_settlement(settings, metrics, access.limiter),
+            make_sweeper(settings, responses),
+            *make_sweepers(environ),
         ),
     )
 
@@ -213,12 +215,14 @@ def make_keys(settings: Settings) -> KeyRing:
     return keys
 
 
-def make_gate(settings: Settings, library: InstructionCatalog, quotas: QuotaBook, providers: list[Provider]) -> Gate:
-    """What every turn passes."""
+def make_access(
+    settings: Settings, library: InstructionCatalog, quotas: QuotaBook, providers: list[Provider]
+) -> AccessPolicy:
+    """What decides about every turn."""
     counted = open_storage(settings.limits_storage or storage_uri(DataDir(settings.data_dir).limits))
-    return Gate(
+    return AccessPolicy(
         rules={rule.client: rule for rule in settings.guard},
-        library=library,
+        instructions=library,
         limiter=Limiter(counted, counted, per_minute=settings.rate_per_minute),
         parallel=ParallelTurns(DataDir(settings.data_dir).parallel, settings.max_parallel_requests),
         quotas=quotas,

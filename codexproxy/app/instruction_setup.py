@@ -45,13 +45,13 @@ def preserve(fetch: Fetch, store: PromptStore, clock: Callable[[], float] = time
 
 def instruction_notes(library: InstructionCatalog) -> list[str]:
     """What should be said of the instructions there are; empty when nothing should."""
-    return [STAND_INS] if library.current().fallbacks else []
+    return [] if library.current().are_synchronised else [STAND_INS]
 
 
 def own_prompts(library: InstructionCatalog) -> Callable[[str], bool]:
     """Tells instructions that are ours or official from what a caller wrote."""
 
     def is_own(text: str) -> bool:
-        return text == NEUTRAL_INSTRUCTIONS or text in library.known()
+        return text == NEUTRAL_INSTRUCTIONS or text in library.current().known
 
     return is_own

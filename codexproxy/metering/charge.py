@@ -168,15 +168,18 @@ class Tally:
 
     Attributes:
         begun: Called whenever upstream is asked.
+        provider: Name of the provider that was asked last; empty while none was.
     """
 
     def __init__(self) -> None:
+        self.provider = ""
         self.begun: Callable[[], object] | None = None
         self._charges: list[Charge] = []
         self._extra = Usage()
 
-    def begin(self) -> Charge:
-        """Another attempt."""
+    def begin(self, provider: str) -> Charge:
+        """Another attempt, at the provider of this name."""
+        self.provider = provider
         charge = Charge(self.begun)
         self._charges.append(charge)
         return charge
@@ -194,10 +197,10 @@ class Tally:
         return self._extra
 
 
-def begin_charge(turn: Turn) -> AttemptCharge:
-    """The charge of a turn that is about to be sent, on its request's tally where it has one."""
+def begin_charge(turn: Turn, provider: str) -> AttemptCharge:
+    """The charge of a turn that is about to be sent to a provider, on its request's tally where it has one."""
     tally = turn.execution.tally
-    return Charge() if tally is None else tally.begin()
+    return Charge() if tally is None else tally.begin(provider)
 
 
 def with_charge(turn: Turn, charge: AttemptCharge) -> Turn:

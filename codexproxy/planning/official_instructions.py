@@ -8,8 +8,8 @@ turn (seen in 0.169.0); nothing may be added.
 
 import re
 import uuid
-from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -21,6 +21,12 @@ MAX_LENGTH = 1_000_000
 _OPENING = re.compile(r"\S[^\r\n]*")
 # Part of a text, by its length, that must be left of it.
 LEAST_KEPT = 0.95
+
+# The note on turns that official instructions were put into.
+COMPLETED = "guard:completed"
+
+_NAMESPACE = uuid.UUID("0b6f2c1e-6a0d-4d7b-9a83-5f0f3c6f7d21")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def normalize(text: str) -> str:
@@ -50,21 +56,19 @@ def is_shortened(lines: Sequence[str], official: Sequence[str]) -> bool:
 
 
 class KnownInstructions:
-    """The official instructions known at this moment.
+    """A set of instruction texts that recognises copies.
 
     Args:
         texts: The texts themselves.
-        fallbacks: Whether they are only ours, because none were synchronised yet.
     """
 
-    def __init__(self, texts: Iterable[str] = (), *, fallbacks: bool = False) -> None:
+    def __init__(self, texts: Iterable[str] = ()) -> None:
         self._known = {fingerprint(text): text for text in reversed([text for text in texts if text.strip()])}
         self._openings = {first_words(text) for text in self._known.values()}
         self._lines = {text: normalize(text).split("\n") for text in self._known.values()}
-        self.fallbacks = fallbacks
 
     def find(self, text: str) -> str | None:
-        """The known text, byte for byte, that a text is a copy of; None when it is none."""
+        """The known text, byte for byte, that a text is a copy of; None for any other text."""
         if not self._known or len(text) > MAX_LENGTH or first_words(text) not in self._openings:
             return None
         found = self._known.get(fingerprint(text))
@@ -81,7 +85,7 @@ class KnownInstructions:
 
 
 class InstructionSource(Protocol):
-    """Where synchronised instructions are kept."""
+    """Where synchronised instructions are stored."""
 
     def stamp(self) -> Hashable:
         """Changes whenever the texts do; cheap enough for every request."""
@@ -90,42 +94,82 @@ class InstructionSource(Protocol):
         """Texts by model, the one that is sent first; each byte for byte."""
 
 
+@dataclass(frozen=True, slots=True)
+class OfficialInstructions:
+    """The official instructions of one moment.
+
+    Attributes:
+        official: The texts that the real client sends; our fallbacks while none were synchronised.
+        known: All texts that no caller wrote: official ones and our fallbacks.
+        texts: Model -> the text that is sent.
+        fallbacks: Model family -> text of ours.
+    """
+
+    official: KnownInstructions
+    known: KnownInstructions
+    texts: Mapping[str, str]
+    fallbacks: Mapping[str, str]
+
+    @property
+    def are_synchronised(self) -> bool:
+        """Whether there are any but our fallbacks."""
+        return bool(self.texts)
+
+    def for_model(self, model: str) -> str:
+        """A model's instructions: its own, else those of its closest relative, else a fallback; may be empty."""
+        return closest(model, self.texts) or closest(model, self.fallbacks) or ""
+
+    def inject(self, turn: Turn) -> Turn:
+        """The turn with official instructions, the caller's own behind them, and one UUID as its identity.
+
+        Official instructions that the turn brings are the ones that are sent, as they were synchronised.
+
+        Args:
+            turn: A planned turn.
+        """
+        body = dict(turn.body)
+        given = body.get("instructions")
+        own = given if isinstance(given, str) else ""
+        body["input"], found = _without_official(list(body.get("input") or []), self.official)
+        given_official = self.official.find(own)
+        if given_official is not None or own == NEUTRAL_INSTRUCTIONS or own in self.known:
+            own = ""
+        official = found or given_official or self.for_model(str(body.get("model") or ""))
+        body, key = _with_instructions(body, official, own), one_uuid(turn)
+        return replace(turn, body={**body, "prompt_cache_key": key}, cache_key=key).with_notes(adapted=(COMPLETED,))
+
+
 class InstructionCatalog:
-    """Official instructions of every model, and our stand-ins until there are any.
+    """The official instructions of every model, read again when they change.
 
     Args:
         store: The synchronised texts.
-        fallbacks: Model family -> text of ours.
+        fallbacks: Model family -> text of ours, until there are any.
     """
 
     def __init__(self, store: InstructionSource, fallbacks: Mapping[str, str]) -> None:
         self._store = store
         self._fallbacks = dict(fallbacks)
         self._stamp: Hashable = None
-        self._texts: Mapping[str, str] = {}
-        self._official = self._known = KnownInstructions(self._fallbacks.values(), fallbacks=True)
+        ours = KnownInstructions(self._fallbacks.values())
+        self._current = OfficialInstructions(ours, ours, {}, self._fallbacks)
 
-    def current(self) -> KnownInstructions:
-        """The texts by which the real client is recognised; the stand-ins while none were synchronised."""
+    def current(self) -> OfficialInstructions:
+        """The instructions of this moment."""
         stamp = self._store.stamp()
         if stamp != self._stamp:
             found = self._store.load()
             every = [text for texts in found.values() for text in texts]
-            self._texts = {model: texts[0] for model, texts in found.items() if texts}
-            self._known = KnownInstructions([*every, *self._fallbacks.values()], fallbacks=not every)
-            self._official = KnownInstructions(every) if every else self._known
+            known = KnownInstructions([*every, *self._fallbacks.values()])
+            first = {model: texts[0] for model, texts in found.items() if texts}
+            official = KnownInstructions(every) if every else known
+            self._current = OfficialInstructions(official, known, first, self._fallbacks)
             self._stamp = stamp
-        return self._official
-
-    def known(self) -> KnownInstructions:
-        """All texts that are no caller's own words: the stand-ins, too."""
-        self.current()
-        return self._known
+        return self._current
 
     def for_model(self, model: str) -> str:
-        """A model's instructions: its own, else those of its nearest relative, else a stand-in's; may be empty."""
-        self.current()
-        return closest(model, self._texts) or closest(model, self._fallbacks) or ""
+        """See ``OfficialInstructions.for_model``."""
+        return self.current().for_model(model)
 
 
 def closest(model: str, texts: Mapping[str, str]) -> str | None:
@@ -151,37 +195,6 @@ def _shared_words(one: str, other: str) -> int:
             break
         count += 1
     return count
-
-
-_NAMESPACE = uuid.UUID("0b6f2c1e-6a0d-4d7b-9a83-5f0f3c6f7d21")
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-
-COMPLETED = "guard:completed"
-
-
-def inject_instructions(turn: Turn, official: str, genuine: KnownInstructions, ours: Container[str] = ()) -> Turn:
-    """The turn with official instructions, the caller's own behind them, and one UUID as its identity.
-
-    Official instructions that are there already are the ones that are sent, as they were synchronised.
-
-    Args:
-        turn: A planned turn.
-        official: The model's official instructions, sent byte for byte.
-        genuine: All official instructions.
-        ours: Texts that stood in for the caller's words; they are dropped.
-    """
-    body = dict(turn.body)
-    given = body.get("instructions")
-    own = given if isinstance(given, str) else ""
-    body["input"], found = _without_official(list(body.get("input") or []), genuine)
-    given_official = genuine.find(own)
-    if given_official is not None:
-        official, own = given_official, ""
-    elif own == NEUTRAL_INSTRUCTIONS or own in ours:
-        own = ""
-    body = _with_instructions(body, found or official, own)
-    key = one_uuid(turn)
-    return replace(turn, body={**body, "prompt_cache_key": key}, cache_key=key).with_notes(adapted=(COMPLETED,))
 
 
 def one_uuid(turn: Turn) -> str:

@@ -139,8 +139,8 @@ class AttemptCharge(Protocol):
 class RequestTally(Protocol):
     """Adds up the charges of one request (``metering.charge.Tally``)."""
 
-    def begin(self) -> AttemptCharge:
-        """Another attempt."""
+    def begin(self, provider: str) -> AttemptCharge:
+        """Another attempt, at the provider of this name."""
 
 
 class TextRestorer(Protocol):

@@ -21,8 +21,8 @@ def codex_routes(services: Services) -> Blueprint:
 
     @blueprint.get(f"{WHAM}/usage")
     def usage() -> Response:
-        held = services.gate.recognise(current().identity, request.headers, {}, request.path)
-        report = services.quota.usage(held.route.group)
+        access = services.access.authorize(current().identity, request.environ, {}, request.path)
+        report = services.quota.usage(access.route.group)
         return json_reply(usage_told(report, whole=current().identity.may(Right.OWN)))
 
     @blueprint.get(f"{WHAM}/accounts/check")
@@ -34,5 +34,5 @@ def codex_routes(services: Services) -> Blueprint:
 
 
 def _plan(services: Services) -> str | None:
-    quotas = (services.gate.quotas.of(provider.name) for provider in services.router.providers)
+    quotas = (services.access.quotas.of(provider.name) for provider in services.router.providers)
     return next((quota.plan for quota in quotas if quota and quota.plan), None)

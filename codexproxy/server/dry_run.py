@@ -23,7 +23,7 @@ def reply(prepared: PreparedRequest, services: Services, context: RequestContext
     Raises:
         ModelNotFound: The key is not for this model, so that its caller may not learn what the name stands for.
     """
-    services.gate.check_model(prepared.access, prepared.turn)
+    services.access.check_model(prepared.access, prepared.turn)
     context.detach_turn()
     return json_reply(explain(prepared.turns, services.router, prepared.access.route))
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 from flask import request
 
+from codexproxy.access.context import AccessContext
 from codexproxy.apis.base import Api
 from codexproxy.errors import BodyTooLarge, RateLimited
 from codexproxy.metering.charge import with_tally
 from codexproxy.observability.bodies import log_body
 from codexproxy.protocol.request import LARGE, Turn, paused
-from codexproxy.server.admission import Pass
 from codexproxy.server.codex_request import adapt_codex_request
 from codexproxy.server.request_body.body import parse_object, read_body
 from codexproxy.server.request_context import RequestContext
@@ -31,7 +31,7 @@ class PreparedRequest:
         turns: What is sent, one turn per answer the caller wants.
     """
 
-    access: Pass
+    access: AccessContext
     turns: list[Turn]
 
     @property
@@ -46,12 +46,12 @@ def prepare(api: Api, services: Services, context: RequestContext, running: Runn
     Raises:
         InvalidRequest: It is not what the API format takes, or refers to what is not there.
         BodyTooLarge: It is too large, or stands for what is.
-        PermissionRefused: The key is bound to clients, and this is none of them.
+        PermissionRefused: The key is bound to clients, and this is another one.
     """
     body = read_body(request.environ, services.max_body_bytes)
     payload = parse_object(body)
     log_body("request body", payload)
-    access = services.gate.recognise(context.identity, request.headers, payload, request.path)
+    access = services.access.authorize(context.identity, request.environ, payload, request.path)
     wishes = payload.pop("x_codex", None)
     wishes_of(wishes)  # refused here, whichever backend answers
     turn = api.parse(payload, access.caller)
@@ -63,7 +63,7 @@ def prepare(api: Api, services: Services, context: RequestContext, running: Runn
     turns = services.planner.plan(api, turn, access.identity)
     running.planned = turns[0]
     log_body("upstream body", turns[0].body)
-    return PreparedRequest(access, turns)
+    return PreparedRequest(access.with_plan(turns[0]), turns)
 
 
 def _check_copies(size: int, count: int, most: int) -> None:
@@ -84,18 +84,18 @@ def admit(prepared: PreparedRequest, services: Services, context: RequestContext
         RateLimited: A limit of the key, or the reserve, is reached.
     """
     # Not the prepared request: what waits for the end keeps what it knows, conversations included.
-    gate, access = services.gate, prepared.access
+    policy, access = services.access, prepared.access
 
     def settle() -> None:
-        gate.close(access, running.tokens)
+        policy.settle(access, running.tally.provider, running.tokens)
         running.charged()
 
     running.exits.callback(settle)
     running.admitted(Account(access.identity.owner, access.identity.limits.tokens_per_day))
     try:
-        context.headers = gate.admit(access, prepared.turns, running.exits.callback).headers()
+        context.headers = policy.acquire(access, prepared.turns, running.exits.callback).headers()
     except RateLimited:
-        context.headers = gate.standing(access).headers()
+        context.headers = policy.limiter.status(access.identity).headers()
         raise
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from flask import Flask
 
+from codexproxy.access.context import AccessPolicy
 from codexproxy.access.keys import KeyRing
 from codexproxy.access.lockout import Lockout
 from codexproxy.access.origins import OriginPolicy
@@ -14,7 +15,6 @@ from codexproxy.gunicorn.inflight import Underway
 from codexproxy.gunicorn.janitor import Sweepers
 from codexproxy.observability.metrics import Metrics
 from codexproxy.protocol.pacing import Pause, no_pause
-from codexproxy.server.admission import Gate
 from codexproxy.server.login.login_service import LoginDesk
 from codexproxy.server.login.refresh_supervisor import LoginWatch
 from codexproxy.server.planner import Planner
@@ -31,7 +31,7 @@ class Services:
     Attributes:
         apis: Route -> API format.
         router: Opens turns; retries and fails over before the first event.
-        gate: What every turn passes.
+        access: Decides about every turn.
         planner: Plans turns and opens them.
         keys: Who may ask.
         origins: From where.
@@ -54,7 +54,7 @@ class Services:
 
     apis: Mapping[str, Api]
     router: Router
-    gate: Gate
+    access: AccessPolicy
     planner: Planner
     keys: KeyRing
     origins: OriginPolicy

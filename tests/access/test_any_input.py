@@ -6,12 +6,12 @@ from urllib.parse import urlsplit
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from codexproxy.access.client_detection import detect, session_of
+from codexproxy.access.client_detection import detect_client, session_of
 from codexproxy.access.keys import KeyRing, presented_key
 from codexproxy.access.origins import OriginPolicy, RequestOrigin, is_loopback_address, is_loopback_host, normal_origin
 from codexproxy.compat.history.sanitize import has_ciphertext, has_compaction, without_encrypted_reasoning
 from codexproxy.errors import PermissionRefused
-from codexproxy.planning.official_instructions import KnownInstructions, inject_instructions, instructions_of
+from codexproxy.planning.official_instructions import KnownInstructions, OfficialInstructions, instructions_of
 from codexproxy.protocol.request import Turn
 
 NAMES = ("user-agent", "originator", "session-id", "session_id", "thread-id", "x-title", "authorization", "x-api-key")
@@ -41,9 +41,10 @@ OFFICIAL = KnownInstructions(["official"])
 
 @given(HEADERS, BODIES)
 def test_any_request_is_recognised_as_something(headers: dict[str, str], body: dict[str, Any]) -> None:
-    client = detect(headers, body, OFFICIAL)
+    client = detect_client(headers, body, OFFICIAL)
     assert client.name
-    assert "codex-cli" not in client.genuine or all(client.marks[mark] for mark in client.marks if "claude" not in mark)
+    signals = client.evidence.signals
+    assert "codex-cli" not in client.evidence.verified or all(signals[name] for name in signals if "claude" not in name)
     session = session_of(headers)
     assert session is None or (session.isprintable() and session)
 
@@ -88,7 +89,7 @@ def test_any_host_and_origin_get_a_decision(host: str | None, origin: str | None
 @given(st.lists(JSON, max_size=6), JSON)
 def test_any_body_can_be_completed_and_stripped(items: list[Any], instructions: Any) -> None:
     body = {"model": "m", "instructions": instructions, "input": items}
-    completed = inject_instructions(Turn("m", body), "official", OFFICIAL)
+    completed = OfficialInstructions(OFFICIAL, OFFICIAL, {"m": "official"}, {}).inject(Turn("m", body))
     assert instructions_of(completed.body)
     assert has_compaction(body) <= has_ciphertext(body)
     stripped = without_encrypted_reasoning(body)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from codexproxy.access.client_detection import BY_NAME, PROFILES, detect, session_of
+from codexproxy.access.client_detection import BY_NAME, PROFILES, detect_client, read_headers, session_of
 from codexproxy.planning.client_quirks import QUIRKS
 from codexproxy.planning.official_instructions import KnownInstructions
 from tests.data import RECORDINGS
@@ -54,9 +54,9 @@ GENUINE_BODIES = {
 @pytest.mark.parametrize("headers", [OLD_HEADERS, NEW_HEADERS], ids=["old", "new"])
 @pytest.mark.parametrize("body", GENUINE_BODIES.values(), ids=list(GENUINE_BODIES))
 def test_the_real_codex_cli_is_genuine(headers: dict[str, str], body: dict[str, Any]) -> None:
-    client = detect(headers, body, OFFICIAL)
+    client = detect_client(headers, body, OFFICIAL)
     assert client.name == "codex-cli"
-    assert client.genuine == {"codex-cli"}
+    assert client.evidence.verified == {"codex-cli"}
 
 
 def without(headers: dict[str, str], *names: str, **changed: str) -> dict[str, str]:
@@ -110,28 +110,28 @@ NOT_GENUINE = {
 def test_a_request_that_lacks_one_proof_is_not_genuine(
     headers: dict[str, str], body: dict[str, Any], missing: str
 ) -> None:
-    client = detect(headers, body, OFFICIAL)
-    assert client.genuine == frozenset()
+    client = detect_client(headers, body, OFFICIAL)
+    assert client.evidence.verified == frozenset()
     assert [
         name
         for name in ("officialInstructions", "codexUserAgent", "sessionIdIsUuid", "conversationIdIsUuid")
-        if not client.marks[name]
+        if not client.evidence.signals[name]
     ] == [missing]
 
 
 def test_old_and_new_session_headers_joined_by_a_comma_are_split() -> None:
     headers = without(NEW_HEADERS, session_id=f"{THREAD}, {SESSION}")
-    assert detect(headers, BODY, OFFICIAL).genuine
+    assert detect_client(headers, BODY, OFFICIAL).evidence.verified
     assert session_of({"session-id": f"{SESSION},{THREAD}"}) == SESSION
 
 
 def test_the_originator_alone_shows_the_program_too() -> None:
-    assert detect(without(NEW_HEADERS, user_agent="Mozilla/5.0"), BODY, OFFICIAL).genuine
+    assert detect_client(without(NEW_HEADERS, user_agent="Mozilla/5.0"), BODY, OFFICIAL).evidence.verified
 
 
 def test_nothing_is_official_while_no_text_is_known() -> None:
-    assert not detect(NEW_HEADERS, BODY, KnownInstructions()).genuine
-    assert not detect(NEW_HEADERS, {"instructions": ""}, KnownInstructions(["", " "])).genuine
+    assert not detect_client(NEW_HEADERS, BODY, KnownInstructions()).evidence.verified
+    assert not detect_client(NEW_HEADERS, {"instructions": ""}, KnownInstructions(["", " "])).evidence.verified
 
 
 CLAUDE_HEADERS = {"user-agent": "claude-cli/2.0.62 (external, cli)", "x-app": "cli"}
@@ -151,9 +151,9 @@ CLAUDE_BODY = {"messages": [{"role": "system", "content": "You are Claude Code, 
 def test_claude_code_is_genuine_by_its_own_marks(
     headers: dict[str, str], body: dict[str, Any], genuine: set[str]
 ) -> None:
-    client = detect(headers, body, OFFICIAL)
-    assert client.genuine == genuine
-    assert not client.marks["codexUserAgent"]
+    client = detect_client(headers, body, OFFICIAL)
+    assert client.evidence.verified == genuine
+    assert not client.evidence.signals["codexUserAgent"]
 
 
 @pytest.mark.parametrize(
@@ -176,12 +176,12 @@ def test_claude_code_is_genuine_by_its_own_marks(
     ],
 )
 def test_other_clients_are_rows_of_the_table(headers: dict[str, str], body: dict[str, Any], name: str) -> None:
-    assert detect(headers, body, OFFICIAL).name == name
+    assert detect_client(headers, body, OFFICIAL).name == name
 
 
 def test_the_recorded_cursor_request_is_recognised_by_its_system_text() -> None:
     body = json.loads((RECORDINGS / "requests/cursor_ask_mode.json").read_text())
-    assert detect({"user-agent": "Go-http-client/2.0"}, body, OFFICIAL).name == "cursor"
+    assert detect_client({"user-agent": "Go-http-client/2.0"}, body, OFFICIAL).name == "cursor"
 
 
 def test_quirks_are_those_of_clients_that_can_be_recognised() -> None:
@@ -207,10 +207,25 @@ def test_the_conversation_is_known_by_the_clients_own_id(headers: dict[str, str]
 
 
 def test_a_client_tells_lengths_of_its_text_but_never_the_text() -> None:
-    client = detect({}, {"instructions": "secret plan"}, OFFICIAL)
-    assert (client.has_instructions, client.instructions_length) == (True, 11)
+    client = detect_client({}, {"instructions": "secret plan"}, OFFICIAL)
+    assert (client.evidence.has_instructions, client.evidence.instructions_length) == (True, 11)
     assert "secret" not in repr(client)
 
 
 def test_profile_names_are_unique() -> None:
     assert len({profile.name for profile in PROFILES}) == len(PROFILES)
+
+
+def test_headers_are_read_from_the_environment_of_a_request_in_either_spelling() -> None:
+    environ = {"HTTP_USER_AGENT": "codex_exec/1", "HTTP_SESSION_ID": SESSION, "HTTP_ACCEPT": "*/*", "REMOTE_ADDR": ""}
+    headers = read_headers(environ)
+    assert headers["user-agent"] == "codex_exec/1"
+    assert session_of(headers) == SESSION
+    assert "accept" not in headers
+
+
+def test_a_client_is_named_without_the_official_instructions_but_not_verified() -> None:
+    client = detect_client(NEW_HEADERS, BODY)
+    assert (client.name, client.session) == ("codex-cli", THREAD)
+    assert not client.evidence.signals
+    assert not client.evidence.verified

@@ -53,7 +53,7 @@ def answers(limits: Limiter, identity: Identity, times: int) -> int:
 def test_without_limits_everybody_is_admitted_without_headers(storage: SQLiteStorage, clock: Clock) -> None:
     limits = limiter(storage, clock)
     assert answers(limits, key(), 50) == 50
-    assert limits.standing(key()).headers() == {}
+    assert limits.status(key()).headers() == {}
 
 
 def test_a_key_may_ask_as_often_as_its_limit_says_in_any_minute(storage: SQLiteStorage, clock: Clock) -> None:
@@ -137,7 +137,7 @@ def test_another_limit_gives_nobody_the_tokens_and_requests_of_the_day_again(
     limits.spend(generous, 900)
     with pytest.raises(RateLimited, match="its 800 tokens of the day"):
         limits.admit(key(tokens_per_day=800))
-    assert limits.standing(key(tokens_per_day=1200)).headers()["x-ratelimit-remaining-tokens"] == "300"
+    assert limits.status(key(tokens_per_day=1200)).headers()["x-ratelimit-remaining-tokens"] == "300"
     assert answers(limits, key(rate_per_minute=4), 1) == 0
     assert answers(limits, key(rate_per_minute=6), 9) == 2
     assert answers(limiter(storage, clock, per_minute=7), key("bob"), 9) == 1
@@ -226,7 +226,7 @@ def test_a_storage_that_cannot_be_used_says_so_and_counts_in_this_process(tmp_pa
     assert not storage.check()
     limits, ann = limiter(storage, clock), key(rate_per_minute=3, tokens_per_day=100)
     assert answers(limits, ann, 5) == 3
-    assert limits.standing(ann).headers()["x-ratelimit-remaining-requests"] == "0"
+    assert limits.status(ann).headers()["x-ratelimit-remaining-requests"] == "0"
     clock.now += 61
     limits.spend(ann, 100)
     with pytest.raises(RateLimited, match="its 100 tokens of the day"):
@@ -244,10 +244,10 @@ def test_what_was_counted_while_the_file_could_not_be_written_is_added_to_what_i
         limits.admit(ann)
         limits.spend(ann, 40)
         # What the file holds can still be read.
-        assert limits.standing(ann).headers()["x-ratelimit-remaining-tokens"] == "20"
+        assert limits.status(ann).headers()["x-ratelimit-remaining-tokens"] == "20"
         writer.execute("ROLLBACK")
     assert answers(limits, ann, 5) == 2
-    assert limits.standing(ann).headers()["x-ratelimit-remaining-tokens"] == "20"
+    assert limits.status(ann).headers()["x-ratelimit-remaining-tokens"] == "20"
 
 
 @pytest.mark.parametrize("hours", [1, 2, 24 * 365])
@@ -255,7 +255,7 @@ def test_a_clock_set_back_locks_no_key(storage: SQLiteStorage, clock: Clock, hou
     limits, ann = limiter(storage, clock), key(rate_per_minute=3)
     assert answers(limits, ann, 5) == 3
     clock.now -= 3600 * hours
-    assert limits.standing(ann).headers()["x-ratelimit-reset-requests"] == "0ms"
+    assert limits.status(ann).headers()["x-ratelimit-reset-requests"] == "0ms"
     assert answers(limits, ann, 5) == 3
     clock.now += 61
     assert answers(limits, ann, 5) == 3

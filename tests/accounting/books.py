@@ -67,6 +67,6 @@ class Books:
 
     def _remaining(self) -> int:
         storage = open_storage(storage_uri(self._service.data_dir / "limits.sqlite3"))
-        standing = Limiter(storage, storage).standing(Identity(KEY, limits=KeyLimits(tokens_per_day=ALLOWED)))
+        standing = Limiter(storage, storage).status(Identity(KEY, limits=KeyLimits(tokens_per_day=ALLOWED)))
         assert standing.tokens is not None
         return standing.tokens.remaining

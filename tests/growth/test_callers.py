@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from codexproxy.access.client_detection import CONVERSATION_IDS, OTHER_SESSION_IDS, SESSION_IDS, detect
+from codexproxy.access.client_detection import CONVERSATION_IDS, OTHER_SESSION_IDS, SESSION_IDS, detect_client
 from codexproxy.access.keys import KeyRing, presented_key
 from codexproxy.access.origins import OriginPolicy, RequestOrigin
-from codexproxy.planning.official_instructions import KnownInstructions, inject_instructions
+from codexproxy.planning.official_instructions import KnownInstructions, OfficialInstructions
 from codexproxy.protocol.request import Turn
 from tests.growth.measuring import Work, check
 
@@ -41,7 +41,7 @@ VALUES: dict[str, Callable[[int], str]] = {
 
 def _asked(headers: dict[str, str], body: dict[str, Any] | None = None) -> Work:
     def ask() -> None:
-        detect(headers, body or {}, OFFICIAL)
+        detect_client(headers, body or {}, OFFICIAL)
         RING.identify(presented_key(headers))
 
     return ask
@@ -83,8 +83,7 @@ def test_recognising_a_client_costs_what_its_request_is_long(name: str) -> None:
 def test_completing_a_request_costs_what_it_is_long() -> None:
     def build(size: int) -> Work:
         items = [{"type": "message", "role": "user", "content": "x"}] * size
-        return lambda: inject_instructions(
-            Turn("m", {"model": "m", "instructions": "mine", "input": items}), "official", OFFICIAL
-        )
+        turn = Turn("m", {"model": "m", "instructions": "mine", "input": items})
+        return lambda: OfficialInstructions(OFFICIAL, OFFICIAL, {"m": "official"}, {}).inject(turn)
 
     check(build, 500)

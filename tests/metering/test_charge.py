@@ -144,16 +144,17 @@ def test_a_request_that_is_nested_too_deeply_for_a_close_look_costs_something() 
 def test_a_request_costs_the_sum_of_its_attempts_also_when_it_is_over() -> None:
     tally = Tally()
     for _ in range(3):
-        tally.begin().sent(BODY, 100)
+        tally.begin("main").sent(BODY, 100)
     whole = tally.counted()
     assert whole.input == 3 * count_input(BODY)
     assert tally.settle() == whole == tally.counted()
+    assert tally.provider == "main"
 
 
 def test_a_turn_under_way_is_counted_by_its_length_until_it_is_looked_at_closely() -> None:
     size, tally, told = len(encode_json(BODY)), Tally(), list[Usage]()
     tally.begun = lambda: told.append(tally.counted(closely=False))
-    charge = tally.begin()
+    charge = tally.begin("main")
     assert tally.counted(closely=False) == Usage()
     charge.sent(BODY, size)
     charge.sent(BODY, size)

@@ -49,7 +49,7 @@ class Left:
 
     @property
     def spent(self) -> int:
-        standing = self.limiter.standing(WHO).tokens
+        standing = self.limiter.status(WHO).tokens
         assert standing is not None
         return standing.limit - standing.remaining
 

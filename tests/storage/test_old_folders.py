@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from codexproxy.access.limits.limit_store import SQLiteStorage, storage_uri
-from codexproxy.access.limits.rate_limits import Limiter
 
 from codexproxy.access.key_file import KeyFile
 from codexproxy.access.keys import KeyRing
+from codexproxy.access.limit_store import SQLiteStorage, storage_uri
+from codexproxy.access.rate_limits import Limiter
 from codexproxy.data_dir import DataDir
 from codexproxy.login.tokens.external_store import LinkedTokenStore
 from codexproxy.storage.files.prompts import PromptStore
@@ -87,7 +87,7 @@ def test_limits_count_on_from_where_they_were(old: OldFolder) -> None:
     storage = SQLiteStorage(storage_uri(old.files.limits), clock=clock)
     ring = KeyRing(source=KeyFile(old.files.keys))
     alice = ring.identify(old.expected["keys"]["alice"])
-    standing = Limiter(storage, storage, clock=clock).standing(alice)
+    standing = Limiter(storage, storage, clock=clock).status(alice)
     assert standing.requests is not None
     assert standing.tokens is not None
     spent = sum(row.input_tokens + row.output_tokens for row in old.rows())

@@ -19,8 +19,9 @@ from codexproxy.errors import (
     UpstreamRejected,
     UpstreamTimeout,
 )
+from codexproxy.planning.official_instructions import KnownInstructions, OfficialInstructions
 from codexproxy.protocol.request import Caller, Turn
-from codexproxy.provider_types import CODEX_CLI, Capabilities
+from codexproxy.provider_types import CODEX_CLI
 from codexproxy.upstream.provider import Provider
 from codexproxy.upstream.quota_store import QuotaBook
 from codexproxy.upstream.router.candidates import Route, ordered
@@ -421,11 +422,11 @@ def test_a_compacted_conversation_waits_for_its_account_instead_of_losing_its_be
 def test_a_turn_is_made_fit_for_the_provider_it_goes_to(one: ScriptedBackend) -> None:
     local = ScriptedBackend("local", capabilities=CODEX_CLI)
 
-    def adapt(asked: Turn, name: str, capabilities: Capabilities) -> Turn:
-        return asked.with_notes(adapted=(f"for {name} ({capabilities.type})",))
-
+    official = KnownInstructions(["You are official."])
+    instructions = OfficialInstructions(official, official, {"gpt-5.2": "You are official."}, {})
     one.script = [Overloaded("x")]
     house = House(Provider(one), Provider(local, priority=1))
-    stream = house.router.open(turn(), Route(adapt=adapt))
-    assert stream.answerer.adapted == ("for local (codex-cli)",)
-    assert one.turns[0].adapted == ("for one (codex)",)
+    stream = house.router.open(turn(), Route(forced=True, instructions=instructions))
+    assert stream.answerer.adapted == ("guard:group=default",)
+    assert one.turns[0].adapted == ("guard:group=default", "guard:completed")
+    assert one.turns[0].body["instructions"] == "You are official."

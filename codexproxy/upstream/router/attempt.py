@@ -86,7 +86,7 @@ def attempt(provider: Provider, turn: Turn, clock: Callable[[], float]) -> Attem
         clock: Monotonic seconds.
     """
     began = clock()
-    charge = begin_charge(turn)
+    charge = begin_charge(turn, provider.name)
     stream: EventStream | None = None
     try:
         stream = provider.open(with_charge(turn, charge))

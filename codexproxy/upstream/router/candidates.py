@@ -1,49 +1,59 @@
 """Where a turn may go, and in which order its providers are asked; pure."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from codexproxy.planning.official_instructions import OfficialInstructions
 from codexproxy.protocol.request import Turn
 from codexproxy.provider_types import Capabilities
 from codexproxy.upstream.provider import DEFAULT_GROUP, Provider
 
-# Makes a turn fit for a provider, given its name and what it can do.
-Adapter = Callable[[Turn, str, Capabilities], Turn]
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a turn may go.
+    """Where a turn may go, and what is done to it on the way.
 
     Attributes:
         group: The group of providers.
-        adapt: Makes the turn fit for the provider that was chosen, before it is sent there.
-        anywhere: Whether a turn for the local Codex CLI may find one in any group.
+        forced: Whether access control chose that group instead of the key's own.
+        instructions: Put into the turn where the provider needs official ones; None leaves it as it is.
+        allow_explicit_provider: Whether a turn for the local Codex CLI may find one in any group.
     """
 
     group: str = DEFAULT_GROUP
-    adapt: Adapter | None = None
-    anywhere: bool = False
+    forced: bool = False
+    instructions: OfficialInstructions | None = None
+    allow_explicit_provider: bool = False
+
+    def fit(self, turn: Turn, capabilities: Capabilities) -> Turn:
+        """The turn as a provider with these capabilities gets it."""
+        if self.forced:
+            turn = turn.with_notes(adapted=(f"guard:group={_UNSAFE.sub('_', self.group)}",))
+        if self.instructions is not None and capabilities.needs_official_instructions:
+            turn = self.instructions.inject(turn)
+        return turn
 
 
-def candidates(providers: Sequence[Provider], group: str, turn: Turn, *, anywhere: bool = False) -> list[Provider]:
+def candidates(providers: Sequence[Provider], route: Route, turn: Turn) -> list[Provider]:
     """The providers that may run a turn: those of its group that serve its model, and can do what it asks for.
 
     When none can, all of them are candidates, since each says best what it cannot do.
 
     Args:
         providers: All of them.
-        group: The group.
+        route: Where the turn may go.
         turn: The turn; its model is known by the caller's name and by upstream's.
-        anywhere: Whether a turn for the local Codex CLI finds one in any group.
     """
     local = turn.routing.local
     names = (turn.model, str(turn.body.get("model") or ""))
     found = [
         provider
         for provider in providers
-        if (provider.group == group or (local and anywhere))
+        if (provider.group == route.group or (local and route.allow_explicit_provider))
         and (provider.capabilities.runs_cli_models or not local)
         and any(provider.serves(name) for name in names)
     ]

@@ -153,7 +153,7 @@ class Router:
         while (provider := self._next_provider(state)) is not None:
             whole = self._turn_for(provider, state).body
             body = {key: whole[key] for key in keys if key in whole}
-            charge = begin_charge(turn)
+            charge = begin_charge(turn, provider.name)
             charge.sent(body, len(encode_json(body)))
             try:
                 summary = provider.compact(body)
@@ -180,10 +180,10 @@ class Router:
         """The turn as this provider takes it, by what is known and by what its route asks for."""
         if self._fixer is not None:
             turn = self._fixer.apply_known(turn, provider.name)
-        return turn if route.adapt is None else route.adapt(turn, provider.name, provider.capabilities)
+        return route.fit(turn, provider.capabilities)
 
     def _candidates(self, route: Route, turn: Turn) -> list[Provider]:
-        return candidates(self.providers, route.group, turn, anywhere=route.anywhere)
+        return candidates(self.providers, route, turn)
 
     def _begin(self, turn: Turn, route: Route) -> RoutingState:
         found = self._candidates(route, turn)
