@@ -169,7 +169,7 @@ def test_who_does_not_know_the_attempt_cannot_end_it(desk: Desk, server: Callbac
     attempt = desk.begin(server)
     page = get(server, f"/cancel{query}")
     assert page.status == 403
-    assert "whoever began it" in page.text
+    assert "only the program that began a login" in page.text
     assert server.wait(0) is None
     assert visit(attempt.url).status == 200
 

@@ -54,8 +54,8 @@ def test_a_name_that_is_made_anew_owns_nothing_of_the_earlier_one(service: Servi
     for path in (f"{RESPONSES}/{kept}", f"{RESPONSES}/{kept}/input_items", f"{RESPONSES}/{kept}?stream=true"):
         assert get(service, second, path).status == 404
     assert service.request("DELETE", f"{RESPONSES}/{kept}", None, {"authorization": f"Bearer {second}"}).status == 404
-    assert ask(service, second, {**ASK, "previous_response_id": kept}).status in (400, 404)
     assert get(service, second, "/v1/quota").json["use"] == []
+    assert ask(service, second, {**ASK, "previous_response_id": kept}).status in (400, 404)
     assert cache_key(service, second) != before
     assert ask(service, second, ASK).headers["x-ratelimit-remaining-requests"] == "2"
 
