@@ -31,7 +31,7 @@ class CollectingSink:
 
     Args:
         count: How many answers there are.
-        most: Bytes of all events share_slots.
+        most: The most bytes of events that are collected, of all answers together.
     """
 
     def __init__(self, count: int, most: int = MOST_BYTES) -> None:
