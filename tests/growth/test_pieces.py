@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codexproxy.planning.plan import _NAMESPACE, fingerprint
-from codexproxy.planning.request_builder import Draft
+from codexproxy.planning.request_builder import RequestBuilder
 from codexproxy.protocol.pacing import PIECE, encode_paced, no_pause, pieces
 from codexproxy.protocol.request import Caller, Turn, encoded, paused
 
@@ -68,6 +68,8 @@ def test_the_conversation_of_a_large_first_message_keeps_its_identity(text: str)
     pauses: list[int] = []
     turn = Turn("m", {"input": [{"role": "user", "content": text}]}, caller=Caller("ann"))
     start = orjson.dumps(["ann", None, [text]]).decode()
-    assert fingerprint(Draft(turn)) == str(uuid.uuid5(_NAMESPACE, start))
-    assert fingerprint(Draft(paused(turn, no_pause)), lambda: pauses.append(1)) == str(uuid.uuid5(_NAMESPACE, start))
+    assert fingerprint(RequestBuilder(turn)) == str(uuid.uuid5(_NAMESPACE, start))
+    assert fingerprint(RequestBuilder(paused(turn, no_pause)), lambda: pauses.append(1)) == str(
+        uuid.uuid5(_NAMESPACE, start)
+    )
     assert len(pauses) >= len(text) // PIECE
