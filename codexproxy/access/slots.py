@@ -278,7 +278,6 @@ class Slots:
         try:
             # Seen by the others only once it is locked; until then they would take it for a dead one's.
             try_lock(descriptor)
-            self._touch(hidden.name)
             hidden.rename(path)
             yield name
         finally:
@@ -324,8 +323,9 @@ class Slots:
     def _remove_unfinished(self) -> None:
         for path in self._queue.glob(".*"):
             with suppress(FileNotFoundError):
+                # Opening one that is being made, for its lock, could keep its maker from locking it.
                 if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
-                    path.unlink()
+                    self._is_alive(path.name)
 
     def _timed_out(self) -> RateLimited:
         return RateLimited(

@@ -148,6 +148,8 @@ class ImageFetcher:
             except Overdue:
                 raise self._late() from None
             except (requests.RequestException, HTTPError, OSError) as error:
+                # The socket's own limit is the same, and may be noticed first.
+                self._left(deadline)
                 raise _Refused("its server cannot be reached or broke off") from error
 
     def _read(self, response: requests.Response) -> bytes | str:

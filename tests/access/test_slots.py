@@ -1,5 +1,6 @@
 """Places on a host: never more than there are, first come first served, given back on every way out."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -488,3 +489,36 @@ def test_requests_that_need_all_places_do_not_wait_for_each_other(
     for worker in workers:
         assert worker.communicate(timeout=patient(60))[0].split() == ["served"] * 8
     assert Slots(folder, 2, 0).busy() == 0
+
+
+def test_a_ticket_in_the_making_is_left_to_its_maker_however_old_it_looks(folder: Path) -> None:
+    Slots(folder, 1, 0)
+    paths = [folder / "queue" / name for name in (".made", ".left", ".fresh")]
+    for path in paths:
+        path.touch()
+    for path in paths[:2]:
+        # The file's time says nothing of a process that still holds it.
+        os.utime(path, (1, 1))
+    with paths[0].open() as made:
+        fcntl.flock(made, fcntl.LOCK_EX)
+        Slots(folder, 1, 0)
+        assert [path.exists() for path in paths] == [True, False, True]
+    Slots(folder, 1, 0)
+    assert [path.exists() for path in paths] == [False, False, True]
+
+
+def test_processes_that_start_all_the_time_cost_nobody_a_ticket(folder: Path) -> None:
+    slots, started = Slots(folder, 4, 60), threading.Event()
+
+    def start() -> None:
+        while not started.is_set():
+            Slots(folder, 4, 60)
+
+    starting = threading.Thread(target=start)
+    starting.start()
+    try:
+        for _ in range(500):
+            slots.acquire().release()
+    finally:
+        started.set()
+        starting.join()

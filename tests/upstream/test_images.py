@@ -209,6 +209,17 @@ def test_a_server_that_falls_silent_is_left(gallery: Gallery) -> None:
         fetcher(Names(p=["127.0.0.1"]), timeout=0.3).data_url(f"http://p:{gallery.port}/silent")
 
 
+def test_a_limit_that_the_socket_notices_first_is_called_by_its_name(gallery: Gallery) -> None:
+    now = [0.0]
+
+    def breaks_off_late(visitor: BaseHTTPRequestHandler) -> None:
+        now[0] += 0.3
+
+    gallery.replies["/late"] = breaks_off_late
+    with pytest.raises(InvalidRequest, match=r"longer than 0\.3 seconds"):
+        fetcher(Names(p=["127.0.0.1"]), timeout=0.3, clock=lambda: now[0]).data_url(f"http://p:{gallery.port}/late")
+
+
 BAD: dict[str, Reply] = {
     "not found": (404, {}, b""),
     "a page": (200, {"content-type": "image/png"}, b"<html>"),
