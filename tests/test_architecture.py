@@ -1,4 +1,4 @@
-"""The house stays as docs/architecture.md draws it: who imports whom, how big things get, which words live where."""
+"""The code stays as docs/architecture.md describes it: who imports whom, how big things get, which words live where."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "codexproxy"
 
-# Part of the house -> parts it may import. Parts on one line are strangers unless named.
+# Package -> packages it may import.
 CORE = {"errors", "provider_types", "protocol", "metering", "compat", "planning"}
 PLAIN = {*CORE, "data_dir", "observability", "outbound", "storage"}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -90,7 +90,7 @@ class Source:
 
     @property
     def part(self) -> str:
-        """The part of the house it belongs to."""
+        """The package it belongs to."""
         return self.name.split("/")[0].removesuffix(".py")
 
 
@@ -119,7 +119,7 @@ def import_violations(source: Source) -> Iterator[str]:
         return
     allowed = MAY_IMPORT.get(source.part)
     if allowed is None:
-        yield f"{source.name}: its part of the house, {source.part}, has no row in MAY_IMPORT"
+        yield f"{source.name}: its package, {source.part}, has no row in MAY_IMPORT"
         return
     for line, name in imports(source):
         root, _, rest = name.partition(".")

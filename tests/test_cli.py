@@ -175,3 +175,13 @@ def test_serve_says_at_once_that_its_port_is_taken(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"Port {port}" in done.stderr
     assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_commands_start_without_what_only_their_work_needs() -> None:
+    script = (
+        "import sys; from importlib import import_module; from codexproxy.cli import COMMANDS\n"
+        "for name in COMMANDS.values(): import_module(f'codexproxy.cli.{name}')\n"
+        "print([name for name in ('requests', 'urllib3', 'flask', 'gunicorn', 'limits') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"

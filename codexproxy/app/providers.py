@@ -14,12 +14,11 @@ from codexproxy.provider_types import CODEX, CODEX_CLI, OPENAI
 from codexproxy.settings import Provider as ProviderRow
 from codexproxy.settings import Settings
 from codexproxy.storage.atomic_file import make_private_folder
-from codexproxy.upstream.base import Backend
+from codexproxy.upstream.base import Backend, Permits
 from codexproxy.upstream.chatgpt.client import ChatGptBackend
 from codexproxy.upstream.chatgpt.sse import untold
 from codexproxy.upstream.chatgpt.transport import Transport
 from codexproxy.upstream.codex_cli import CodexCliBackend, CodexCliOptions, is_local_url
-from codexproxy.upstream.codex_cli.process.pool import Permits
 from codexproxy.upstream.openai_compatible import RelayAddress, RelayBackend
 from codexproxy.upstream.provider import Provider, UnavailableBackend
 from codexproxy.upstream.quota_store import QuotaBook

@@ -1,4 +1,7 @@
-"""``codexproxy login``: signs in, wherever this machine stands."""
+"""``codexproxy login``: signs in by browser, device code or pasted URL, or links the login of another program.
+
+The Codex CLI's login, or ChatMock's, is used where it lies; it is never copied.
+"""
 
 import json
 import os
@@ -12,7 +15,7 @@ import click
 
 from codexproxy.cli.support.command import login_of, profile_option, settings_or_exit, told
 from codexproxy.data_dir import DEFAULT_PROFILE
-from codexproxy.errors import ProxyError
+from codexproxy.errors import InvalidRequest, ProxyError
 from codexproxy.login.oauth.login_method import BROWSER, DEVICE, choose_way, in_container
 from codexproxy.settings import Settings
 
@@ -20,10 +23,6 @@ if TYPE_CHECKING:
     from codexproxy.cli.support.terminal_login import Terminal
     from codexproxy.login.account import Login
     from codexproxy.login.tokens.tokens import Tokens
-from codexproxy.errors import InvalidRequest
-from codexproxy.login.account import Login
-from codexproxy.login.tokens.external_store import READ_ONLY, SHARE, Link
-from codexproxy.login.tokens.tokens import Tokens
 
 FILE = "auth.json"
 CHATMOCK = Path("~/.chatgpt-local")
@@ -58,7 +57,7 @@ def find_file(home: Path, given: Path | None) -> Path:
     return found.absolute()
 
 
-def link(account: Login, path: Path, mode: str | None) -> Tokens:
+def link(account: "Login", path: Path, mode: str | None) -> "Tokens":
     """Uses the login in a file from now on.
 
     Args:
@@ -69,13 +68,17 @@ def link(account: Login, path: Path, mode: str | None) -> Tokens:
     Raises:
         ProxyError: There is no login in it, or the link could not be kept.
     """
+    from codexproxy.login.tokens.external_store import Link
+
     return account.store.link(Link(path, mode or _ask(account, path)))
 
 
-def _ask(account: Login, path: Path) -> str:
+def _ask(account: "Login", path: Path) -> str:
     click.echo(_EXPLANATION.format(path=path, command=account.command), err=True)
     if not sys.stdin.isatty():
         raise click.UsageError("Choose --share or --read-only.")
+    from codexproxy.login.tokens.external_store import READ_ONLY, SHARE
+
     choice: str = click.prompt("Which", type=click.Choice([SHARE, READ_ONLY]), err=True)
     return choice
 

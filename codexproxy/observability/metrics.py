@@ -2,7 +2,7 @@
 
 With several workers each counts into files of its own in one folder, and
 whichever is asked adds them up. The library decides at its import, by the
-variable ``FOLDER``, whether it does so; the master sets it (see ``web.serving.master``).
+variable ``FOLDER``, whether it does so; the master sets it (see ``gunicorn.master``).
 Everything here happens once per turn, nothing once per event but for those that are broken.
 """
 

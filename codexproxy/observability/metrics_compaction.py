@@ -20,7 +20,7 @@ from codexproxy.observability.processes import lives
 
 _PREFIX = "fold-"
 _REPLACED = "replaced"
-# Only these are worth keeping: the gauges of the dead are forgotten (see ``web.serving.master``).
+# Only these are worth keeping: the gauges of the dead are forgotten (see ``gunicorn.master``).
 _KINDS = ("counter", "histogram")
 # How often a reading is begun anew when a fold comes in between.
 _ATTEMPTS = 20

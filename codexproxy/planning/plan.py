@@ -239,7 +239,7 @@ _KNOWN = _SETTLED.union(ALLOWED)
 
 
 def apply_keys(request: RequestBuilder, context: PlanContext) -> None:
-    """Only what upstream takes leaves the house."""
+    """Keeps only the fields that upstream takes."""
     body = request.body
     request.ignore(key for key, value in body.items() if key not in _KNOWN and value is not None)
     request.body = {key: body[key] for key in ALLOWED if body.get(key) is not None}

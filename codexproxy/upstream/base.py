@@ -1,11 +1,44 @@
 """The seam to upstreams: what every backend offers, and what it says of itself."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from codexproxy.errors import NotOffered
 from codexproxy.protocol.request import Turn
 from codexproxy.protocol.stream import EventStream
 from codexproxy.provider_types import Capabilities
+
+
+class Permit(Protocol):
+    """The right to run one turn, or one process."""
+
+    def release(self) -> None:
+        """Gives it back; harmless when called twice."""
+
+
+class Permits(Protocol):
+    """Hands out permits, of each owner's turns the first come first; ``access.slots.Slots`` is one such."""
+
+    def acquire(self, *, owner: str = "") -> Permit:
+        """A permit, as soon as there is one.
+
+        Args:
+            owner: Whose turn it is for.
+
+        Raises:
+            RateLimited: None became free in time.
+        """
+
+    def acquire_all(self, count: int, *, owner: str = "") -> Sequence[Permit]:
+        """So many permits at once, as soon as there are; none of them is held while the others are awaited.
+
+        Raises:
+            InvalidRequest: There are never so many.
+            RateLimited: They did not become free in time.
+        """
+
+    def waiting(self) -> int:
+        """How many wait for one on this host; idle processes end for them."""
 
 
 class Backend(Protocol):

@@ -53,7 +53,7 @@ class RelayBackend(Backend):
         transport: The warm session.
         capabilities: Those of ``openai``, or of ``codex`` for a relay that passes turns on to the Codex backend.
         limits: Time limits of a turn.
-        wait: Waits for a socket, see ``chatgpt.body.body_of``.
+        wait: Waits for a socket, see ``upstream.chatgpt.body.body_of``.
         patience: Seconds of silence after which a stream yields ``[]``.
         clock: Monotonic seconds.
         alarm: Ends waits that the socket's timeout does not.

@@ -10,8 +10,7 @@ from codexproxy.errors import InvalidRequest, ProxyError
 from codexproxy.protocol.request import Turn
 from codexproxy.protocol.stream import EventStream
 from codexproxy.provider_types import Capabilities
-from codexproxy.upstream.base import Backend
-from codexproxy.upstream.codex_cli.process.pool import Permit, Permits
+from codexproxy.upstream.base import Backend, Permit, Permits
 
 DEFAULT_GROUP = "default"
 

@@ -23,7 +23,7 @@ CATALOGUE = ModelCatalog(MODELS.values())
 
 
 def sent(payload: dict[str, Any], slug: str = "gpt-5.2") -> Body:
-    """The body as it leaves the house."""
+    """The body as it is sent upstream."""
     turn = API.parse({**payload, "model": slug}, Caller())
     return plan(turn, CATALOGUE, Policy()).body
 

@@ -1,4 +1,4 @@
-"""What leaves the house: allow-list, effort, instructions, cache key."""
+"""What is sent upstream: allow-list, effort, instructions, cache key."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,11 +1,12 @@
-"""The checks of ``doctor`` that cost nothing: files, ports, clocks, the way to the upstream."""
+"""The checks of ``doctor`` that cost nothing (files, ports, clocks, the way to the upstream), and their findings."""
 
 import os
 import shutil
 import stat
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +19,6 @@ from codexproxy.storage.files.prompts import PromptStore
 
 if TYPE_CHECKING:
     import requests
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 OK, WARN, FAIL, SKIPPED = "ok", "warn", "fail", "skipped"
 

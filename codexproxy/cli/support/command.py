@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +13,10 @@ from typing import TYPE_CHECKING
 import click
 
 from codexproxy.errors import ProxyError
-from codexproxy.observability.log import configure_logging
 from codexproxy.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     from codexproxy.login.account import Login
-import socket
 
 NAME = "codexproxy"
 _UNSAFE = re.compile(r"[^\w@%+=:,./-]")
@@ -83,6 +82,7 @@ def login_of(settings: Settings, profile: str) -> "Login":
         click.BadParameter: No profile can be called so.
     """
     from codexproxy.app.logins import is_profile_name, make_login
+    from codexproxy.observability.log import configure_logging
 
     if not is_profile_name(profile):
         raise click.BadParameter("use letters, digits, dots, dashes and underscores.", param_hint="--profile")

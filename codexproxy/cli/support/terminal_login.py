@@ -1,4 +1,4 @@
-"""The ways of signing in at a terminal."""
+"""Signs in at a terminal: by browser, device code or pasted URL, whichever finishes first."""
 
 import os
 import queue

@@ -7,7 +7,7 @@ deltas up to the cut, the ends of part and item, a terminal event. So whatever
 reads them, folding included, needs no knowledge of the cut.
 
 Upstream is closed at the cut, before it told its usage; the usage is estimated
-then (``meter.py`` says how well) and carries ``"estimated": true``. Text and
+then (``text_limits.py`` says how well) and carries ``"estimated": true``. Text and
 tool arguments count against ``max_tokens``; reasoning, of which only a summary
 is seen, does not.
 """

@@ -50,7 +50,7 @@ class SqliteResponseStore:
     Every method may raise ``DatabaseFailed``: disk full, read-only, ….
 
     Args:
-        database: The file, opened with ``schema.SCHEMA``.
+        database: The file, opened with ``response_tables.SCHEMA``.
         limits: How much is kept, and for how long.
         clock: Seconds since the epoch.
         pause: Lets others run, now and then in a long walk.

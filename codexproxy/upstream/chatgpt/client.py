@@ -38,7 +38,7 @@ class ChatGptBackend(Backend):
         credentials: Where the access token comes from.
         identity: Who we say we are.
         limits: Time limits of a turn.
-        wait: Waits for a socket, see ``body.body_of``.
+        wait: Waits for a socket, see ``upstream.chatgpt.body.body_of``.
         patience: Seconds of silence after which a stream yields ``[]``.
         clock: Monotonic seconds.
         alarm: Ends waits that the socket's timeout does not.

@@ -51,7 +51,7 @@ class SkippedEvents:
 
 
 class ResponseSource:
-    """Events from one streamed response (``turns.stream.Source``).
+    """Events from one streamed response (``protocol.stream.Source``).
 
     Args:
         response: The streamed response, status 200.

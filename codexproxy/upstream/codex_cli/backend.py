@@ -12,11 +12,10 @@ from codexproxy.metering.charge import note_sent
 from codexproxy.protocol.request import Turn, encoded
 from codexproxy.protocol.stream import Deadlines, EventStream, ResponseMetadata, Source
 from codexproxy.provider_types import CODEX_CLI
-from codexproxy.upstream.base import Backend
+from codexproxy.upstream.base import Backend, Permits
 from codexproxy.upstream.codex_cli.process.app_transport import AppTransport
 from codexproxy.upstream.codex_cli.process.exec_transport import ExecTransport, exec_argv
 from codexproxy.upstream.codex_cli.process.launch import Launcher, Surroundings
-from codexproxy.upstream.codex_cli.process.pool import Permits
 from codexproxy.upstream.codex_cli.process.run_folder import sweep
 from codexproxy.upstream.codex_cli.queries import Inquiries
 from codexproxy.upstream.codex_cli.run_spec import CodexCliOptions, Job, job_of, tools_of

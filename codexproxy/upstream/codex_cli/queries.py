@@ -1,4 +1,7 @@
-"""Questions to the CLI that are no turns: its models, its quota, whether it works."""
+"""Asks the Codex CLI for its models, its quota and whether it works.
+
+Models come in the form of upstream's ModelInfo (docs/reference/models.md).
+"""
 
 import os
 import re
@@ -12,11 +15,12 @@ from codexproxy.errors import ProxyError, UpstreamFailed, UpstreamTimeout
 from codexproxy.observability.redaction import Redactor
 from codexproxy.protocol.events import decode_object
 from codexproxy.protocol.numbers import MOST, whole
+from codexproxy.upstream.base import Permits
 from codexproxy.upstream.codex_cli.decode.error_mapping import UPDATE_HINT, failure_of_exit, is_ancient
 from codexproxy.upstream.codex_cli.process.app_transport import PROMPTLY, AppTransport
 from codexproxy.upstream.codex_cli.process.exec_transport import overrides
 from codexproxy.upstream.codex_cli.process.launch import Launcher, Surroundings
-from codexproxy.upstream.codex_cli.process.pool import Permits, Unlimited
+from codexproxy.upstream.codex_cli.process.pool import Unlimited
 from codexproxy.upstream.codex_cli.process.process import CliProcess
 from codexproxy.upstream.codex_cli.process.run_folder import RunFolder
 from codexproxy.upstream.codex_cli.security.sandbox import Places, Sandbox, confined

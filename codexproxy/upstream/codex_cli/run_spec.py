@@ -1,4 +1,4 @@
-"""A turn made ready for the CLI: everything decided and checked, nothing started."""
+"""A turn prepared for the Codex CLI, and the options under which the CLI runs: decided and checked, nothing started."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

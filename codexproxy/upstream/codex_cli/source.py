@@ -41,7 +41,7 @@ class Decoder(Protocol[Said]):
 
 
 class CliSource(Generic[Said]):
-    """Events of one run (``turns.stream.Source``).
+    """Events of one run (``protocol.stream.Source``).
 
     Args:
         reader: What the CLI says.

@@ -23,8 +23,8 @@ from codexproxy.protocol.aggregate import aggregate
 from codexproxy.protocol.events import Event
 from codexproxy.protocol.request import PassThrough, Turn
 from codexproxy.protocol.stream import TimeLimits
+from codexproxy.upstream.base import Permit
 from codexproxy.upstream.codex_cli import CodexCliBackend, CodexCliOptions
-from codexproxy.upstream.codex_cli.process.pool import Permit
 from tests.contracts.backend_stages import CliStage, eventually, processes_of_home
 from tests.fakes.clock import Clock
 from tests.patience import patient

@@ -1,4 +1,14 @@
-"""How one turn of the CLI goes, whichever protocol tells of it. Pure."""
+"""The course of one turn of the Codex CLI, alike for both transports: messages, reasoning, activities, its end. Pure.
+
+A message of an agent is either said on the way (``commentary``) or its answer
+(``final_answer``). Where the CLI does not say which, a message is held back until the
+next one or the end shows it, but only if that matters: always when it comes whole,
+since the end follows at once, and else where the answer is JSON.
+
+Activities are text for callers who ask (``x_codex.include_activity``), in one form:
+``codex exec`` writes ``command_execution`` and ``aggregated_output`` where the
+app-server writes ``commandExecution`` and ``aggregatedOutput``.
+"""
 
 import re
 import time

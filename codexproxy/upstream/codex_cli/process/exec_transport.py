@@ -1,4 +1,4 @@
-"""One ``codex exec`` per turn."""
+"""Runs one ``codex exec`` per turn, and builds its command line; the prompt never stands on it."""
 
 import json
 import time

@@ -1,4 +1,7 @@
-"""Starting the CLI: its configuration looked at, its environment made, its processes counted."""
+"""Starts the Codex CLI: checks its configuration, builds its environment, counts its processes.
+
+The environment holds what the CLI needs and none of our own secrets.
+"""
 
 import os
 import shutil
@@ -13,7 +16,8 @@ from urllib.parse import urlsplit, urlunsplit
 from codexproxy.errors import InvalidRequest, RateLimited
 from codexproxy.observability.redaction import Redactor
 from codexproxy.storage.atomic_file import make_private_folder
-from codexproxy.upstream.codex_cli.process.pool import Permits, Unlimited
+from codexproxy.upstream.base import Permits
+from codexproxy.upstream.codex_cli.process.pool import Unlimited
 from codexproxy.upstream.codex_cli.process.process import CliProcess
 from codexproxy.upstream.codex_cli.process.run_folder import RUN, RunFolder
 from codexproxy.upstream.codex_cli.run_spec import CodexCliOptions, Job

@@ -1,4 +1,4 @@
-"""Warm processes: kept for a while, few, and gone as soon as somebody needs their place.
+"""Pools idle processes of the Codex CLI: few, for a short time, and ended as soon as another turn needs their slot.
 
 An idle process holds a permit like a busy one, so that the host never runs more
 than it should. When anybody on the host waits for a permit, idle ones end.
@@ -9,37 +9,7 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-
-class Permit(Protocol):
-    """The right to run one process."""
-
-    def release(self) -> None:
-        """Gives it back; harmless when called twice."""
-
-
-class Permits(Protocol):
-    """Hands out permits, of each owner's turns the first come first; ``guard.slots.Slots`` is one such."""
-
-    def acquire(self, *, owner: str = "") -> Permit:
-        """A permit, as soon as there is one.
-
-        Args:
-            owner: Whose turn it is for.
-
-        Raises:
-            RateLimited: None became free in time.
-        """
-
-    def acquire_all(self, count: int, *, owner: str = "") -> Sequence[Permit]:
-        """So many permits at once, as soon as there are; none of them is held while the others are awaited.
-
-        Raises:
-            InvalidRequest: There are never so many.
-            RateLimited: They did not become free in time.
-        """
-
-    def waiting(self) -> int:
-        """How many wait for one on this host; idle processes end for them."""
+from codexproxy.upstream.base import Permit, Permits
 
 
 class _Free:

@@ -1,7 +1,9 @@
-"""The folder of one run: its files, its temporary files, and its work when it has nowhere else.
+"""The folder of one run, and the processes that outlive a run.
 
-A lock on it says that its run is alive, so that what a killed worker left
-behind can be told from what is in use.
+A lock on the folder says that its run is alive, so that what a killed worker left
+behind can be told from what is in use. Processes of a run are found by the mark in
+their environment: a command may leave its process group and its parents behind, its
+environment it keeps. Where there is no /proc, the process group is all we have.
 """
 
 import os

@@ -8,6 +8,14 @@ that is not this one, so that neither a redirect nor anything else it does
 reaches out. What heeds no proxy (telemetry over gRPC, programs that are told of
 each turn, servers of tools) is switched off. Where the kernel can, it holds the
 CLI and all that it starts to the port of the local server (``landlocked``).
+
+Whether a URL leads to this machine is decided as the URL standard reads hosts (WHATWG
+URL §3.5), because that is what the CLI's HTTP client does: ``0x7f.1`` and
+``2130706433`` are 127.0.0.1 to it. What clients are known to read in different ways
+(backslashes, control characters, two ``@``, percent signs in hosts) is never local.
+
+The CLI follows redirects. ``walled_in`` keeps it from arriving anywhere, but it would
+try for as long as it may, so a local server is asked first where it leads.
 """
 
 import http.client

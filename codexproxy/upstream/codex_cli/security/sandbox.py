@@ -1,4 +1,11 @@
-"""What the commands of a run may touch."""
+"""What the commands of a run may read, write and reach: its sandbox, its permission profile, its folder.
+
+The CLI enforces a profile with mounts (bubblewrap on Linux, Seatbelt on macOS): a
+hidden folder is empty for every command, whatever is renamed in it meanwhile.
+Commands also get a process table of their own, so that they see neither the
+environment nor the memory of the CLI, which runs as the same user. A run never works
+outside of the folder that the owner named.
+"""
 
 import os
 from collections.abc import Iterable
