@@ -140,7 +140,7 @@ class AccessPolicy:
             PermissionRefused: The key is bound to clients, and this is another one.
         """
         if identity.allowed_clients:
-            # A client that is told by its official instructions must not come before they are known.
+            # A client that is recognised by its official instructions must not come before they are known.
             self.refresh()
         wants_evidence = identity.allowed_clients or log.isEnabledFor(logging.DEBUG)
         official = self.instructions.current() if wants_evidence else None

@@ -281,7 +281,7 @@ _BEGINNINGS = tuple(f"HTTP_{name.upper().replace('-', '_')}" for name in FORWARD
 # By these letters nearly every other name is passed over; each request has some forty of them.
 _LETTERS = 8
 _FIRST = frozenset(name[:_LETTERS] for name in (*_SPELLED, *_BEGINNINGS))
-# nginx before 1.29.7 speaks so to what is behind it, unless it is told otherwise; hardly any client does.
+# nginx before 1.29.7 speaks so to its upstream by default; hardly any client does.
 _AS_NGINX = "which is how nginx passes requests on; please keep the connection open with HTTP/1.1"
 
 

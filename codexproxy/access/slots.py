@@ -29,7 +29,7 @@ from codexproxy.storage.files.locks import try_lock
 
 
 class LockFileSlots:
-    """Some places; whoever names the same folder shares them.
+    """A fixed number of slots, shared by all who name the same folder.
 
     Args:
         folder: Where the files are.

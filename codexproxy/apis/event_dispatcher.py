@@ -28,7 +28,7 @@ class EventDispatcher:
     Args:
         sink: What receives the answer.
         reasoning: Whether the sink wants reasoning at all; where not, its events are not even parsed.
-        asides: Whether commentary messages are told as reasoning (see ``PartTracker``).
+        asides: Whether commentary messages are shown as reasoning (see ``PartTracker``).
 
     Attributes:
         ended: Whether the answer has ended or failed; further events are ignored.

@@ -114,7 +114,7 @@ class PartTracker:
 
     Args:
         sink: What receives the texts.
-        asides: Whether commentary messages are told as reasoning, for answers
+        asides: Whether commentary messages are shown as reasoning, for answers
             whose text must be nothing but the final answer (JSON mode).
         places: Tells which item an event belongs to.
     """

@@ -248,7 +248,7 @@ def apply_keys(request: RequestBuilder, context: PlanContext) -> None:
 
 _NAMESPACE = uuid.UUID("5c0de390-9b1d-4c44-8a6e-2f5b6f0a7c11")
 
-# Callers of a service with one owner; all others are told apart.
+# Callers of a service with one owner; all others have names of their own.
 _SINGLE = frozenset({"anonymous", "default"})
 
 

@@ -98,7 +98,7 @@ class Steps:
 
 Encoded = bytes | bytearray
 
-# About how many characters are written at once, and what each value counts beside its text.
+# About how many characters are written at once, and what each value counts in addition to its text.
 PIECE = 128 * 1024
 _VALUE = 8
 

@@ -78,7 +78,7 @@ class StreamRunner(Generic[T]):
         source: Where the answer comes from.
         sink: What becomes of it.
         outcome: Takes note of how it ends.
-        heartbeat: Seconds of silence after which the sink is told; None for an answer that nobody reads along.
+        heartbeat: Seconds of silence after which the sink is called; None for an answer that nobody reads along.
     """
 
     def __init__(self, source: Source[T], sink: Sink[T], outcome: Outcome, heartbeat: float | None = None) -> None:

@@ -214,7 +214,7 @@ class OwnedResponses:
         self.store.save(Stored(self.owner, response, input, previous))
 
     def begin(self, response: Mapping[str, object], input: Sequence[Json], previous: str | None = None) -> ResponseLog:
-        """Keeps a response that is being made; what happens is told to its journal."""
+        """Keeps a response that is being made; its journal records what happens."""
         self.store.begin(Stored(self.owner, response, input, previous))
         return ResponseLog(self.store, self.owner, str(response["id"]))
 

@@ -12,7 +12,7 @@ from codexproxy.protocol.request import Turn
 
 REASONING_STYLES = ("reasoning_content", "think", "o3", "none")
 
-# How an answer's end is told; a complete one may also end with calls.
+# The finish reason of each ending; a complete answer may also end with calls.
 FINISH = {"complete": "stop", "length": "length", "filtered": "content_filter"}
 
 
@@ -101,7 +101,7 @@ class ChatStyle:
         return self.names.get(call.name, call.name)
 
     def is_custom(self, call: Call) -> bool:
-        """Whether the call is told as a custom one."""
+        """Whether the call is shown as a custom one."""
         return call.custom and GRAMMAR_TOOLS_AS_FUNCTIONS not in self.quirks
 
 

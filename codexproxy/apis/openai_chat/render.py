@@ -149,7 +149,7 @@ class ChunkRenderer:
     Args:
         sink: Writes the chunks.
         reasoning: Whether the sink wants reasoning at all.
-        asides: Whether commentary messages are told as reasoning.
+        asides: Whether commentary messages are shown as reasoning.
     """
 
     def __init__(self, sink: Chunked, *, reasoning: bool = True, asides: bool = False) -> None:

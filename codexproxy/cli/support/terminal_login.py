@@ -136,7 +136,7 @@ class Arrivals:
             )
 
 
-# A device code lasts a quarter of an hour; its own end is told by the issuer's rules.
+# A device code lasts a quarter of an hour; the issuer decides when it ends.
 LONGEST = 1000.0
 
 _PASTE = "paste the address it ends at here and press Enter (the page itself will not load)."
@@ -203,12 +203,12 @@ class Terminal:
 
     @contextmanager
     def by_device(self) -> Iterator[Tokens]:
-        """Signs in with a code, or by paste beside it.
+        """Signs in with a code, or with a pasted address meanwhile.
 
         Raises:
             ProxyError: It did not work.
         """
-        self._login.attempts.tidy()  # a disk that takes nothing is told before the person enters a code
+        self._login.attempts.tidy()  # a full disk is reported before the person enters a code
         try:
             code = self._login.device.begin()
         except DeviceLoginUnavailable:
@@ -258,5 +258,5 @@ def pasting(*, also_from_a_pipe: bool = False) -> Lines | None:
 
 
 def tell(text: str) -> None:
-    """Says something to the person, beside what the command prints."""
+    """Writes a message for the person to standard error, apart from what the command prints."""
     click.echo(text, err=True)

@@ -83,7 +83,7 @@ class LoginDesk:
         Raises:
             ProxyError: The issuer gave no code, or the disk would not keep the login.
         """
-        self._login.attempts.tidy()  # a disk that takes nothing is told before the person enters a code
+        self._login.attempts.tidy()  # a full disk is reported before the person enters a code
         code = self._login.device.begin()
         self._device = code
         threading.Thread(target=self._await_device, args=(code,), name="device-login", daemon=True).start()

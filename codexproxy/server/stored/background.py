@@ -66,7 +66,7 @@ def answer_detached(
 
 
 def _named(prepared: PreparedRequest) -> PreparedRequest:
-    # The caller is told an id before upstream has one.
+    # The caller needs an id before upstream has one.
     turn = prepared.turn
     return replace(prepared, turns=[replace(turn, storage=replace(turn.storage, response_id=new_id("resp")))])
 

@@ -47,7 +47,7 @@ class ResponseService:
         """The turn with everything in its input that it refers to.
 
         Raises:
-            InvalidRequest: That is not there, or the turn needs a responses and there is none.
+            InvalidRequest: That is not there, or the turn needs stored responses and none are kept.
             BodyTooLarge: That is more than a request may have.
         """
         if not self.keeps and turn.storage.background:

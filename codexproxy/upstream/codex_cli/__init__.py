@@ -1,7 +1,7 @@
 """The Codex CLI of this machine as a backend (docs/reference/codex-cli.md#running-it).
 
 ``codex exec`` runs one process per turn and gives whole messages; ``codex
-app-server`` streams. Both are told the same ``Job`` and give the same events.
+app-server`` streams. Both get the same ``Job`` and give the same events.
 """
 
 from codexproxy.upstream.codex_cli.backend import CodexCliBackend

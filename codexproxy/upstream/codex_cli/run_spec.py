@@ -125,7 +125,7 @@ class Job:
         (docs/reference/requests.md#options-of-the-cli-and-what-they-become, docs/reference/codex-cli.md#running-it).
         schema: JSON Schema the answer has to follow.
         json_answer: Whether the answer is JSON, so that nothing may stand beside it.
-        include_activity: Whether commands and file changes are told.
+        include_activity: Whether commands and file changes are shown.
         scope: The caller's own folder, which holds ``workdir``; None for the owner.
         restrained: Whether the caller is not the owner.
         project_docs: Whether it follows AGENTS.md and skills of the folder it works in.

@@ -19,7 +19,7 @@ class Wishes:
         reasoning_effort: Effort, over the one of the request.
         network_access: Whether commands may use the network.
         workdir: Folder to work in, below the configured one.
-        include_activity: Whether commands and file changes are told.
+        include_activity: Whether commands and file changes are shown.
     """
 
     sandbox: str | None = None

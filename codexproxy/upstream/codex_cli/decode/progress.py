@@ -115,7 +115,7 @@ def object_of(value: Any) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-# Most characters of a command's output that are told.
+# Most characters of a command's output that are shown.
 OUTPUT_SHOWN = 4000
 
 _CAPITAL = re.compile(r"(?<=[a-z0-9])([A-Z])")
@@ -128,12 +128,12 @@ def activity_of(item: Json) -> Json | None:
 
 
 def began(activity: Json) -> str:
-    """What is told when it begins."""
+    """The text that is shown when it begins."""
     return _WORDS[activity["type"]][0](activity)
 
 
 def ended(activity: Json) -> str:
-    """What is told when it has ended."""
+    """The text that is shown when it has ended."""
     return _WORDS[activity["type"]][1](activity)
 
 
@@ -198,7 +198,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
 
 
-# Type of an item -> what is told when it begins and what is added at its end.
+# Type of an item -> what is shown when it begins and what is added at its end.
 _WORDS: dict[str, tuple[Callable[[Json], str], Callable[[Json], str]]] = {
     "command_execution": (_command, _command_end),
     "file_change": (_changes, _status),
@@ -220,7 +220,7 @@ class Reporter:
     Args:
         composer: Makes the events.
         json_answer: Whether nothing but the answer may be told as a message.
-        include_activity: Whether commands and file changes are told.
+        include_activity: Whether commands and file changes are shown.
     """
 
     def __init__(self, composer: Composer, *, json_answer: bool = False, include_activity: bool = False) -> None:

@@ -82,7 +82,7 @@ def toml_value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-# A CLI that has told its end has this long to end by itself, in seconds.
+# Seconds that a CLI which has reported its end has to exit.
 FAREWELL = 1.0
 
 
