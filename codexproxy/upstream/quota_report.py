@@ -155,7 +155,8 @@ class QuotaReport:
             for window in windows
             if window and window.seconds and window.resets_at is not None and window.resets_at > now
         ]
-        return min(begun, default=now - SPAN)
+        # To the minute, since upstream's own moments differ by seconds and each moment is a sum of its own.
+        return min(begun, default=now - SPAN) // 60 * 60
 
     def _uses(self, since: float) -> list[Use]:
         try:

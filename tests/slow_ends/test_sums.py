@@ -58,10 +58,40 @@ def test_a_sum_that_took_long_is_told_again_for_a_while(tmp_path: Path) -> None:
     sums = KeySums(path, clock)
     assert sums.since(0.0) == [] and not path.exists()
     ledger_of(path, 10)
-    assert sums.since(30.0) == []
+    assert sums.since(0.0) == []
     assert len(sums.since(-1000.0)) > 0  # another moment is another sum
+    assert sums.since(0.0) == []  # and the first is still kept
     now[0] += 20.0
     assert sum(use.turns for use in sums.since(-1000.0)) == 10
+
+
+def test_a_sum_since_a_later_moment_never_tells_what_came_before_it(tmp_path: Path) -> None:
+    path, now = tmp_path / "ledger.sqlite3", [0.0]
+
+    def clock() -> float:
+        now[0] += 1.0
+        return now[0]
+
+    ledger_of(path, 10)
+    sums = KeySums(path, clock)
+    assert sum(use.turns for use in sums.since(0.0)) == 10
+    assert sum(use.turns for use in sums.since(8.5)) == 1
+    assert sums.since(9.5) == []
+
+
+def test_no_more_than_a_hundred_sums_are_kept(tmp_path: Path) -> None:
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 1.0
+        return now[0]
+
+    path = tmp_path / "ledger.sqlite3"
+    sums = KeySums(path, clock)
+    for moment in range(102):
+        assert sums.since(float(moment)) == []
+    ledger_of(path, 10)
+    assert sums.since(101.0) == [] and sum(use.turns for use in sums.since(0.0)) == 10
 
 
 def test_a_sum_that_was_given_up_does_not_stand_in_the_way_of_the_next(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from codexproxy.storage.sqlite.database import Database
 # Rows that are kept, the newest; some 60 MB.
 KEPT_ROWS = 250_000
 _TOLD_AGAIN = 10
-_MINUTE = 60.0
+# So many sums are kept, of windows and of keys made within them.
+_MOST_SUMS = 100
 
 # What usage is told by -> how its value is found in a row. Days are UTC.
 DIMENSIONS = {
@@ -204,25 +205,30 @@ class KeySums:
         self._path = path
         self._clock = clock
         self._walking = BoundedSemaphore(1)
-        self._found: list[Use] = []
-        self._since = self._until = float("-inf")
+        # Epoch seconds -> what was used since then, and until when that is told again; the oldest first.
+        self._sums: dict[float, tuple[list[Use], float]] = {}
 
     def since(self, since: float) -> list[Use]:
         """What was used by each key and model; empty where there is no ledger.
 
         Args:
-            since: Epoch seconds; what was found for a moment less than a minute away is told again.
+            since: Epoch seconds. Another moment is another sum, however near: a key that was made then must not see
+                what an earlier key of its name used before.
 
         Raises:
             DatabaseFailed: The file cannot be used.
         """
         with self._walking:
             began = self._clock()
-            if began >= self._until or abs(since - self._since) > _MINUTE:
-                self._found = gevent.get_hub().threadpool.apply(self._walk, (since,))
+            found, until = self._sums.get(since, ([], float("-inf")))
+            if began >= until:
+                found = gevent.get_hub().threadpool.apply(self._walk, (since,))
                 now = self._clock()
-                self._since, self._until = since, now + _TOLD_AGAIN * (now - began)
-            return self._found
+                self._sums.pop(since, None)
+                self._sums[since] = found, now + _TOLD_AGAIN * (now - began)
+                if len(self._sums) > _MOST_SUMS:
+                    del self._sums[next(iter(self._sums))]
+            return found
 
     def _walk(self, since: float) -> list[Use]:
         # Reading must not be what makes the file.
